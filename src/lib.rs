@@ -1,2 +1,4 @@
+pub mod journal;
+pub mod log;
 pub mod types;
 pub mod wire;

@@ -1,0 +1,366 @@
+//! One core's journal: what its partitions receive, appended as groups to a ring of recycled files.
+//!
+//! A **group** is one aligned, synchronous write (`O_DSYNC`: the device has it when the write completes). One group is
+//! under way at a time; what arrives meanwhile gathers in the next one, so the group's size follows the load. The
+//! journal knows entries and their bytes, not what they mean, and it knows nothing of segments, sockets or clocks.
+//!
+//! Flow: [`Journal::append`] gathers entries; [`Journal::plan_group`] returns the next write, if one may start;
+//! [`Journal::written`] says that it is durable. [`Journal::release`] gives files back whose groups nobody needs.
+
+mod format;
+mod replay;
+
+pub use format::{ENTRY_HEADER_BYTES, Entry, EntryKind, GROUP_HEADER_BYTES, GroupHeader, decode_entries};
+pub use replay::{Replay, ReplayStep};
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Groups start and end on this boundary, which every direct-I/O device takes.
+pub const ALIGNMENT: usize = 4096;
+/// No more entries join a group that has reached this size. Measured: beyond 1 MiB a larger write is not faster.
+pub const GROUP_BYTES_TARGET: usize = 1 << 20;
+
+/// Names a file of the ring: its number in the core's journal directory.
+pub type FileIndex = u32;
+
+/// The next group as one write: `parts` in order, then zeros up to `bytes`.
+#[derive(Debug)]
+pub struct GroupWrite {
+    pub file: FileIndex,
+    /// Byte position in the file, a multiple of [`ALIGNMENT`].
+    pub position: u64,
+    pub parts: Vec<Bytes>,
+    /// Length with padding, a multiple of [`ALIGNMENT`].
+    pub bytes: usize,
+    pub sequence: u64,
+}
+
+#[derive(Debug)]
+struct WaitingGroup {
+    sequence: u64,
+    /// Header and payload of each entry alternate.
+    parts: Vec<Bytes>,
+    entries: u32,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct UsedFile {
+    index: FileIndex,
+    /// Sequence of the first group in the file.
+    sequence_first: u64,
+}
+
+/// The limits of one journal.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of each file of the ring, a multiple of [`ALIGNMENT`].
+    pub file_bytes: u64,
+    /// Files in the ring at the most.
+    pub files_max: u32,
+    /// Bytes that may wait for a group before [`Journal::is_full`] says so.
+    pub waiting_bytes_max: usize,
+}
+
+#[derive(Debug)]
+pub struct Journal {
+    limits: Limits,
+    core: u16,
+    generation: u64,
+    /// Groups that wait to be written, oldest first; entries join the last one until it is large enough.
+    waiting: VecDeque<WaitingGroup>,
+    waiting_bytes: usize,
+    /// Sequence of the last group begun; groups count from 1.
+    sequence_last: u64,
+    sequence_durable: u64,
+    in_flight: Option<u64>,
+    failed: bool,
+    /// Files that hold groups, oldest first; the last one is being written.
+    used: VecDeque<UsedFile>,
+    position: u64,
+    free: Vec<FileIndex>,
+    /// Files asked for by [`Journal::plan_prepare`] and not yet there.
+    preparing: u32,
+    files: u32,
+}
+
+impl Journal {
+    /// A journal without content. `files` are those that exist and may be overwritten; `generation` is higher than that
+    /// of every earlier start.
+    pub fn new(limits: Limits, core: u16, generation: u64, files: Vec<FileIndex>) -> Journal {
+        assert!(limits.file_bytes.is_multiple_of(ALIGNMENT as u64) && limits.files_max >= 2);
+        assert!(limits.file_bytes >= 2 * GROUP_BYTES_TARGET as u64);
+        let files_count = files.iter().map(|index| index + 1).max().unwrap_or(0);
+        Journal {
+            limits,
+            core,
+            generation,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            sequence_last: 0,
+            sequence_durable: 0,
+            in_flight: None,
+            failed: false,
+            used: VecDeque::new(),
+            position: 0,
+            free: files,
+            preparing: 0,
+            files: files_count,
+        }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// All groups up to and including this sequence are durable.
+    pub fn sequence_durable(&self) -> u64 {
+        self.sequence_durable
+    }
+
+    /// Sequence of the newest group begun: every entry appended so far is in it or in an older one.
+    pub fn sequence_last(&self) -> u64 {
+        self.sequence_last
+    }
+
+    /// The largest payload that one entry can have.
+    pub fn payload_bytes_max(&self) -> usize {
+        self.limits.file_bytes as usize - GROUP_HEADER_BYTES - ENTRY_HEADER_BYTES
+    }
+
+    /// More waits than the limit allows: appends must be refused or held back.
+    pub fn is_full(&self) -> bool {
+        self.waiting_bytes >= self.limits.waiting_bytes_max
+    }
+
+    /// A write failed: nothing more will become durable.
+    pub fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Adds an entry to the newest waiting group, or to a new one, and returns that group's sequence.
+    pub fn append(&mut self, entry: &Entry, payload: Bytes) -> u64 {
+        assert!(!self.failed, "nothing is appended to a failed journal");
+        assert!(entry.payload_bytes as usize == payload.len() && payload.len() <= self.payload_bytes_max());
+        let bytes = ENTRY_HEADER_BYTES + payload.len();
+        let room = |group: &WaitingGroup| {
+            group.bytes < GROUP_BYTES_TARGET && (group.bytes + bytes) as u64 <= self.limits.file_bytes
+        };
+        if !self.waiting.back().is_some_and(room) {
+            self.sequence_last += 1;
+            self.waiting.push_back(WaitingGroup {
+                sequence: self.sequence_last,
+                parts: Vec::new(),
+                entries: 0,
+                bytes: GROUP_HEADER_BYTES,
+            });
+        }
+        let group = self.waiting.back_mut().expect("one was pushed");
+        group.bytes += bytes;
+        group.entries += 1;
+        group.parts.push(entry.encode());
+        if !payload.is_empty() {
+            group.parts.push(payload);
+        }
+        self.waiting_bytes += bytes;
+        self.sequence_last
+    }
+
+    /// Work for the shell: the next group to write. `None` while one is under way, when nothing waits, or when the ring
+    /// has no room.
+    pub fn plan_group(&mut self) -> Option<GroupWrite> {
+        if self.in_flight.is_some() || self.failed {
+            return None;
+        }
+        let group = self.waiting.front()?;
+        let bytes = group.bytes.next_multiple_of(ALIGNMENT);
+        assert!(bytes as u64 <= self.limits.file_bytes, "a group fits into a file");
+        if self.used.is_empty() || self.position + bytes as u64 > self.limits.file_bytes {
+            let index = self.free.pop()?;
+            self.used.push_back(UsedFile {
+                index,
+                sequence_first: group.sequence,
+            });
+            self.position = 0;
+        }
+        let mut group = self.waiting.pop_front().expect("it is there");
+        let header = GroupHeader {
+            core: self.core,
+            generation: self.generation,
+            sequence: group.sequence,
+            bytes: group.bytes as u32,
+            entries: group.entries,
+        };
+        group.parts.insert(0, header.encode(&group.parts));
+        let write = GroupWrite {
+            file: self.used.back().expect("a file was taken above").index,
+            position: self.position,
+            parts: group.parts,
+            bytes,
+            sequence: group.sequence,
+        };
+        self.position += bytes as u64;
+        self.waiting_bytes -= group.bytes - GROUP_HEADER_BYTES;
+        self.in_flight = Some(group.sequence);
+        Some(write)
+    }
+
+    /// The group under way is durable.
+    pub fn written(&mut self, sequence: u64) {
+        assert!(self.in_flight == Some(sequence) && sequence == self.sequence_durable + 1);
+        self.in_flight = None;
+        self.sequence_durable = sequence;
+    }
+
+    /// The group under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
+    pub fn fail(&mut self) {
+        self.failed = true;
+        self.in_flight = None;
+        self.waiting.clear();
+        self.waiting_bytes = 0;
+    }
+
+    /// Work for the shell: a file to make ready (allocated and written once), so that a rotation finds one. One at a time.
+    pub fn plan_prepare(&mut self) -> Option<(FileIndex, u64)> {
+        let spare = self.free.len() as u32 + self.preparing;
+        if self.failed || spare > 0 || self.files >= self.limits.files_max {
+            return None;
+        }
+        self.preparing += 1;
+        self.files += 1;
+        Some((self.files - 1, self.limits.file_bytes))
+    }
+
+    pub fn prepared(&mut self, file: FileIndex) {
+        assert!(self.preparing > 0 && !self.free.contains(&file));
+        self.preparing -= 1;
+        self.free.insert(0, file);
+    }
+
+    /// A file could not be made: the ring stays smaller.
+    pub fn prepare_failed(&mut self) {
+        assert!(self.preparing > 0);
+        self.preparing -= 1;
+        self.limits.files_max = self.files - 1;
+        self.files -= 1;
+    }
+
+    /// The sequence up to which groups must become unnecessary so that the ring does not run out, if it is short of files:
+    /// the older half of the used ones.
+    pub fn release_wanted(&self) -> Option<u64> {
+        let spare = self.free.len() as u32 + self.preparing + (self.limits.files_max - self.files);
+        if spare >= self.limits.files_max.div_ceil(4) || self.used.len() < 2 {
+            return None;
+        }
+        let keep_from = self.used.len().div_ceil(2).min(self.used.len() - 1);
+        Some(self.used[keep_from].sequence_first - 1)
+    }
+
+    /// Nobody needs the groups up to and including `sequence` any more: files that hold no later ones are free again.
+    pub fn release(&mut self, sequence: u64) {
+        assert!(sequence <= self.sequence_durable);
+        while self.used.len() >= 2 && self.used[1].sequence_first <= sequence + 1 {
+            let file = self.used.pop_front().expect("two are used");
+            self.free.push(file.index);
+        }
+    }
+
+    pub fn files_used(&self) -> usize {
+        self.used.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::{PartitionId, Uuid};
+
+    fn limits() -> Limits {
+        Limits {
+            file_bytes: 4 << 20,
+            files_max: 4,
+            waiting_bytes_max: 1 << 20,
+        }
+    }
+
+    fn entry(offset: i64, bytes: usize) -> Entry {
+        Entry {
+            kind: EntryKind::Batch,
+            roll: false,
+            partition: PartitionId {
+                topic: Uuid([1; 16]),
+                index: 3,
+            },
+            epoch: 0,
+            offset,
+            payload_bytes: bytes as u32,
+        }
+    }
+
+    fn fill(journal: &mut Journal, bytes: usize) -> GroupWrite {
+        journal.append(&entry(0, bytes), Bytes::from(vec![7; bytes]));
+        let write = journal.plan_group().expect("room");
+        journal.written(write.sequence);
+        write
+    }
+
+    #[test]
+    fn one_group_at_a_time_and_the_rest_gathers() {
+        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        assert_eq!(journal.append(&entry(0, 10), Bytes::from_static(&[1; 10])), 1);
+        let first = journal.plan_group().unwrap();
+        assert_eq!((first.position, first.bytes, first.sequence), (0, ALIGNMENT, 1));
+        assert_eq!(journal.append(&entry(1, 10), Bytes::from_static(&[1; 10])), 2);
+        assert_eq!(journal.append(&entry(2, 5000), Bytes::from(vec![1; 5000])), 2);
+        assert!(journal.plan_group().is_none());
+        assert_eq!(journal.sequence_durable(), 0);
+        journal.written(1);
+        let second = journal.plan_group().unwrap();
+        assert_eq!((second.position, second.bytes), (ALIGNMENT as u64, 2 * ALIGNMENT));
+    }
+
+    #[test]
+    fn the_ring_rotates_waits_and_recycles() {
+        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        assert_eq!(journal.plan_prepare(), None, "a spare file is there");
+        for _ in 0..3 {
+            fill(&mut journal, 1 << 20);
+        }
+        assert_eq!(journal.plan_prepare(), Some((1, 4 << 20)));
+        journal.append(&entry(0, 1 << 20), Bytes::from(vec![7; 1 << 20]));
+        assert!(
+            journal.plan_group().is_none(),
+            "the file is full and the next one is not there"
+        );
+        journal.prepared(1);
+        let write = journal.plan_group().unwrap();
+        assert_eq!((write.file, write.position, write.sequence), (1, 0, 4));
+        journal.written(4);
+        assert_eq!(journal.release_wanted(), None);
+        for file in [2, 3] {
+            assert_eq!(journal.plan_prepare(), Some((file, 4 << 20)));
+            journal.prepared(file);
+            for _ in 0..3 {
+                fill(&mut journal, 1 << 20);
+            }
+        }
+        assert_eq!(journal.plan_prepare(), None, "files_max is reached");
+        let wanted = journal.release_wanted().unwrap();
+        journal.release(wanted);
+        assert_eq!(journal.files_used(), 2);
+        for _ in 0..5 {
+            fill(&mut journal, 1 << 20);
+        }
+        assert_eq!(journal.files_used(), 3);
+    }
+
+    #[test]
+    fn a_failed_journal_plans_nothing() {
+        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        journal.append(&entry(0, 10), Bytes::from_static(&[1; 10]));
+        journal.plan_group().unwrap();
+        journal.fail();
+        assert!(journal.is_failed() && journal.plan_group().is_none() && journal.plan_prepare().is_none());
+    }
+}

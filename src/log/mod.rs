@@ -1,0 +1,571 @@
+//! One partition's log: segments on disk, the newest batches in memory, producer states, epochs.
+//!
+//! A pure machine. It decides where a batch goes ([`Log::decide`]) and changes only by [`Log::apply`], live and at
+//! recovery. Batches are written to segment files behind the journal: [`Log::plan_flush`] returns the next write,
+//! [`Log::flushed`] says that it is done. The log knows nothing of files' handles, sockets, clocks or other partitions.
+//!
+//! ```text
+//!  start            tail (in memory) begins        flushed_end      durable_end      end
+//!    |---- on disk only ----|---- disk and memory ----|---- journal and memory ----|---|
+//! ```
+
+mod producers;
+pub mod scan;
+mod segment;
+
+pub use producers::{
+    BATCHES_MAX, Producer, ProducerBatch, ProducerStamp, Producers, SequenceError, Verdict as SequenceVerdict,
+};
+pub use segment::{IndexEntry, Segment, file_stem};
+
+use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A segment write holds at most this many bytes, but one batch at least.
+pub const FLUSH_BYTES_MAX: usize = 1 << 20;
+
+/// What a log obeys of its topic's settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// `segment.bytes`
+    pub segment_bytes: u32,
+    /// `segment.ms`
+    pub segment_ms: i64,
+    /// `segment.index.bytes`
+    pub index_bytes_max: usize,
+    /// `index.interval.bytes`
+    pub index_interval: u32,
+    /// `ack.durability=memory`: records count as committed once they are in memory.
+    pub ack_memory: bool,
+}
+
+/// What the log needs to know of a batch; its bytes stay opaque.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BatchInfo {
+    pub records: i32,
+    pub last_offset_delta: i32,
+    pub timestamp_max: TimestampMs,
+    pub producer: Option<ProducerStamp>,
+}
+
+/// Where a batch goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Placement {
+    pub offset: Offset,
+    pub epoch: Epoch,
+    /// It begins a new segment.
+    pub roll: bool,
+}
+
+/// A batch in memory.
+#[derive(Clone, Debug)]
+struct Batch {
+    base: Offset,
+    last: Offset,
+    segment: Offset,
+    position: u32,
+    /// The journal group that makes it durable.
+    journal: u64,
+    bytes: Bytes,
+}
+
+/// The next write to a segment file.
+#[derive(Debug)]
+pub struct Flush {
+    pub segment: Offset,
+    pub position: u32,
+    pub parts: Vec<Bytes>,
+    pub bytes: usize,
+    /// The offset after the last batch that it writes.
+    pub offset_end: Offset,
+}
+
+/// A closed segment whose file is to be cut to its length and given its index files.
+#[derive(Debug)]
+pub struct Close {
+    pub segment: Offset,
+    pub bytes: u32,
+    pub index: Bytes,
+    pub timeindex: Bytes,
+}
+
+/// Where to read older batches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DiskRead {
+    pub segment: Offset,
+    /// Begins a batch at or before the one that is wanted.
+    pub position: u32,
+    /// What may be read of the segment.
+    pub position_end: u32,
+    /// The file `.index` may lead closer to the offset than `position`.
+    pub indexed: bool,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Read {
+    /// Whole batches, the first of which holds the offset.
+    Memory {
+        parts: Vec<Bytes>,
+        bytes: usize,
+    },
+    Disk(DiskRead),
+    /// The offset is the end of what may be read.
+    Empty,
+    OutOfRange,
+}
+
+#[derive(Debug)]
+pub struct Log {
+    id: PartitionId,
+    name: Arc<str>,
+    settings: Arc<Settings>,
+    epoch: Epoch,
+    start: Offset,
+    end: Offset,
+    durable_end: Offset,
+    flushed_end: Offset,
+    segments: VecDeque<Segment>,
+    tail: VecDeque<Batch>,
+    /// Batches at the front of the tail that are in segments.
+    tail_flushed: usize,
+    unflushed_bytes: usize,
+    flushing: bool,
+    producers: Producers,
+    /// Leader epochs and the offset at which each began, ascending.
+    epochs: Vec<(Epoch, Offset)>,
+}
+
+impl Log {
+    pub fn new(id: PartitionId, name: Arc<str>, settings: Arc<Settings>) -> Log {
+        Log {
+            id,
+            name,
+            settings,
+            epoch: 0,
+            start: 0,
+            end: 0,
+            durable_end: 0,
+            flushed_end: 0,
+            segments: VecDeque::new(),
+            tail: VecDeque::new(),
+            tail_flushed: 0,
+            unflushed_bytes: 0,
+            flushing: false,
+            producers: Producers::default(),
+            epochs: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The partition's directory, `TOPIC-PARTITION`.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn set_settings(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
+    pub fn start(&self) -> Offset {
+        self.start
+    }
+
+    /// The offset that the next record gets.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    pub fn durable_end(&self) -> Offset {
+        self.durable_end
+    }
+
+    /// The offset after the last one that consumers may read.
+    pub fn high_watermark(&self) -> Offset {
+        if self.settings.ack_memory {
+            self.end
+        } else {
+            self.durable_end
+        }
+    }
+
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    pub fn producers(&self) -> &Producers {
+        &self.producers
+    }
+
+    pub fn producers_mut(&mut self) -> &mut Producers {
+        &mut self.producers
+    }
+
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter()
+    }
+
+    /// Bytes of all segments, also those not yet written.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| u64::from(segment.bytes)).sum()
+    }
+
+    pub fn unflushed_bytes(&self) -> usize {
+        self.unflushed_bytes
+    }
+
+    pub fn is_flushing(&self) -> bool {
+        self.flushing
+    }
+
+    pub fn is_flushed(&self) -> bool {
+        self.flushed_end == self.end
+    }
+
+    /// The journal group that holds the oldest batch that is in no segment yet.
+    pub fn journal_oldest(&self) -> Option<u64> {
+        self.tail.get(self.tail_flushed).map(|batch| batch.journal)
+    }
+
+    /// Where a batch goes that is `bytes` long and arrives at `wall_ms`.
+    pub fn decide(&self, info: &BatchInfo, bytes: usize, wall_ms: TimestampMs) -> Placement {
+        assert!(info.records > 0 && info.last_offset_delta >= 0 && bytes > 0);
+        let roll = self.segments.back().is_none_or(|active| {
+            let last = self.end + i64::from(info.last_offset_delta);
+            let age = info.timestamp_max.max(wall_ms.min(info.timestamp_max)) - active.timestamp_first;
+            active.bytes as usize + bytes > self.settings.segment_bytes as usize
+                || (active.bytes > 0 && active.timestamp_first >= 0 && age > self.settings.segment_ms)
+                || last - active.base > i64::from(i32::MAX)
+                || (active.index().len() + 1) * 12 > self.settings.index_bytes_max
+        });
+        Placement {
+            offset: self.end,
+            epoch: self.epoch,
+            roll,
+        }
+    }
+
+    /// Adds a batch at the end: the only way in which one gets there.
+    pub fn apply(&mut self, at: Placement, info: &BatchInfo, bytes: Bytes, journal: u64, seen_ms: TimestampMs) {
+        assert_eq!(at.offset, self.end, "batches follow each other");
+        assert!(!bytes.is_empty() && self.tail.back().is_none_or(|last| last.journal <= journal));
+        let last = at.offset + i64::from(info.last_offset_delta);
+        if at.roll || self.segments.is_empty() {
+            self.segments.push_back(Segment::new(at.offset));
+        }
+        if self.epochs.last().is_none_or(|(epoch, _)| *epoch < at.epoch) {
+            self.epochs.push((at.epoch, at.offset));
+        }
+        let segment = self.segments.back_mut().expect("there is an active segment");
+        let (base, position) = (segment.base, segment.bytes);
+        segment.push(
+            at.offset,
+            last,
+            bytes.len() as u32,
+            info.timestamp_max,
+            self.settings.index_interval,
+        );
+        if let Some(stamp) = &info.producer {
+            self.producers.apply(stamp, at.offset, info.timestamp_max, seen_ms);
+        }
+        self.unflushed_bytes += bytes.len();
+        self.tail.push_back(Batch {
+            base: at.offset,
+            last,
+            segment: base,
+            position,
+            journal,
+            bytes,
+        });
+        self.end = last + 1;
+    }
+
+    /// Everything before `offset` is durable.
+    pub fn durable(&mut self, offset: Offset) {
+        assert!(offset <= self.end);
+        self.durable_end = self.durable_end.max(offset);
+    }
+
+    /// Work for the shell: the next batches of one segment, durable ones only. One write at a time.
+    pub fn plan_flush(&mut self) -> Option<Flush> {
+        if self.flushing {
+            return None;
+        }
+        let first = self.tail.get(self.tail_flushed)?;
+        let mut flush = Flush {
+            segment: first.segment,
+            position: first.position,
+            parts: Vec::new(),
+            bytes: 0,
+            offset_end: self.flushed_end,
+        };
+        for batch in self.tail.range(self.tail_flushed..) {
+            let fits = flush.parts.is_empty() || flush.bytes + batch.bytes.len() <= FLUSH_BYTES_MAX;
+            if batch.last >= self.durable_end || batch.segment != flush.segment || !fits {
+                break;
+            }
+            flush.bytes += batch.bytes.len();
+            flush.parts.push(batch.bytes.clone());
+            flush.offset_end = batch.last + 1;
+        }
+        if flush.parts.is_empty() {
+            return None;
+        }
+        self.flushing = true;
+        Some(flush)
+    }
+
+    /// The write that ended at `offset_end` is in the file. Returns the segment that it completed.
+    pub fn flushed(&mut self, offset_end: Offset) -> Option<Close> {
+        assert!(self.flushing && offset_end > self.flushed_end && offset_end <= self.end);
+        self.flushing = false;
+        self.flushed_end = offset_end;
+        let mut segment = None;
+        while let Some(batch) = self.tail.get(self.tail_flushed).filter(|batch| batch.last < offset_end) {
+            self.unflushed_bytes -= batch.bytes.len();
+            segment = Some(batch.segment);
+            self.tail_flushed += 1;
+        }
+        let segment = segment.expect("a flush holds a batch");
+        let done = self
+            .segments
+            .iter()
+            .position(|s| s.base == segment)
+            .filter(|at| at + 1 < self.segments.len())?;
+        let complete = self.segments[done + 1].base == offset_end;
+        complete.then(|| self.close(done))
+    }
+
+    fn close(&mut self, at: usize) -> Close {
+        let segment = &mut self.segments[at];
+        let (index, timeindex) = segment.index_files(self.settings.index_bytes_max);
+        segment.thin_out();
+        Close {
+            segment: segment.base,
+            bytes: segment.bytes,
+            index,
+            timeindex,
+        }
+    }
+
+    /// The index files of a closed segment are there.
+    pub fn closed(&mut self, base: Offset) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == base) {
+            segment.indexed = true;
+        }
+    }
+
+    /// The write failed; its batches wait for another one.
+    pub fn flush_failed(&mut self) {
+        assert!(self.flushing);
+        self.flushing = false;
+    }
+
+    /// The batches that are in no segment yet, to be written to the journal again; `journal` is the group that gets them.
+    pub fn carry(&mut self, mut write: impl FnMut(Placement, &Bytes) -> (u64, Bytes)) {
+        assert!(!self.flushing);
+        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();
+        for batch in self.tail.range_mut(self.tail_flushed..) {
+            let roll = batch.position == 0 && bases.contains(&batch.base);
+            let at = Placement {
+                offset: batch.base,
+                epoch: self.epoch,
+                roll,
+            };
+            (batch.journal, batch.bytes) = write(at, &batch.bytes);
+        }
+    }
+
+    /// Drops the oldest batch from memory if it is in a segment; returns its bytes.
+    pub fn evict(&mut self) -> Option<usize> {
+        if self.tail_flushed == 0 {
+            return None;
+        }
+        self.tail_flushed -= 1;
+        let batch = self.tail.pop_front().expect("flushed batches are in the tail");
+        if self.tail.is_empty() {
+            self.tail = VecDeque::new();
+        }
+        Some(batch.bytes.len())
+    }
+
+    /// The batches from `offset` on and below `limit`, at most `bytes_max` of them but one at least.
+    pub fn read(&self, offset: Offset, limit: Offset, bytes_max: usize) -> Read {
+        assert!(limit <= self.end);
+        if offset < self.start || offset > limit {
+            return Read::OutOfRange;
+        }
+        if offset == limit {
+            return Read::Empty;
+        }
+        if self.tail.front().is_some_and(|first| first.base <= offset) {
+            return self.read_memory(offset, limit, bytes_max);
+        }
+        let at = self.segments.partition_point(|segment| segment.base <= offset);
+        assert!(at > 0, "a segment begins at or before the log's start");
+        let segment = &self.segments[at - 1];
+        Read::Disk(DiskRead {
+            segment: segment.base,
+            position: segment.position_of(offset),
+            position_end: self.position_flushed(segment),
+            indexed: segment.indexed,
+        })
+    }
+
+    fn read_memory(&self, offset: Offset, limit: Offset, bytes_max: usize) -> Read {
+        let from = self.tail.partition_point(|batch| batch.last < offset);
+        let mut parts = Vec::new();
+        let mut bytes = 0;
+        for batch in self.tail.range(from..) {
+            if batch.last >= limit || (!parts.is_empty() && bytes + batch.bytes.len() > bytes_max) {
+                break;
+            }
+            bytes += batch.bytes.len();
+            parts.push(batch.bytes.clone());
+            if bytes >= bytes_max {
+                break;
+            }
+        }
+        if parts.is_empty() {
+            Read::Empty
+        } else {
+            Read::Memory { parts, bytes }
+        }
+    }
+
+    /// Bytes of `segment` that are in its file.
+    fn position_flushed(&self, segment: &Segment) -> u32 {
+        match self.tail.get(self.tail_flushed) {
+            Some(batch) if batch.segment == segment.base => batch.position,
+            _ => segment.bytes,
+        }
+    }
+
+    /// Segments that may hold the first record with a timestamp of `timestamp` or later, as reads from the disk, and the
+    /// batches in memory that may, in order of offset.
+    pub fn find_time(&self, timestamp: TimestampMs) -> Option<(Offset, Read)> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|s| s.timestamp_max >= timestamp && s.timestamp_max >= 0)?;
+        let position = segment.position_of_time(timestamp);
+        let at = segment.index().partition_point(|entry| entry.position <= position);
+        let offset = if at == 0 {
+            segment.base
+        } else {
+            segment.index()[at - 1].offset
+        };
+        let offset = offset.max(self.start);
+        Some((offset, self.read(offset, self.high_watermark().max(offset), usize::MAX)))
+    }
+
+    /// The largest timestamp and the last offset of the batch that has it; `None` without records.
+    pub fn timestamp_max(&self) -> Option<(TimestampMs, Offset)> {
+        let newest = self.segments.iter().rev().max_by_key(|segment| segment.timestamp_max)?;
+        (newest.timestamp_max >= 0).then_some((newest.timestamp_max, newest.timestamp_offset))
+    }
+
+    /// The end offset of `epoch` (KIP-101): `(epoch, end)` of the largest epoch not above it that the log has.
+    pub fn epoch_end(&self, epoch: Epoch) -> Option<(Epoch, Offset)> {
+        if epoch == self.epoch {
+            return Some((epoch, self.end));
+        }
+        let at = self.epochs.partition_point(|(known, _)| *known <= epoch);
+        if at == 0 || epoch > self.epoch {
+            return None;
+        }
+        Some((
+            self.epochs[at - 1].0,
+            self.epochs.get(at).map_or(self.end, |(_, start)| *start),
+        ))
+    }
+
+    /// Moves the log's start up; returns the segments that hold nothing above it and are removed.
+    pub fn set_start(&mut self, start: Offset) -> Vec<Segment> {
+        assert!(start <= self.end);
+        self.start = self.start.max(start);
+        let mut removed = Vec::new();
+        // A segment goes once it is written: an unwritten batch still has its place in it.
+        while self.segments.len() >= 2
+            && self.segments[1].base <= self.start
+            && self.segments[1].base <= self.flushed_end
+            && !self.flushing
+        {
+            removed.push(self.segments.pop_front().expect("there are two"));
+        }
+        removed
+    }
+}
+
+/// What a checkpoint says of a log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Restored {
+    pub start: Offset,
+    pub flushed_end: Offset,
+    pub segments: Vec<Segment>,
+    pub producers: Producers,
+    pub epochs: Vec<(Epoch, Offset)>,
+}
+
+impl Log {
+    /// The log as a checkpoint made now would restore it.
+    pub fn checkpoint(&self) -> Restored {
+        let mut segments: Vec<Segment> = Vec::new();
+        for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
+            let mut cut = Segment::new(segment.base);
+            cut.bytes = self.position_flushed(segment);
+            cut.timestamp_max = segment.timestamp_max;
+            cut.timestamp_offset = segment.timestamp_offset;
+            cut.timestamp_first = segment.timestamp_first;
+            cut.indexed = segment.indexed;
+            if !segment.indexed {
+                cut.restore_index(segment.index_coarse(cut.bytes));
+            }
+            segments.push(cut);
+        }
+        Restored {
+            start: self.start,
+            flushed_end: self.flushed_end,
+            segments,
+            producers: self.producers.clone(),
+            epochs: self.epochs.clone(),
+        }
+    }
+
+    pub fn restore(id: PartitionId, name: Arc<str>, settings: Arc<Settings>, from: Restored) -> Log {
+        let mut log = Log::new(id, name, settings);
+        assert!(from.start <= from.flushed_end || from.segments.is_empty());
+        log.start = from.start;
+        log.end = from.flushed_end;
+        log.durable_end = from.flushed_end;
+        log.flushed_end = from.flushed_end;
+        log.segments = from.segments.into();
+        log.producers = from.producers;
+        log.epochs = from.epochs;
+        log
+    }
+
+    /// A batch found in the journal. One that the log has already changes nothing; `false` if batches are missing before it.
+    pub fn replay(&mut self, at: Placement, info: &BatchInfo, bytes: Bytes, seen_ms: TimestampMs) -> bool {
+        if at.offset + i64::from(info.last_offset_delta) < self.end {
+            return true;
+        }
+        if at.offset != self.end {
+            return false;
+        }
+        self.apply(at, info, bytes, 0, seen_ms);
+        self.durable_end = self.end;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Idempotent producers of one partition: the last five batches of each producer id (KIP-98, KIP-360).
+
+use crate::types::{Offset, TimestampMs};
+use std::collections::{HashMap, VecDeque};
+
+/// Batches remembered for each producer: as many as a client may have in flight.
+pub const BATCHES_MAX: usize = 5;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerBatch {
+    pub sequence_first: i32,
+    pub sequence_last: i32,
+    pub offset_first: Offset,
+    pub offset_last: Offset,
+    pub timestamp: TimestampMs,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Producer {
+    pub epoch: i16,
+    /// Oldest first, at most [`BATCHES_MAX`].
+    pub batches: VecDeque<ProducerBatch>,
+    /// When the producer was last heard of, by the broker's clock.
+    pub seen_ms: TimestampMs,
+}
+
+/// The producer's part of a batch header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerStamp {
+    pub id: i64,
+    pub epoch: i16,
+    pub sequence_first: i32,
+    pub records: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SequenceError {
+    /// INVALID_PRODUCER_EPOCH: a newer incarnation of the producer has written.
+    StaleEpoch,
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER: a batch is missing in between, or a new epoch does not start at 0.
+    OutOfOrder,
+    /// DUPLICATE_SEQUENCE_NUMBER: written before, too long ago to know its offset.
+    Duplicate,
+}
+
+/// What to do with a batch whose sequence was checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    Append,
+    /// It is in the log already: answer as if it had been appended just then.
+    Written(ProducerBatch),
+}
+
+#[derive(Default, Clone, PartialEq, Eq, Debug)]
+pub struct Producers {
+    by_id: HashMap<i64, Producer>,
+}
+
+impl ProducerStamp {
+    pub fn sequence_last(&self) -> i32 {
+        sequence_add(self.sequence_first, self.records - 1)
+    }
+}
+
+/// Sequences wrap from 2^31 - 1 to 0.
+fn sequence_add(sequence: i32, by: i32) -> i32 {
+    assert!(sequence >= 0 && by >= 0);
+    ((i64::from(sequence) + i64::from(by)) % (1 << 31)) as i32
+}
+
+impl Producers {
+    pub fn check(&self, stamp: &ProducerStamp) -> Result<Verdict, SequenceError> {
+        assert!(stamp.id >= 0 && stamp.records > 0);
+        // No state: the producer is new, or its state expired; any sequence is accepted (KIP-360).
+        let Some(producer) = self.by_id.get(&stamp.id) else {
+            return Ok(Verdict::Append);
+        };
+        if stamp.epoch < producer.epoch {
+            return Err(SequenceError::StaleEpoch);
+        }
+        if stamp.epoch > producer.epoch {
+            return if stamp.sequence_first == 0 {
+                Ok(Verdict::Append)
+            } else {
+                Err(SequenceError::OutOfOrder)
+            };
+        }
+        let same =
+            |b: &&ProducerBatch| b.sequence_first == stamp.sequence_first && b.sequence_last == stamp.sequence_last();
+        if let Some(batch) = producer.batches.iter().find(same) {
+            return Ok(Verdict::Written(*batch));
+        }
+        let Some(last) = producer.batches.back() else {
+            return Ok(Verdict::Append);
+        };
+        if stamp.sequence_first == sequence_add(last.sequence_last, 1) {
+            Ok(Verdict::Append)
+        } else if producer
+            .batches
+            .front()
+            .is_some_and(|oldest| stamp.sequence_last() < oldest.sequence_first)
+        {
+            Err(SequenceError::Duplicate)
+        } else {
+            Err(SequenceError::OutOfOrder)
+        }
+    }
+
+    /// Notes a batch that is in the log. Batches at or below one that is known are left out, so that replaying twice
+    /// changes nothing.
+    pub fn apply(&mut self, stamp: &ProducerStamp, offset_first: Offset, timestamp: TimestampMs, seen_ms: TimestampMs) {
+        assert!(stamp.id >= 0 && stamp.records > 0 && offset_first >= 0);
+        let producer = self.by_id.entry(stamp.id).or_insert_with(|| Producer {
+            epoch: stamp.epoch,
+            batches: VecDeque::with_capacity(1),
+            seen_ms,
+        });
+        if producer
+            .batches
+            .back()
+            .is_some_and(|last| last.offset_last >= offset_first)
+        {
+            return;
+        }
+        if producer.epoch != stamp.epoch {
+            producer.epoch = stamp.epoch;
+            producer.batches.clear();
+        }
+        producer.seen_ms = producer.seen_ms.max(seen_ms);
+        if producer.batches.len() == BATCHES_MAX {
+            producer.batches.pop_front();
+        }
+        producer.batches.push_back(ProducerBatch {
+            sequence_first: stamp.sequence_first,
+            sequence_last: stamp.sequence_last(),
+            offset_first,
+            offset_last: offset_first + i64::from(stamp.records) - 1,
+            timestamp,
+        });
+    }
+
+    pub fn insert(&mut self, id: i64, producer: Producer) {
+        assert!(id >= 0 && producer.batches.len() <= BATCHES_MAX);
+        self.by_id.insert(id, producer);
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+        self.by_id.iter().map(|(id, producer)| (*id, producer))
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Forgets producers that were last seen before `before_ms` (`producer.id.expiration.ms`).
+    pub fn expire(&mut self, before_ms: TimestampMs) {
+        self.by_id.retain(|_, producer| producer.seen_ms >= before_ms);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(epoch: i16, sequence_first: i32, records: i32) -> ProducerStamp {
+        ProducerStamp {
+            id: 7,
+            epoch,
+            sequence_first,
+            records,
+        }
+    }
+
+    fn written(producers: &mut Producers, epoch: i16, sequence: i32, records: i32, offset: Offset) {
+        let stamp = stamp(epoch, sequence, records);
+        assert_eq!(producers.check(&stamp), Ok(Verdict::Append));
+        producers.apply(&stamp, offset, 1, 1);
+    }
+
+    #[test]
+    fn duplicates_gaps_and_epochs() {
+        let mut p = Producers::default();
+        written(&mut p, 0, 5, 10, 100); // unknown producer: any sequence
+        written(&mut p, 0, 15, 1, 110);
+        assert!(matches!(p.check(&stamp(0, 5, 10)), Ok(Verdict::Written(b)) if b.offset_first == 100));
+        assert_eq!(p.check(&stamp(0, 17, 1)), Err(SequenceError::OutOfOrder));
+        assert_eq!(p.check(&stamp(0, 5, 11)), Err(SequenceError::OutOfOrder));
+        for i in 0..5 {
+            written(&mut p, 0, 16 + i, 1, 111 + i64::from(i));
+        }
+        assert_eq!(p.check(&stamp(0, 5, 10)), Err(SequenceError::Duplicate));
+        assert_eq!(p.check(&stamp(1, 1, 1)), Err(SequenceError::OutOfOrder));
+        written(&mut p, 1, 0, 1, 200);
+        assert_eq!(p.check(&stamp(0, 21, 1)), Err(SequenceError::StaleEpoch));
+    }
+
+    #[test]
+    fn sequences_wrap() {
+        let mut p = Producers::default();
+        written(&mut p, 0, i32::MAX - 1, 3, 0);
+        assert_eq!(p.by_id[&7].batches[0].sequence_last, 0);
+        written(&mut p, 0, 1, 1, 3);
+    }
+
+    #[test]
+    fn replay_is_idempotent_and_states_expire() {
+        let mut p = Producers::default();
+        written(&mut p, 0, 0, 2, 10);
+        let before = p.clone();
+        p.apply(&stamp(0, 0, 2), 10, 1, 1);
+        assert_eq!(p, before);
+        p.expire(1);
+        assert_eq!(p.len(), 1);
+        p.expire(2);
+        assert!(p.is_empty());
+    }
+}

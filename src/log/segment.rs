@@ -1,0 +1,192 @@
+//! A segment: a run of a partition's batches in one file, with its sparse offset and time index.
+//!
+//! In memory the index of a segment being written has an entry each `index.interval.bytes`; that of a closed one is
+//! thinned out, because its files `.index` and `.timeindex` hold all entries. An index only shortens the search: a reader
+//! walks the batches from the position that it names.
+
+use crate::types::{Offset, TimestampMs};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// Bytes between two entries of the index that stays in memory for a closed segment and goes into checkpoints.
+pub const INDEX_INTERVAL_COARSE: u32 = 256 << 10;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IndexEntry {
+    /// Base offset of the batch at `position`.
+    pub offset: Offset,
+    pub position: u32,
+    /// Largest timestamp of the segment before `position`, and the last offset of the batch that has it.
+    pub timestamp_max: TimestampMs,
+    pub timestamp_offset: Offset,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Segment {
+    pub base: Offset,
+    /// Bytes of all batches, also of those still on their way to the file.
+    pub bytes: u32,
+    /// Largest timestamp; -1 while empty.
+    pub timestamp_max: TimestampMs,
+    /// Last offset of the batch that has it.
+    pub timestamp_offset: Offset,
+    /// Largest timestamp of the first batch: `segment.ms` counts from it.
+    pub timestamp_first: TimestampMs,
+    /// Its index files are there.
+    pub indexed: bool,
+    index: Vec<IndexEntry>,
+    indexed_to: u32,
+}
+
+impl Segment {
+    pub fn new(base: Offset) -> Segment {
+        assert!(base >= 0);
+        Segment {
+            base,
+            bytes: 0,
+            timestamp_max: -1,
+            timestamp_offset: -1,
+            timestamp_first: -1,
+            indexed: false,
+            index: Vec::new(),
+            indexed_to: 0,
+        }
+    }
+
+    /// Notes a batch at the segment's end.
+    pub fn push(&mut self, base: Offset, last: Offset, bytes: u32, timestamp_max: TimestampMs, interval: u32) {
+        assert!(base >= self.base && last >= base && bytes > 0);
+        if self.bytes - self.indexed_to > interval {
+            self.index.push(IndexEntry {
+                offset: base,
+                position: self.bytes,
+                timestamp_max: self.timestamp_max,
+                timestamp_offset: self.timestamp_offset,
+            });
+            self.indexed_to = self.bytes;
+        }
+        if self.bytes == 0 {
+            self.timestamp_first = timestamp_max;
+        }
+        if timestamp_max > self.timestamp_max {
+            self.timestamp_max = timestamp_max;
+            self.timestamp_offset = last;
+        }
+        self.bytes += bytes;
+    }
+
+    /// A position at or before the batch that holds `offset`.
+    pub fn position_of(&self, offset: Offset) -> u32 {
+        assert!(offset >= self.base);
+        match self.index.partition_point(|entry| entry.offset <= offset) {
+            0 => 0,
+            n => self.index[n - 1].position,
+        }
+    }
+
+    /// A position before which no record has a timestamp of `timestamp` or later.
+    pub fn position_of_time(&self, timestamp: TimestampMs) -> u32 {
+        match self.index.partition_point(|entry| entry.timestamp_max < timestamp) {
+            0 => 0,
+            n => self.index[n - 1].position,
+        }
+    }
+
+    pub fn index(&self) -> &[IndexEntry] {
+        &self.index
+    }
+
+    /// The index as it goes into a checkpoint, for positions below `position_end`.
+    pub fn index_coarse(&self, position_end: u32) -> Vec<IndexEntry> {
+        let mut coarse: Vec<IndexEntry> = Vec::new();
+        for entry in self.index.iter().take_while(|entry| entry.position < position_end) {
+            if coarse
+                .last()
+                .is_none_or(|last| entry.position - last.position >= INDEX_INTERVAL_COARSE)
+            {
+                coarse.push(*entry);
+            }
+        }
+        coarse
+    }
+
+    pub fn thin_out(&mut self) {
+        self.index = self.index_coarse(u32::MAX);
+        self.index.shrink_to_fit();
+    }
+
+    pub fn restore_index(&mut self, index: Vec<IndexEntry>) {
+        assert!(index.is_sorted_by_key(|entry| entry.position) && self.index.is_empty());
+        self.indexed_to = index.last().map_or(0, |entry| entry.position);
+        self.index = index;
+    }
+
+    /// Kafka's `.index` (u32 offset relative to the base, u32 position) and `.timeindex` (i64 timestamp, u32 relative
+    /// offset), big-endian, without the entries that Kafka's own limits would leave out.
+    pub fn index_files(&self, index_bytes_max: usize) -> (Bytes, Bytes) {
+        let (mut offsets, mut times) = (BytesMut::new(), BytesMut::new());
+        let mut timestamp_last = -1;
+        for entry in &self.index {
+            if offsets.len() + 8 <= index_bytes_max {
+                offsets.put_u32((entry.offset - self.base) as u32);
+                offsets.put_u32(entry.position);
+            }
+            if entry.timestamp_max > timestamp_last && times.len() + 24 <= index_bytes_max {
+                timestamp_last = entry.timestamp_max;
+                times.put_i64(entry.timestamp_max);
+                times.put_u32((entry.timestamp_offset - self.base) as u32);
+            }
+        }
+        if self.timestamp_max > timestamp_last && times.len() + 12 <= index_bytes_max {
+            times.put_i64(self.timestamp_max);
+            times.put_u32((self.timestamp_offset - self.base) as u32);
+        }
+        (offsets.freeze(), times.freeze())
+    }
+}
+
+/// The name of a segment's file without its ending: the base offset in 20 digits.
+pub fn file_stem(base: Offset) -> String {
+    assert!(base >= 0);
+    format!("{base:020}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment() -> Segment {
+        let mut segment = Segment::new(100);
+        for i in 0..10 {
+            segment.push(100 + i * 10, 109 + i * 10, 3000, 1000 + i * 5, 4096);
+        }
+        segment
+    }
+
+    #[test]
+    fn index_is_sparse_and_finds_a_position_at_or_before() {
+        let segment = segment();
+        assert_eq!(
+            segment.index().iter().map(|e| e.position).collect::<Vec<_>>(),
+            [6000, 12000, 18000, 24000]
+        );
+        assert_eq!(segment.position_of(100), 0);
+        assert_eq!(segment.position_of(119), 0);
+        assert_eq!(segment.position_of(120), 6000);
+        assert_eq!(segment.position_of(1000), 24000);
+        assert_eq!(segment.position_of_time(0), 0);
+        assert_eq!(segment.position_of_time(1006), 6000);
+    }
+
+    #[test]
+    fn index_files_are_kafkas() {
+        let (offsets, times) = segment().index_files(1 << 20);
+        assert_eq!(
+            &offsets[..16],
+            [0, 0, 0, 20, 0, 0, 0x17, 0x70, 0, 0, 0, 40, 0, 0, 0x2e, 0xe0]
+        );
+        assert_eq!(times.len(), 5 * 12);
+        assert_eq!(&times[..12], [0, 0, 0, 0, 0, 0, 3, 0xed, 0, 0, 0, 19]);
+        let (offsets, times) = segment().index_files(16);
+        assert_eq!((offsets.len(), times.len()), (16, 12));
+    }
+}
