@@ -6,5 +6,8 @@
 //!
 //! Adding a message is adding its block to `messages.txt`.
 
+pub mod batch;
 pub mod codec;
+pub mod error;
+pub mod frame;
 pub mod messages;
