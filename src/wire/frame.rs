@@ -1,0 +1,205 @@
+//! Frames: a request or response is its length (int32, itself not counted), a header and a body.
+
+use super::codec::{DecodeError, Reader, Writer};
+use super::messages::{ApiKey, RequestHeader, ResponseHeader};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Bytes of the length that precedes every frame.
+pub const LENGTH_BYTES: usize = 4;
+/// Room for the fields of a common message, so that one buffer without growing is enough.
+const FIELD_BYTES: usize = 512;
+
+/// The head of a request in a frame.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head<'a> {
+    pub api: ApiKey,
+    pub version: i16,
+    pub correlation_id: i32,
+    pub client_id: Option<Cow<'a, str>>,
+    /// Where the body begins in the frame (without its length).
+    pub body_start: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FrameError {
+    /// An API that this build cannot decode: the connection is closed.
+    UnknownApi {
+        key: i16,
+        version: i16,
+    },
+    /// A version that this build cannot decode. ApiVersions is answered with UNSUPPORTED_VERSION and a body of version 0
+    /// (KIP-511); on any other API the connection is closed.
+    UnsupportedVersion {
+        api: ApiKey,
+        version: i16,
+        correlation_id: i32,
+    },
+    Malformed(DecodeError),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FrameError::UnknownApi { key, version } => write!(f, "unknown API key {key} (version {version})"),
+            FrameError::UnsupportedVersion { api, version, .. } => {
+                write!(f, "unsupported version {version} of {}", api.name())
+            }
+            FrameError::Malformed(error) => write!(f, "malformed request header: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for FrameError {}
+
+impl From<DecodeError> for FrameError {
+    fn from(error: DecodeError) -> Self {
+        FrameError::Malformed(error)
+    }
+}
+
+impl<'a> Head<'a> {
+    /// Reads the header of a request from `frame`, the bytes after its length.
+    pub fn decode(frame: &'a [u8]) -> Result<Self, FrameError> {
+        // The first three fields are the same in every version of the header.
+        let mut fixed = Reader::new(frame);
+        let (key, version, correlation_id) = (fixed.i16()?, fixed.i16()?, fixed.i32()?);
+        let api = ApiKey::from_i16(key).ok_or(FrameError::UnknownApi { key, version })?;
+        if !api.versions().contains(&version) {
+            return Err(FrameError::UnsupportedVersion {
+                api,
+                version,
+                correlation_id,
+            });
+        }
+        let mut reader = Reader::new(frame);
+        let header = RequestHeader::decode(&mut reader, api.header_versions(version).0)?;
+        let body_start = frame.len() - reader.remaining();
+        Ok(Head {
+            api,
+            version,
+            correlation_id,
+            client_id: header.client_id,
+            body_start,
+        })
+    }
+}
+
+/// A whole response frame, length included; `header_version` is the second of [`ApiKey::header_versions`].
+pub fn response_frame(header_version: i16, correlation_id: i32, body: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
+    frame(|w| {
+        ResponseHeader { correlation_id }.encode(w, header_version);
+        body(w);
+    })
+}
+
+/// A whole request frame, length included.
+pub fn request_frame(
+    api: ApiKey,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+    body: impl FnOnce(&mut Writer),
+) -> Vec<Bytes> {
+    assert!(
+        api.versions().contains(&version),
+        "{} has no version {version}",
+        api.name()
+    );
+    let header = RequestHeader {
+        request_api_key: api as i16,
+        request_api_version: version,
+        correlation_id,
+        client_id: client_id.map(Cow::Borrowed),
+    };
+    frame(|w| {
+        header.encode(w, api.header_versions(version).0);
+        body(w);
+    })
+}
+
+fn frame(content: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
+    let mut w = Writer::with_capacity(FIELD_BYTES);
+    w.put_i32(0);
+    content(&mut w);
+    let length = w.len() - LENGTH_BYTES;
+    w.patch_i32(0, i32::try_from(length).expect("a frame is shorter than 2 GiB"));
+    w.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages::{ApiVersionsRequest, MetadataRequest};
+
+    fn whole(parts: Vec<Bytes>) -> Vec<u8> {
+        let bytes = parts.concat();
+        let length = i32::from_be_bytes(*bytes.first_chunk().unwrap());
+        assert_eq!(length as usize, bytes.len() - LENGTH_BYTES);
+        bytes[LENGTH_BYTES..].to_vec()
+    }
+
+    #[test]
+    fn a_request_is_found_again_in_its_frame() {
+        for version in MetadataRequest::VERSIONS {
+            let body = MetadataRequest {
+                topics: None,
+                ..Default::default()
+            };
+            let client = Some("client");
+            let frame = whole(request_frame(ApiKey::Metadata, version, 77, client, |w| {
+                body.encode(w, version)
+            }));
+            let head = Head::decode(&frame).unwrap();
+            assert_eq!(
+                (head.api, head.version, head.correlation_id),
+                (ApiKey::Metadata, version, 77)
+            );
+            assert_eq!(head.client_id.as_deref(), client);
+            // Two and two and four bytes, the client id, and the tag section in flexible versions.
+            assert_eq!(
+                head.body_start,
+                16 + usize::from(version >= MetadataRequest::FLEXIBLE_SINCE)
+            );
+            let mut reader = Reader::new(&frame[head.body_start..]);
+            let decoded = MetadataRequest::decode(&mut reader, version).unwrap();
+            assert_eq!((decoded.topics.is_none(), reader.remaining()), (version > 0, 0));
+        }
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        let unknown = [0x7f, 0xff, 0, 3, 0, 0, 0, 1, 0xff, 0xff];
+        assert_eq!(
+            Head::decode(&unknown),
+            Err(FrameError::UnknownApi {
+                key: 0x7fff,
+                version: 3
+            })
+        );
+        let newer = [0, 18, 0, 99, 0, 0, 0, 5, 0xff, 0xff];
+        let unsupported = FrameError::UnsupportedVersion {
+            api: ApiKey::ApiVersions,
+            version: 99,
+            correlation_id: 5,
+        };
+        assert_eq!(Head::decode(&newer), Err(unsupported));
+        let known = [0, 18, 0, 0, 0, 0, 0, 5, 0, 9, b'x'];
+        assert_eq!(Head::decode(&known), Err(FrameError::Malformed(DecodeError::Truncated)));
+        assert_eq!(
+            Head::decode(&known[..7]),
+            Err(FrameError::Malformed(DecodeError::Truncated))
+        );
+    }
+
+    #[test]
+    fn response_headers_follow_the_api() {
+        let version = *ApiVersionsRequest::VERSIONS.end();
+        assert_eq!(ApiKey::ApiVersions.header_versions(version), (2, 0));
+        assert_eq!(ApiKey::Metadata.header_versions(8), (1, 0));
+        assert_eq!(ApiKey::Metadata.header_versions(9), (2, 1));
+        assert_eq!(ApiKey::OffsetDelete.header_versions(0), (1, 0));
+        assert_eq!(whole(response_frame(1, 5, |w| w.put_i8(9))), [0, 0, 0, 5, 0, 9]);
+    }
+}
