@@ -171,7 +171,7 @@ impl<'a> Batch<'a> {
 
     /// The batch's records, which must not be compressed.
     pub fn records(&self) -> RecordCursor<'a> {
-        Records {
+        RecordCursor {
             reader: Reader::new(&self.bytes[HEADER_BYTES..]),
             left: self.header.records_count.get(),
         }
