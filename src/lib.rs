@@ -1,2 +1,4 @@
+pub mod flat;
+pub mod metadata;
 pub mod types;
 pub mod wire;
