@@ -1,4 +1,6 @@
+pub mod flat;
 pub mod journal;
 pub mod log;
+pub mod metadata;
 pub mod types;
 pub mod wire;
