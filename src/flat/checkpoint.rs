@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x6a5402eb;
+pub const SCHEMA_CRC32C: u32 = 0x4a61fedc;
 
 pub enum CheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -47,7 +47,7 @@ impl<'a> Checkpoint<'a> {
   }
 
 
-  /// Counts the checkpoints of this core; the highest valid one counts.
+  /// Which start of the broker wrote it; journal groups of older starts are not needed.
   #[inline]
   pub fn generation(&self) -> u64 {
     // Safety:
@@ -386,6 +386,230 @@ impl<'a> EpochStart {
 
 }
 
+/// A batch boundary in a segment that has no index files yet, and the largest timestamp before it.
+// struct IndexMark, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct IndexMark(pub [u8; 40]);
+impl Default for IndexMark { 
+  fn default() -> Self { 
+    Self([0; 40])
+  }
+}
+impl ::core::fmt::Debug for IndexMark {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("IndexMark")
+      .field("segment", &self.segment())
+      .field("offset", &self.offset())
+      .field("timestamp_max", &self.timestamp_max())
+      .field("timestamp_max_offset", &self.timestamp_max_offset())
+      .field("position", &self.position())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for IndexMark {}
+impl<'a> ::flatbuffers::Follow<'a> for IndexMark {
+  type Inner = &'a IndexMark;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a IndexMark>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a IndexMark {
+  type Inner = &'a IndexMark;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<IndexMark>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for IndexMark {
+    type Output = IndexMark;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const IndexMark as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for IndexMark {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> IndexMark {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    segment: i64,
+    offset: i64,
+    timestamp_max: i64,
+    timestamp_max_offset: i64,
+    position: u32,
+  ) -> Self {
+    let mut s = Self([0; 40]);
+    s.set_segment(segment);
+    s.set_offset(offset);
+    s.set_timestamp_max(timestamp_max);
+    s.set_timestamp_max_offset(timestamp_max_offset);
+    s.set_position(position);
+    s
+  }
+
+  pub fn segment(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_segment(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn offset(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_offset(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn timestamp_max(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[16..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_timestamp_max(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[16..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn timestamp_max_offset(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[24..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_timestamp_max_offset(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[24..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn position(&self) -> u32 {
+    let mut mem = ::core::mem::MaybeUninit::<<u32 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[32..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_position(&mut self, x: u32) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[32..].as_mut_ptr(),
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
 pub enum PartitionCheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -406,8 +630,8 @@ impl<'a> PartitionCheckpoint<'a> {
   pub const VT_INDEX: ::flatbuffers::VOffsetT = 6;
   pub const VT_LOG_START: ::flatbuffers::VOffsetT = 8;
   pub const VT_FLUSHED_END: ::flatbuffers::VOffsetT = 10;
-  pub const VT_FLUSHED_POSITION: ::flatbuffers::VOffsetT = 12;
-  pub const VT_SEGMENTS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_SEGMENTS: ::flatbuffers::VOffsetT = 12;
+  pub const VT_INDEX_MARKS: ::flatbuffers::VOffsetT = 14;
   pub const VT_EPOCHS: ::flatbuffers::VOffsetT = 16;
   pub const VT_PRODUCERS: ::flatbuffers::VOffsetT = 18;
 
@@ -421,11 +645,11 @@ impl<'a> PartitionCheckpoint<'a> {
     args: &'args PartitionCheckpointArgs<'args>
   ) -> ::flatbuffers::WIPOffset<PartitionCheckpoint<'bldr>> {
     let mut builder = PartitionCheckpointBuilder::new(_fbb);
-    builder.add_flushed_position(args.flushed_position);
     builder.add_flushed_end(args.flushed_end);
     builder.add_log_start(args.log_start);
     if let Some(x) = args.producers { builder.add_producers(x); }
     if let Some(x) = args.epochs { builder.add_epochs(x); }
+    if let Some(x) = args.index_marks { builder.add_index_marks(x); }
     if let Some(x) = args.segments { builder.add_segments(x); }
     builder.add_index(args.index);
     if let Some(x) = args.topic { builder.add_topic(x); }
@@ -462,20 +686,20 @@ impl<'a> PartitionCheckpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<i64>(PartitionCheckpoint::VT_FLUSHED_END, Some(0)).unwrap()}
   }
-  /// The byte position of `flushed_end` in the active segment, which is the last of `segments`.
-  #[inline]
-  pub fn flushed_position(&self) -> u64 {
-    // Safety:
-    // Created from valid Table for this object
-    // which contains a valid value in this slot
-    unsafe { self._tab.get::<u64>(PartitionCheckpoint::VT_FLUSHED_POSITION, Some(0)).unwrap()}
-  }
+  /// The last one is active; its `bytes` are the position of `flushed_end`.
   #[inline]
   pub fn segments(&self) -> ::flatbuffers::Vector<'a, SegmentMeta> {
     // Safety:
     // Created from valid Table for this object
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, SegmentMeta>>>(PartitionCheckpoint::VT_SEGMENTS, None).unwrap()}
+  }
+  #[inline]
+  pub fn index_marks(&self) -> ::flatbuffers::Vector<'a, IndexMark> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, IndexMark>>>(PartitionCheckpoint::VT_INDEX_MARKS, None).unwrap()}
   }
   #[inline]
   pub fn epochs(&self) -> ::flatbuffers::Vector<'a, EpochStart> {
@@ -503,8 +727,8 @@ impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
      .visit_field::<i32>("index", Self::VT_INDEX, false)?
      .visit_field::<i64>("log_start", Self::VT_LOG_START, false)?
      .visit_field::<i64>("flushed_end", Self::VT_FLUSHED_END, false)?
-     .visit_field::<u64>("flushed_position", Self::VT_FLUSHED_POSITION, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, SegmentMeta>>>("segments", Self::VT_SEGMENTS, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, IndexMark>>>("index_marks", Self::VT_INDEX_MARKS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, EpochStart>>>("epochs", Self::VT_EPOCHS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Producer>>>>("producers", Self::VT_PRODUCERS, true)?
      .finish();
@@ -516,8 +740,8 @@ pub struct PartitionCheckpointArgs<'a> {
     pub index: i32,
     pub log_start: i64,
     pub flushed_end: i64,
-    pub flushed_position: u64,
     pub segments: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, SegmentMeta>>>,
+    pub index_marks: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, IndexMark>>>,
     pub epochs: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, EpochStart>>>,
     pub producers: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Producer<'a>>>>>,
 }
@@ -529,8 +753,8 @@ impl<'a> Default for PartitionCheckpointArgs<'a> {
       index: 0,
       log_start: 0,
       flushed_end: 0,
-      flushed_position: 0,
       segments: None, // required field
+      index_marks: None, // required field
       epochs: None, // required field
       producers: None, // required field
     }
@@ -559,12 +783,12 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionCheckpointBuilder<'a
     self.fbb_.push_slot::<i64>(PartitionCheckpoint::VT_FLUSHED_END, flushed_end, 0);
   }
   #[inline]
-  pub fn add_flushed_position(&mut self, flushed_position: u64) {
-    self.fbb_.push_slot::<u64>(PartitionCheckpoint::VT_FLUSHED_POSITION, flushed_position, 0);
-  }
-  #[inline]
   pub fn add_segments(&mut self, segments: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , SegmentMeta>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionCheckpoint::VT_SEGMENTS, segments);
+  }
+  #[inline]
+  pub fn add_index_marks(&mut self, index_marks: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , IndexMark>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionCheckpoint::VT_INDEX_MARKS, index_marks);
   }
   #[inline]
   pub fn add_epochs(&mut self, epochs: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , EpochStart>>) {
@@ -587,6 +811,7 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionCheckpointBuilder<'a
     let o = self.fbb_.end_table(self.start_);
     self.fbb_.required(o, PartitionCheckpoint::VT_TOPIC,"topic");
     self.fbb_.required(o, PartitionCheckpoint::VT_SEGMENTS,"segments");
+    self.fbb_.required(o, PartitionCheckpoint::VT_INDEX_MARKS,"index_marks");
     self.fbb_.required(o, PartitionCheckpoint::VT_EPOCHS,"epochs");
     self.fbb_.required(o, PartitionCheckpoint::VT_PRODUCERS,"producers");
     ::flatbuffers::WIPOffset::new(o.value())
@@ -600,8 +825,8 @@ impl ::core::fmt::Debug for PartitionCheckpoint<'_> {
       ds.field("index", &self.index());
       ds.field("log_start", &self.log_start());
       ds.field("flushed_end", &self.flushed_end());
-      ds.field("flushed_position", &self.flushed_position());
       ds.field("segments", &self.segments());
+      ds.field("index_marks", &self.index_marks());
       ds.field("epochs", &self.epochs());
       ds.field("producers", &self.producers());
       ds.finish()
@@ -1021,10 +1246,10 @@ impl ::core::fmt::Debug for Producer<'_> {
 // struct SegmentMeta, aligned to 8
 #[repr(transparent)]
 #[derive(Clone, Copy, PartialEq)]
-pub struct SegmentMeta(pub [u8; 40]);
+pub struct SegmentMeta(pub [u8; 48]);
 impl Default for SegmentMeta { 
   fn default() -> Self { 
-    Self([0; 40])
+    Self([0; 48])
   }
 }
 impl ::core::fmt::Debug for SegmentMeta {
@@ -1035,6 +1260,7 @@ impl ::core::fmt::Debug for SegmentMeta {
       .field("timestamp_max", &self.timestamp_max())
       .field("timestamp_max_offset", &self.timestamp_max_offset())
       .field("first_timestamp", &self.first_timestamp())
+      .field("indexed", &self.indexed())
       .finish()
   }
 }
@@ -1084,13 +1310,15 @@ impl<'a> SegmentMeta {
     timestamp_max: i64,
     timestamp_max_offset: i64,
     first_timestamp: i64,
+    indexed: bool,
   ) -> Self {
-    let mut s = Self([0; 40]);
+    let mut s = Self([0; 48]);
     s.set_base_offset(base_offset);
     s.set_bytes(bytes);
     s.set_timestamp_max(timestamp_max);
     s.set_timestamp_max_offset(timestamp_max_offset);
     s.set_first_timestamp(first_timestamp);
+    s.set_indexed(indexed);
     s
   }
 
@@ -1236,6 +1464,36 @@ impl<'a> SegmentMeta {
         &x_le as *const _ as *const u8,
         self.0[32..].as_mut_ptr(),
         ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  /// Its index files are there.
+  pub fn indexed(&self) -> bool {
+    let mut mem = ::core::mem::MaybeUninit::<<bool as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[40..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_indexed(&mut self, x: bool) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[40..].as_mut_ptr(),
+        ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }
