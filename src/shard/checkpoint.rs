@@ -1,0 +1,271 @@
+//! One core's checkpoint: what is in its partitions' segments, in the schema of `flatbuffers/checkpoint.fbs`, followed by
+//! the CRC-32C of it as a little-endian u32.
+
+use crate::flat::checkpoint as flat;
+use crate::log::{IndexEntry, Producer, ProducerBatch, Producers, Restored, Segment};
+use crate::types::PartitionId;
+use flatbuffers::{FlatBufferBuilder, WIPOffset};
+
+/// A checkpoint being written, a few partitions at a time.
+pub struct CheckpointBuilder {
+    flat: FlatBufferBuilder<'static>,
+    partitions: Vec<WIPOffset<flat::PartitionCheckpoint<'static>>>,
+}
+
+/// What a checkpoint says besides the partitions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CheckpointHead {
+    /// Of the journal: groups of older generations are not needed.
+    pub generation: u64,
+    pub core: u16,
+    /// Cores that the node had.
+    pub cores: u16,
+    /// Groups of this generation up to and including this sequence are not needed.
+    pub sequence: u64,
+}
+
+impl Default for CheckpointBuilder {
+    fn default() -> Self {
+        CheckpointBuilder {
+            flat: FlatBufferBuilder::new(),
+            partitions: Vec::new(),
+        }
+    }
+}
+
+impl CheckpointBuilder {
+    pub fn add(&mut self, id: PartitionId, log: &Restored) {
+        let segments: Vec<_> = log.segments.iter().map(segment_meta).collect();
+        let marks: Vec<_> = log.segments.iter().flat_map(index_marks).collect();
+        let epochs: Vec<_> = log
+            .epochs
+            .iter()
+            .map(|(epoch, start)| flat::EpochStart::new(*epoch, *start))
+            .collect();
+        let producers: Vec<_> = log
+            .producers
+            .iter()
+            .map(|(id, producer)| self.producer(id, producer))
+            .collect();
+        let partition = flat::PartitionCheckpointArgs {
+            topic: Some(&id.topic.into()),
+            index: id.index,
+            log_start: log.start,
+            flushed_end: log.flushed_end,
+            segments: Some(self.flat.create_vector(&segments)),
+            index_marks: Some(self.flat.create_vector(&marks)),
+            epochs: Some(self.flat.create_vector(&epochs)),
+            producers: Some(self.flat.create_vector(&producers)),
+        };
+        self.partitions
+            .push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
+    }
+
+    fn producer(&mut self, id: i64, producer: &Producer) -> WIPOffset<flat::Producer<'static>> {
+        let batches: Vec<_> = producer
+            .batches
+            .iter()
+            .map(|b| {
+                let (first, last) = (b.sequence_first, b.sequence_last);
+                flat::ProducerBatch::new(first, last, b.offset_first, b.offset_last, b.timestamp)
+            })
+            .collect();
+        let batches = Some(self.flat.create_vector(&batches));
+        let args = flat::ProducerArgs {
+            id,
+            epoch: producer.epoch,
+            timestamp_ms: producer.seen_ms,
+            batches,
+            ..Default::default()
+        };
+        flat::Producer::create(&mut self.flat, &args)
+    }
+
+    pub fn finish(mut self, head: CheckpointHead) -> Vec<u8> {
+        let partitions = Some(self.flat.create_vector(&self.partitions));
+        let args = flat::CheckpointArgs {
+            generation: head.generation,
+            core: head.core,
+            cores: head.cores,
+            journal_sequence: head.sequence,
+            partitions,
+        };
+        let root = flat::Checkpoint::create(&mut self.flat, &args);
+        flat::finish_checkpoint_buffer(&mut self.flat, root);
+        let mut bytes = self.flat.finished_data().to_vec();
+        let crc = crc32c::crc32c(&bytes);
+        bytes.extend_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+}
+
+fn segment_meta(segment: &Segment) -> flat::SegmentMeta {
+    flat::SegmentMeta::new(
+        segment.base,
+        u64::from(segment.bytes),
+        segment.timestamp_max,
+        segment.timestamp_offset,
+        segment.timestamp_first,
+        segment.indexed,
+    )
+}
+
+fn index_marks(segment: &Segment) -> impl Iterator<Item = flat::IndexMark> {
+    segment.index().iter().map(|entry| {
+        flat::IndexMark::new(
+            segment.base,
+            entry.offset,
+            entry.timestamp_max,
+            entry.timestamp_offset,
+            entry.position,
+        )
+    })
+}
+
+/// Reads a checkpoint; `None` if the bytes are none.
+pub fn decode(bytes: &[u8]) -> Option<(CheckpointHead, Vec<(PartitionId, Restored)>)> {
+    let (bytes, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32c::crc32c(bytes) != u32::from_le_bytes(*crc) || bytes.len() < 8 {
+        return None;
+    }
+    if !flat::checkpoint_buffer_has_identifier(bytes) {
+        return None;
+    }
+    // Tables of a checkpoint number a few for each partition: the verifier's default limits are too low.
+    let options = flatbuffers::VerifierOptions {
+        max_tables: bytes.len() / 4,
+        max_apparent_size: 1 << 40,
+        ..Default::default()
+    };
+    let root = flat::root_as_checkpoint_with_opts(&options, bytes).ok()?;
+    let head = CheckpointHead {
+        generation: root.generation(),
+        core: root.core(),
+        cores: root.cores(),
+        sequence: root.journal_sequence(),
+    };
+    let partitions = root.partitions().iter().map(|partition| {
+        let id = PartitionId {
+            topic: partition.topic().into(),
+            index: partition.index(),
+        };
+        Some((id, restored(&partition)?))
+    });
+    Some((head, partitions.collect::<Option<Vec<_>>>()?))
+}
+
+fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
+    let mut segments = Vec::new();
+    for meta in partition.segments() {
+        if meta.base_offset() < 0 {
+            return None;
+        }
+        let mut segment = Segment::new(meta.base_offset());
+        segment.bytes = u32::try_from(meta.bytes()).ok()?;
+        segment.timestamp_max = meta.timestamp_max();
+        segment.timestamp_offset = meta.timestamp_max_offset();
+        segment.timestamp_first = meta.first_timestamp();
+        segment.indexed = meta.indexed();
+        let marks = partition
+            .index_marks()
+            .iter()
+            .filter(|mark| mark.segment() == meta.base_offset());
+        segment.restore_index(marks.map(|mark| index_entry(&mark)).collect());
+        segments.push(segment);
+    }
+    let mut producers = Producers::default();
+    for producer in partition.producers() {
+        let batches = producer.batches().iter().map(|b| ProducerBatch {
+            sequence_first: b.base_sequence(),
+            sequence_last: b.last_sequence(),
+            offset_first: b.base_offset(),
+            offset_last: b.last_offset(),
+            timestamp: b.timestamp(),
+        });
+        let state = Producer {
+            epoch: producer.epoch(),
+            batches: batches.collect(),
+            seen_ms: producer.timestamp_ms(),
+        };
+        producers.insert(producer.id(), state);
+    }
+    Some(Restored {
+        start: partition.log_start(),
+        flushed_end: partition.flushed_end(),
+        segments,
+        producers,
+        epochs: partition.epochs().iter().map(|e| (e.epoch(), e.start())).collect(),
+    })
+}
+
+fn index_entry(mark: &flat::IndexMark) -> IndexEntry {
+    IndexEntry {
+        offset: mark.offset(),
+        position: mark.position(),
+        timestamp_max: mark.timestamp_max(),
+        timestamp_offset: mark.timestamp_max_offset(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::ProducerStamp;
+    use crate::types::Uuid;
+
+    #[test]
+    fn round_trip() {
+        let mut active = Segment::new(500);
+        for i in 0..1000 {
+            active.push(500 + i, 500 + i, 1000, 5000 + i, 4096);
+        }
+        let mut cut = active.clone();
+        cut.thin_out();
+        let mut closed = Segment::new(100);
+        closed.bytes = 77;
+        closed.indexed = true;
+        let mut producers = Producers::default();
+        producers.apply(
+            &ProducerStamp {
+                id: 9,
+                epoch: 1,
+                sequence_first: 4,
+                records: 3,
+            },
+            1490,
+            6,
+            7,
+        );
+        let log = Restored {
+            start: 120,
+            flushed_end: 1500,
+            segments: vec![closed, cut],
+            producers,
+            epochs: vec![(0, 100), (3, 600)],
+        };
+        let id = PartitionId {
+            topic: Uuid([5; 16]),
+            index: 4,
+        };
+        let head = CheckpointHead {
+            generation: 3,
+            core: 1,
+            cores: 2,
+            sequence: 88,
+        };
+        let mut builder = CheckpointBuilder::default();
+        builder.add(id, &log);
+        let bytes = builder.finish(head);
+        let (read_head, read) = decode(&bytes).unwrap();
+        assert_eq!(read_head, head);
+        assert_eq!(read[0].0, id);
+        let indexed_to_ignored = |r: &Restored| format!("{r:?}").replace("indexed_to", "");
+        assert_eq!(read.len(), 1);
+        assert_eq!(read[0].1.flushed_end, 1500);
+        assert_eq!(read[0].1.segments[1].index(), log.segments[1].index());
+        assert_eq!(read[0].1.producers, log.producers);
+        assert!(indexed_to_ignored(&read[0].1).contains("indexed: true"));
+        assert_eq!(decode(&bytes[..bytes.len() / 2]), None);
+        assert_eq!(decode(b"nonsense"), None);
+    }
+}

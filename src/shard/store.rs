@@ -1,0 +1,750 @@
+//! What one core keeps: its journal and its partitions' logs, and the order in which bytes reach the disk.
+//!
+//! A pure machine between the journal and the logs, which do not know each other:
+//!
+//! 1. [`Store::append`] places a batch and adds it to the journal's open group.
+//! 2. [`Store::plan`] returns work for the disk: the next group, segment writes behind it, a checkpoint when the ring of
+//!    journal files runs short. [`Store::done`] takes each completion.
+//! 3. [`Store::take_advanced`] names the partitions whose durable end has moved.
+//!
+//! A journal file is recycled after this sequence, each step after the one before has completed: every batch in it is
+//! written to its segment (a small one is carried forward in the journal instead), the state of all logs is captured, the
+//! file system is synced, the journal is durable up to the capture, the checkpoint is in place.
+
+use super::checkpoint::{CheckpointBuilder, CheckpointHead};
+use crate::journal::{Entry, EntryKind, FileIndex, GroupWrite, Journal};
+use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
+use crate::types::{Now, Offset, PartitionId, Time};
+use crate::wire::batch::patch_base_offset_and_epoch;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// A partition is written to its segment when this much waits.
+const FLUSH_BYTES: usize = 256 << 10;
+/// Segment writes under way at the same time.
+const FLUSHES_MAX: usize = 4;
+/// Of a partition with less than this, batches are carried forward in the journal instead of written as a partial block.
+const CARRY_BYTES_MAX: usize = 16 << 10;
+/// Partitions looked at in one turn by work that concerns many.
+const PARTITIONS_PER_TURN: usize = 256;
+/// Batches up to this size are copied together, so that none of them keeps a large receive buffer alive.
+const SMALL_BATCH_BYTES: usize = 32 << 10;
+const ARENA_BYTES: usize = 256 << 10;
+/// A partition whose segment could not be written is tried again after this time.
+const RETRY_MS: u64 = 1000;
+
+/// A log by its place in the store; places are not used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LogIndex(pub u32);
+
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of batches to keep in memory (`core.memory.bytes`).
+    pub memory_bytes: usize,
+    /// Cores of the node, as noted in checkpoints.
+    pub cores: u16,
+    pub core: u16,
+}
+
+/// Work for the disk. Each is answered by one [`Done`].
+#[derive(Debug)]
+pub enum DiskOp {
+    /// Durable when done.
+    JournalWrite(GroupWrite),
+    JournalPrepare {
+        file: FileIndex,
+        bytes: u64,
+    },
+    SegmentWrite {
+        log: LogIndex,
+        name: Arc<str>,
+        preallocate: bool,
+        segment_bytes: u32,
+        flush: Flush,
+    },
+    SegmentClose {
+        log: LogIndex,
+        name: Arc<str>,
+        close: Close,
+    },
+    /// Makes all completed segment writes durable, with their files' sizes and names.
+    Sync,
+    Checkpoint(Vec<u8>),
+    /// Removes these segments' files.
+    SegmentsRemove {
+        name: Arc<str>,
+        segments: Vec<Offset>,
+    },
+}
+
+/// The completion of a [`DiskOp`]. `ok` is false after any error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Done {
+    JournalWrite {
+        sequence: u64,
+        ok: bool,
+    },
+    JournalPrepare {
+        file: FileIndex,
+        ok: bool,
+    },
+    SegmentWrite {
+        log: LogIndex,
+        offset_end: Offset,
+        ok: bool,
+    },
+    SegmentClose {
+        log: LogIndex,
+        segment: Offset,
+        ok: bool,
+    },
+    Sync {
+        ok: bool,
+    },
+    Checkpoint {
+        ok: bool,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendError {
+    Sequence(SequenceError),
+    /// The batch does not fit into a journal file.
+    TooLarge,
+    /// The disk fails: KAFKA_STORAGE_ERROR.
+    Storage,
+}
+
+/// An accepted batch, whether new or written before.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    pub offset: Offset,
+    /// The answer waits until the log is durable up to here.
+    pub offset_end: Offset,
+}
+
+#[derive(Debug)]
+struct Kept {
+    log: Log,
+    /// The log's place in `oldest`.
+    oldest: Option<u64>,
+    queued: bool,
+    /// Its last segment write failed.
+    failed: bool,
+    closing: u32,
+}
+
+enum Release {
+    Idle,
+    /// Batches of groups up to `target` go to segments or are carried forward.
+    Drain {
+        target: u64,
+        carried_bytes: u64,
+    },
+    Capture {
+        target: u64,
+        next: u32,
+        builder: CheckpointBuilder,
+    },
+    Sync {
+        target: u64,
+        bytes: Vec<u8>,
+        journal: u64,
+        synced: bool,
+    },
+    Checkpoint {
+        target: u64,
+    },
+}
+
+pub struct Store {
+    limits: Limits,
+    journal: Journal,
+    logs: Vec<Option<Box<Kept>>>,
+    by_id: HashMap<PartitionId, LogIndex>,
+    /// `(group, log, end)` of each appended batch whose group is not durable.
+    pending: VecDeque<(u64, LogIndex, Offset)>,
+    /// Logs with batches in no segment, by the group that holds the oldest one.
+    oldest: BTreeSet<(u64, LogIndex)>,
+    flush_queue: VecDeque<LogIndex>,
+    flushes: usize,
+    closes: usize,
+    /// Logs of the batches in memory, in order of arrival.
+    held: VecDeque<LogIndex>,
+    held_bytes: usize,
+    arena: BytesMut,
+    advanced: Vec<LogIndex>,
+    release: Release,
+    /// Everything goes to segments, and the checkpoint then says so.
+    draining: bool,
+    drained: bool,
+    retry: VecDeque<(Time, LogIndex)>,
+    ops: Vec<DiskOp>,
+}
+
+impl Store {
+    pub fn new(limits: Limits, journal: Journal) -> Store {
+        assert!(limits.core < limits.cores && limits.memory_bytes > 0);
+        Store {
+            limits,
+            journal,
+            logs: Vec::new(),
+            by_id: HashMap::new(),
+            pending: VecDeque::new(),
+            oldest: BTreeSet::new(),
+            flush_queue: VecDeque::new(),
+            flushes: 0,
+            closes: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            arena: BytesMut::new(),
+            advanced: Vec::new(),
+            release: Release::Idle,
+            draining: false,
+            drained: false,
+            retry: VecDeque::new(),
+            ops: Vec::new(),
+        }
+    }
+
+    pub fn find(&self, id: PartitionId) -> Option<LogIndex> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub fn log(&self, index: LogIndex) -> Option<&Log> {
+        self.logs.get(index.0 as usize)?.as_ref().map(|kept| &kept.log)
+    }
+
+    pub fn log_mut(&mut self, index: LogIndex) -> Option<&mut Log> {
+        self.kept(index).map(|kept| &mut kept.log)
+    }
+
+    pub fn logs(&self) -> impl Iterator<Item = (LogIndex, &Log)> {
+        self.by_id
+            .values()
+            .map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
+    }
+
+    fn kept(&mut self, index: LogIndex) -> Option<&mut Kept> {
+        self.logs.get_mut(index.0 as usize)?.as_deref_mut()
+    }
+
+    /// The partition's log, made empty if it is not there.
+    pub fn open(&mut self, id: PartitionId, name: &Arc<str>, settings: &Arc<Settings>) -> LogIndex {
+        match self.find(id) {
+            Some(index) => index,
+            None => self.insert(Log::new(id, name.clone(), settings.clone())),
+        }
+    }
+
+    /// A log that a checkpoint describes.
+    pub fn restore(&mut self, id: PartitionId, name: &Arc<str>, settings: &Arc<Settings>, from: Restored) -> LogIndex {
+        assert!(self.find(id).is_none());
+        self.insert(Log::restore(id, name.clone(), settings.clone(), from))
+    }
+
+    fn insert(&mut self, log: Log) -> LogIndex {
+        let index = LogIndex(self.logs.len() as u32);
+        self.by_id.insert(log.id(), index);
+        self.logs.push(Some(Box::new(Kept {
+            log,
+            oldest: None,
+            queued: false,
+            failed: false,
+            closing: 0,
+        })));
+        index
+    }
+
+    /// Forgets a deleted partition; its files are the caller's to remove once no write to them is under way.
+    pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
+        let index = self.by_id.remove(&id)?;
+        let kept = self.logs[index.0 as usize]
+            .take()
+            .expect("by_id names logs that are there");
+        if let Some(group) = kept.oldest {
+            self.oldest.remove(&(group, index));
+        }
+        Some(kept.log.name().clone())
+    }
+
+    /// Too much waits for the disk: nothing more should be read from clients that write.
+    pub fn is_congested(&self) -> bool {
+        self.journal.is_full() || self.held_bytes > self.limits.memory_bytes + self.limits.memory_bytes / 2
+    }
+
+    pub fn is_failed(&self) -> bool {
+        self.journal.is_failed()
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Appends a batch whose bytes have been checked. Its header gets its offset and epoch.
+    pub fn append(
+        &mut self,
+        now: Now,
+        index: LogIndex,
+        mut batch: BytesMut,
+        info: &BatchInfo,
+    ) -> Result<Appended, AppendError> {
+        let kept = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
+        if self.journal.is_failed() || kept.failed {
+            return Err(AppendError::Storage);
+        }
+        if batch.len() > self.journal.payload_bytes_max() {
+            return Err(AppendError::TooLarge);
+        }
+        if let Some(stamp) = &info.producer
+            && let SequenceVerdict::Written(known) = kept.log.producers().check(stamp).map_err(AppendError::Sequence)?
+        {
+            return Ok(Appended {
+                offset: known.offset_first,
+                offset_end: known.offset_last + 1,
+            });
+        }
+        let at = kept.log.decide(info, batch.len(), now.wall_ms);
+        patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
+        let bytes = if batch.len() <= SMALL_BATCH_BYTES {
+            self.gather(&batch)
+        } else {
+            batch.freeze()
+        };
+        let group = self.write_journal(EntryKind::Batch, index, at, bytes.clone());
+        self.apply(index, at, info, bytes, group, now.wall_ms);
+        let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
+        self.pending.push_back((group, index, offset_end));
+        if self.log(index).is_some_and(|log| log.settings().ack_memory) {
+            self.advanced.push(index);
+        }
+        Ok(Appended {
+            offset: at.offset,
+            offset_end,
+        })
+    }
+
+    fn gather(&mut self, batch: &[u8]) -> Bytes {
+        if self.arena.capacity() < batch.len() {
+            self.arena = BytesMut::with_capacity(ARENA_BYTES);
+        }
+        self.arena.extend_from_slice(batch);
+        self.arena.split().freeze()
+    }
+
+    fn write_journal(&mut self, kind: EntryKind, index: LogIndex, at: Placement, bytes: Bytes) -> u64 {
+        let partition = self.log(index).expect("the log is there").id();
+        let payload_bytes = bytes.len() as u32;
+        let entry = Entry {
+            kind,
+            roll: at.roll,
+            partition,
+            epoch: at.epoch,
+            offset: at.offset,
+            payload_bytes,
+        };
+        self.journal.append(&entry, bytes)
+    }
+
+    fn apply(&mut self, index: LogIndex, at: Placement, info: &BatchInfo, bytes: Bytes, group: u64, seen_ms: i64) {
+        self.held_bytes += bytes.len();
+        self.held.push_back(index);
+        let kept = self.kept(index).expect("the log is there");
+        kept.log.apply(at, info, bytes, group, seen_ms);
+        self.note_oldest(index);
+    }
+
+    /// Puts the log where it belongs in `oldest`.
+    fn note_oldest(&mut self, index: LogIndex) {
+        let Some(kept) = self.logs[index.0 as usize].as_deref_mut() else {
+            return;
+        };
+        let group = kept.log.journal_oldest();
+        if group != kept.oldest {
+            if let Some(group) = kept.oldest {
+                self.oldest.remove(&(group, index));
+            }
+            if let Some(group) = group {
+                self.oldest.insert((group, index));
+            }
+            kept.oldest = group;
+        }
+    }
+
+    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned.
+    pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
+        if self.journal.is_failed() {
+            return Err(AppendError::Storage);
+        }
+        let log = self.log_mut(index).ok_or(AppendError::Storage)?;
+        let at = Placement {
+            offset: start,
+            epoch: log.epoch(),
+            roll: false,
+        };
+        let segments: Vec<Offset> = log.set_start(start).iter().map(|segment| segment.base).collect();
+        let name = log.name().clone();
+        if !segments.is_empty() {
+            self.ops.push(DiskOp::SegmentsRemove { name, segments });
+        }
+        Ok(self.write_journal(EntryKind::LogStart, index, at, Bytes::new()))
+    }
+
+    /// An entry of the journal at recovery; `false` if it does not follow what the log has.
+    pub fn replay(&mut self, index: LogIndex, entry: &Entry, info: Option<&BatchInfo>, bytes: Bytes, now: Now) -> bool {
+        let Some(kept) = self.kept(index) else { return true };
+        let Some(info) = info else {
+            if entry.offset <= kept.log.end() {
+                kept.log.set_start(entry.offset);
+            }
+            return true;
+        };
+        let (held, end) = (bytes.len(), kept.log.end());
+        let at = Placement {
+            offset: entry.offset,
+            epoch: entry.epoch,
+            roll: entry.roll,
+        };
+        if !kept.log.replay(at, info, bytes, now.wall_ms) {
+            return false;
+        }
+        if kept.log.end() > end {
+            self.held_bytes += held;
+            self.held.push_back(index);
+            self.note_oldest(index);
+            self.queue_flush_if_due(index);
+        }
+        true
+    }
+
+    fn queue_flush(&mut self, index: LogIndex) {
+        if let Some(kept) = self.kept(index)
+            && !kept.queued
+            && !kept.failed
+        {
+            kept.queued = true;
+            self.flush_queue.push_back(index);
+        }
+    }
+
+    fn queue_flush_if_due(&mut self, index: LogIndex) {
+        if self.log(index).is_some_and(|log| log.unflushed_bytes() >= FLUSH_BYTES) {
+            self.queue_flush(index);
+        }
+    }
+
+    /// The partitions whose high watermark may have moved since the last call, in no order, some of them twice.
+    pub fn take_advanced(&mut self) -> Vec<LogIndex> {
+        std::mem::take(&mut self.advanced)
+    }
+
+    pub fn has_advanced(&self) -> bool {
+        !self.advanced.is_empty()
+    }
+
+    /// Work for the disk that may start.
+    pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {
+        out.append(&mut self.ops);
+        while self.retry.front().is_some_and(|(time, _)| *time <= now.mono) {
+            let (_, index) = self.retry.pop_front().expect("it is there");
+            if let Some(kept) = self.kept(index) {
+                kept.failed = false;
+                self.queue_flush(index);
+            }
+        }
+        self.plan_release();
+        out.extend(self.journal.plan_group().map(DiskOp::JournalWrite));
+        out.extend(
+            self.journal
+                .plan_prepare()
+                .map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }),
+        );
+        self.evict();
+        while self.flushes < FLUSHES_MAX
+            && let Some(index) = self.flush_queue.pop_front()
+        {
+            let Some(kept) = self.kept(index) else { continue };
+            kept.queued = false;
+            if let Some(flush) = kept.log.plan_flush() {
+                let name = kept.log.name().clone();
+                let segment_bytes = kept.log.settings().segment_bytes;
+                let op = DiskOp::SegmentWrite {
+                    log: index,
+                    name,
+                    preallocate: true,
+                    segment_bytes,
+                    flush,
+                };
+                self.flushes += 1;
+                out.push(op);
+            }
+        }
+        out.append(&mut self.ops);
+    }
+
+    /// Drops the oldest batches beyond the memory limit; those in no segment yet are queued to be written.
+    fn evict(&mut self) {
+        while self.held_bytes > self.limits.memory_bytes
+            && let Some(&index) = self.held.front()
+        {
+            match self.kept(index).map(|kept| kept.log.evict()) {
+                // The log is gone, and its batches with it: their bytes were taken off when it went.
+                None => {}
+                Some(Some(bytes)) => self.held_bytes -= bytes,
+                Some(None) => {
+                    self.queue_flush(index);
+                    return;
+                }
+            }
+            self.held.pop_front();
+        }
+    }
+
+    fn plan_release(&mut self) {
+        if let Release::Idle = self.release {
+            let target = if self.draining && !self.drained {
+                // Nothing is appended while draining, so this covers everything.
+                Some(self.journal.sequence_last())
+            } else {
+                self.journal.release_wanted()
+            };
+            let Some(target) = target.filter(|target| *target <= self.journal.sequence_durable()) else {
+                return;
+            };
+            self.release = Release::Drain {
+                target,
+                carried_bytes: 0,
+            };
+        }
+        if let Release::Drain { target, carried_bytes } = self.release {
+            let carried_bytes = self.drain(target, carried_bytes);
+            let rest = self.oldest.first().is_some_and(|(group, _)| *group <= target);
+            self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
+                Release::Drain { target, carried_bytes }
+            } else {
+                Release::Capture {
+                    target,
+                    next: 0,
+                    builder: CheckpointBuilder::default(),
+                }
+            };
+        }
+        self.capture();
+        if let Release::Sync {
+            target,
+            bytes,
+            journal,
+            synced: true,
+        } = &mut self.release
+            && *journal <= self.journal.sequence_durable()
+        {
+            let (target, bytes) = (*target, std::mem::take(bytes));
+            self.ops.push(DiskOp::Checkpoint(bytes));
+            self.release = Release::Checkpoint { target };
+        }
+    }
+
+    /// Gets the batches of groups up to `target` out of the journal, a bounded number of partitions a turn. Returns the
+    /// bytes carried forward so far.
+    fn drain(&mut self, target: u64, mut carried_bytes: u64) -> u64 {
+        let due: Vec<LogIndex> = self
+            .oldest
+            .iter()
+            .take_while(|(group, _)| *group <= target)
+            .map(|(_, index)| *index)
+            .take(PARTITIONS_PER_TURN)
+            .collect();
+        let carry_bytes_max = (self.journal.payload_bytes_max() / 2) as u64;
+        for index in due {
+            let log = self.log(index).expect("oldest names logs that are there");
+            let bytes = log.unflushed_bytes();
+            let carry = bytes < CARRY_BYTES_MAX && !self.draining && !log.is_flushing();
+            if carry && carried_bytes + (bytes as u64) < carry_bytes_max && !self.journal.is_failed() {
+                carried_bytes += bytes as u64;
+                self.carry(index);
+            } else {
+                self.queue_flush(index);
+            }
+        }
+        carried_bytes
+    }
+
+    fn carry(&mut self, index: LogIndex) {
+        let mut kept = self.logs[index.0 as usize]
+            .take()
+            .expect("oldest names logs that are there");
+        let partition = kept.log.id();
+        let mut end = None;
+        kept.log.carry(|at, bytes| {
+            let bytes = if bytes.len() <= SMALL_BATCH_BYTES {
+                self.gather(bytes)
+            } else {
+                bytes.clone()
+            };
+            let payload_bytes = bytes.len() as u32;
+            let (roll, epoch, offset) = (at.roll, at.epoch, at.offset);
+            let entry = Entry {
+                kind: EntryKind::Carried,
+                roll,
+                partition,
+                epoch,
+                offset,
+                payload_bytes,
+            };
+            let group = self.journal.append(&entry, bytes.clone());
+            end = Some(group);
+            (group, bytes)
+        });
+        self.logs[index.0 as usize] = Some(kept);
+        assert!(end.is_some(), "a log in `oldest` has something to carry");
+        self.note_oldest(index);
+    }
+
+    /// Captures the state of the logs, a bounded number a turn; then asks for the sync that makes it true.
+    fn capture(&mut self) {
+        let Release::Capture {
+            target,
+            next,
+            mut builder,
+        } = std::mem::replace(&mut self.release, Release::Idle)
+        else {
+            return;
+        };
+        let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
+        for kept in self.logs[next as usize..end].iter().flatten() {
+            let log = &kept.log;
+            if log.end() > 0 || log.start() > 0 {
+                builder.add(log.id(), &log.checkpoint());
+            }
+        }
+        if end < self.logs.len() {
+            self.release = Release::Capture {
+                target,
+                next: end as u32,
+                builder,
+            };
+            return;
+        }
+        let head = CheckpointHead {
+            generation: self.journal.generation(),
+            core: self.limits.core,
+            cores: self.limits.cores,
+            sequence: target,
+        };
+        self.ops.push(DiskOp::Sync);
+        let (bytes, journal) = (builder.finish(head), self.journal.sequence_last());
+        self.release = Release::Sync {
+            target,
+            bytes,
+            journal,
+            synced: false,
+        };
+    }
+
+    /// Writes everything to segments and then a checkpoint that says so; nothing may be appended any more.
+    pub fn drain_all(&mut self) {
+        self.draining = true;
+        self.drained = false;
+    }
+
+    /// What [`Store::drain_all`] asked for is done, or cannot be done because the disk fails.
+    pub fn is_drained(&self) -> bool {
+        self.draining && (self.drained || self.journal.is_failed())
+    }
+
+    /// Recovery is over: appends may come.
+    pub fn resume(&mut self) {
+        assert!(self.is_drained());
+        self.draining = false;
+    }
+
+    /// A turn must come although nothing happens: more is to do, or a retry is due.
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.release {
+            Release::Capture { .. } => Some(Time(0)),
+            _ => self.retry.front().map(|(time, _)| *time),
+        }
+    }
+
+    pub fn done(&mut self, now: Now, done: Done) {
+        match done {
+            Done::JournalWrite { sequence, ok: true } => self.group_durable(sequence),
+            Done::JournalWrite { ok: false, .. } => self.journal_failed(),
+            Done::JournalPrepare { file, ok: true } => self.journal.prepared(file),
+            Done::JournalPrepare { ok: false, .. } => self.journal.prepare_failed(),
+            Done::SegmentWrite { log, offset_end, ok } => self.flush_done(now, log, offset_end, ok),
+            Done::SegmentClose { log, segment, ok } => {
+                self.closes -= 1;
+                if let Some(kept) = self.kept(log) {
+                    kept.closing -= 1;
+                    if ok {
+                        kept.log.closed(segment);
+                    }
+                }
+            }
+            Done::Sync { ok } => match &mut self.release {
+                Release::Sync { synced, .. } if ok => *synced = true,
+                Release::Sync { .. } => self.journal_failed(),
+                _ => panic!("no sync is under way"),
+            },
+            Done::Checkpoint { ok } => {
+                let Release::Checkpoint { target } = self.release else {
+                    panic!("no checkpoint is under way")
+                };
+                self.release = Release::Idle;
+                if ok {
+                    self.journal.release(target);
+                    self.drained = self.draining;
+                } else {
+                    self.journal_failed();
+                }
+            }
+        }
+    }
+
+    fn group_durable(&mut self, sequence: u64) {
+        self.journal.written(sequence);
+        while let Some(&(group, index, end)) = self.pending.front()
+            && group <= sequence
+        {
+            self.pending.pop_front();
+            if let Some(log) = self.log_mut(index) {
+                log.durable(end);
+                self.advanced.push(index);
+                self.queue_flush_if_due(index);
+            }
+        }
+    }
+
+    /// A failed sync leaves unknown what the device holds: the core takes no more writes, reads go on.
+    fn journal_failed(&mut self) {
+        self.journal.fail();
+        while let Some((_, index, _)) = self.pending.pop_front() {
+            self.advanced.push(index);
+        }
+    }
+
+    fn flush_done(&mut self, now: Now, index: LogIndex, offset_end: Offset, ok: bool) {
+        self.flushes -= 1;
+        let Some(kept) = self.kept(index) else { return };
+        if !ok {
+            kept.log.flush_failed();
+            kept.failed = true;
+            self.retry.push_back((now.mono.after_ms(RETRY_MS), index));
+            return;
+        }
+        if let Some(close) = kept.log.flushed(offset_end) {
+            kept.closing += 1;
+            let name = kept.log.name().clone();
+            self.closes += 1;
+            self.ops.push(DiskOp::SegmentClose {
+                log: index,
+                name,
+                close,
+            });
+        }
+        self.note_oldest(index);
+        self.queue_flush_if_due(index);
+    }
+}
