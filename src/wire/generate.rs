@@ -415,11 +415,11 @@ fn ident(field: &Field) -> String {
     }
 }
 
-/// `ClusterId` -> `cluster_id`.
+/// `ClusterId` -> `cluster_id`, `Enable2Pc` -> `enable_2_pc`.
 fn snake(name: &str) -> String {
     let mut out = String::new();
     for (i, c) in name.char_indices() {
-        if c.is_ascii_uppercase() && i > 0 {
+        if (c.is_ascii_uppercase() || c.is_ascii_digit()) && i > 0 {
             out.push('_');
         }
         out.push(c.to_ascii_lowercase());
