@@ -27,8 +27,8 @@ impl AlterOp {
 }
 
 /// Applies one operation to a resource's own settings. A list that has no value of its own grows and shrinks from the
-/// setting's default. Checks that the name is known and, but for topics and brokers' other rules, the new value; the
-/// caller checks the result as a whole ([`super::validate_topic_all`], [`validate_broker_dynamic`]). On an error, whose
+/// setting's default. Checks the name and the new value by itself; the caller checks the result as a whole
+/// ([`super::validate_topic_all`], [`validate_broker_dynamic`]). On an error, whose
 /// text is for the client, nothing changes.
 pub fn alter(
     scope: Scope,

@@ -11,6 +11,9 @@ use super::listener::{self, Listener};
 use super::load::ConfigError;
 use super::value::{parse_cores, split_list};
 
+/// Bytes that a journal file's length is a multiple of.
+const JOURNAL_FILE_ALIGNMENT: u32 = 4096;
+
 /// Where a value comes from, with Kafka's number of it in DescribeConfigs. The smaller number wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Source {
@@ -270,6 +273,10 @@ impl<'a> Reader<'a> {
                 let why = "this build is a cluster of one node; name this node alone, or leave it out";
                 return Err(self.wrong(name, why.into()));
             }
+        }
+        if !self.integer::<u32>("journal.file.bytes").is_multiple_of(JOURNAL_FILE_ALIGNMENT) {
+            let why = format!("direct writes need a multiple of {JOURNAL_FILE_ALIGNMENT}");
+            return Err(self.wrong("journal.file.bytes", why));
         }
         Ok(())
     }

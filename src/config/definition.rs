@@ -350,10 +350,9 @@ mod tests {
                 assert!(super::definition(Scope::Group, group).is_some(), "{}", definition.name);
             }
             assert!(definition.synonyms.contains(&definition.name), "{}", definition.name);
-            definition
-                .synonyms
-                .iter()
-                .for_each(|name| assert!(broker_definition(name).synonyms.len() > 0));
+            for name in &definition.synonyms {
+                assert_eq!(broker_definition(name).synonyms, definition.synonyms, "{name}");
+            }
         }
         for topic in definitions(Scope::Topic).chain(definitions(Scope::Group)) {
             for (name, _) in &topic.broker {

@@ -184,12 +184,11 @@ mod tests {
     }
 
     fn synonyms(described: &Described) -> Vec<(&str, &str, i8)> {
-        let shown = |synonym: &Synonym| synonym.value.as_deref().map_or("", |value| Box::leak(value.into()));
-        described
-            .synonyms
-            .iter()
-            .map(|synonym| (synonym.name, shown(synonym), synonym.source.number()))
-            .collect()
+        let mut shown = Vec::new();
+        for Synonym { name, value, source } in &described.synonyms {
+            shown.push((*name, value.as_deref().unwrap_or(""), source.number()));
+        }
+        shown
     }
 
     #[test]

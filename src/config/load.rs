@@ -345,6 +345,7 @@ mod tests {
             ("broker.id=2\nnode.id=3", "differ"),
             ("max.connections.per.ip.overrides=host:1", "ADDRESS:COUNT"),
             ("config.providers=file", "Java classes"),
+            ("journal.file.bytes=5000000", "multiple of 4096"),
         ] {
             let error = refusal(file);
             assert!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::broker::{Config, Source};
-use super::definition::{Definition, Effect, Scope, definition};
+use super::definition::{Definition, Scope, definition};
 use super::value::split_list;
 
 /// What an acknowledgement promises.
@@ -153,11 +153,7 @@ pub(super) fn inherited(definition: &Definition, config: &Config) -> Option<(Str
 pub fn validate_topic(name: &str, value: Option<&str>) -> Result<(), String> {
     let definition = topic_definition(name).ok_or_else(|| format!("Unknown topic config name: {name}"))?;
     let value = value.ok_or_else(|| format!("Null value not supported for topic configs: {name}"))?;
-    definition.check(value)?;
-    match definition.effect {
-        Effect::Refused(_) => definition.admit(value),
-        _ => Ok(()),
-    }
+    definition.admit(value)
 }
 
 /// Checks all of a topic's own settings together, as they would be after a change.
@@ -181,7 +177,7 @@ pub fn validate_topic_all(overrides: &BTreeMap<String, String>, config: &Config)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::definitions;
+    use crate::config::{Effect, definitions};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs
