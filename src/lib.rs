@@ -1,3 +1,4 @@
+pub mod config;
 pub mod flat;
 pub mod journal;
 pub mod log;

@@ -1,0 +1,323 @@
+//! What DescribeConfigs answers. What is read here can be written back unchanged.
+
+use std::collections::BTreeMap;
+
+use super::broker::{Config, Source};
+use super::definition::{Definition, Scope, Type, definitions};
+use super::topic::inherited;
+
+/// One setting of a resource.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Described {
+    pub name: &'static str,
+    /// `None` for passwords and for settings without a value.
+    pub value: Option<String>,
+    pub source: Source,
+    pub read_only: bool,
+    pub is_default: bool,
+    pub sensitive: bool,
+    pub config_type: Type,
+    pub documentation: String,
+    /// Everything that could give the value, strongest first.
+    pub synonyms: Vec<Synonym>,
+}
+
+/// A value that a setting has, or would have without the stronger ones.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Synonym {
+    pub name: &'static str,
+    pub value: Option<String>,
+    pub source: Source,
+}
+
+impl Source {
+    /// Kafka's number in DescribeConfigs (KIP-226).
+    pub fn number(self) -> i8 {
+        self as i8
+    }
+}
+
+impl Type {
+    /// Kafka's number in DescribeConfigs (KIP-569).
+    pub fn number(self) -> i8 {
+        self as i8
+    }
+}
+
+/// The settings of a topic with these values of its own: all of them, or those that `names` names.
+pub fn describe_topic(overrides: &BTreeMap<String, String>, config: &Config, names: Option<&[&str]>) -> Vec<Described> {
+    let mut described = Vec::new();
+    for definition in visible(Scope::Topic, names) {
+        let own = overrides.get(definition.name);
+        if definition.legacy && own.is_none() {
+            continue;
+        }
+        let mut synonyms: Vec<Synonym> = Vec::new();
+        if let Some(value) = own {
+            synonyms.push(Synonym {
+                name: definition.name,
+                value: Some(value.clone()),
+                source: Source::Topic,
+            });
+        }
+        definition
+            .broker
+            .iter()
+            .for_each(|(broker, _)| synonyms.extend(broker_synonyms(broker, config)));
+        let (value, source) = match own {
+            Some(value) => (Some(value.clone()), Source::Topic),
+            None => match inherited(definition, config) {
+                Some((value, source)) => (Some(value), source),
+                None => (None, Source::Default),
+            },
+        };
+        described.push(entry(definition, value, source, false, synonyms));
+    }
+    described
+}
+
+/// The settings of this broker, those that were set while it runs included: all of them, or those that `names` names.
+pub fn describe_broker(config: &Config, names: Option<&[&str]>) -> Vec<Described> {
+    let mut described = Vec::new();
+    for definition in visible(Scope::Broker, names) {
+        if definition.legacy && config.given(definition.name).is_empty() {
+            continue;
+        }
+        let (value, source) = match config.get(definition.name) {
+            Some((value, source)) => (Some(value.to_string()), source),
+            None => (None, Source::Default),
+        };
+        let synonyms = definition
+            .synonyms
+            .iter()
+            .flat_map(|name| broker_synonyms(name, config))
+            .collect();
+        described.push(entry(definition, value, source, definition.read_only(), synonyms));
+    }
+    described
+}
+
+/// The values that were set while running as defaults for all brokers: Kafka's broker resource with an empty name.
+pub fn describe_broker_default(config: &Config, names: Option<&[&str]>) -> Vec<Described> {
+    let mut described = Vec::new();
+    for definition in visible(Scope::Broker, names) {
+        let default = |given: &&super::broker::Given| given.source == Source::DynamicDefaultBroker;
+        if let Some(given) = config.given(definition.name).iter().find(default) {
+            let value = Some(given.value.clone());
+            let synonym = Synonym {
+                name: definition.name,
+                value: value.clone(),
+                source: given.source,
+            };
+            described.push(entry(
+                definition,
+                value,
+                given.source,
+                definition.read_only(),
+                vec![synonym],
+            ));
+        }
+    }
+    described
+}
+
+/// The settings that users see, in the order of the tables.
+fn visible<'a>(scope: Scope, names: Option<&'a [&'a str]>) -> impl Iterator<Item = &'static Definition> + 'a {
+    definitions(scope)
+        .filter(move |definition| !definition.internal && names.is_none_or(|names| names.contains(&definition.name)))
+}
+
+/// Everything that was given for a broker setting, and its default, strongest first.
+fn broker_synonyms(name: &str, config: &Config) -> Vec<Synonym> {
+    let definition = super::definition::broker_definition(name);
+    let given = config
+        .given(name)
+        .iter()
+        .map(|given| (given.value.as_str(), given.source));
+    let default = definition.default.map(|default| (default, Source::Default));
+    let synonym = |(value, source): (&str, Source)| Synonym {
+        name: definition.name,
+        value: (!definition.sensitive()).then(|| value.to_string()),
+        source,
+    };
+    given.chain(default).map(synonym).collect()
+}
+
+fn entry(
+    definition: &Definition,
+    value: Option<String>,
+    source: Source,
+    read_only: bool,
+    synonyms: Vec<Synonym>,
+) -> Described {
+    let sensitive = definition.sensitive();
+    Described {
+        name: definition.name,
+        value: value.filter(|_| !sensitive),
+        source,
+        read_only,
+        is_default: source == Source::Default,
+        sensitive,
+        config_type: definition.value_type,
+        documentation: definition.documentation(),
+        synonyms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{validate_broker_dynamic, validate_topic_all};
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect()
+    }
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        let overrides: Vec<_> = map(pairs).into_iter().collect();
+        Config::load(None, std::iter::empty(), &overrides)
+            .expect("valid")
+            .config
+    }
+
+    fn synonyms(described: &Described) -> Vec<(&str, &str, i8)> {
+        let mut shown = Vec::new();
+        for Synonym { name, value, source } in &described.synonyms {
+            shown.push((*name, value.as_deref().unwrap_or(""), source.number()));
+        }
+        shown
+    }
+
+    #[test]
+    fn a_topic_setting_comes_with_its_sources() {
+        let config = config(&[("log.retention.hours", "24"), ("log.segment.bytes", "2000000")]);
+        let own = map(&[("segment.bytes", "3000000")]);
+        let all = describe_topic(&own, &config, None);
+        let find = |name: &str| all.iter().find(|described| described.name == name).expect(name);
+        let retention = find("retention.ms");
+        assert_eq!(
+            (retention.value.as_deref(), retention.source),
+            (Some("86400000"), Source::StaticBroker)
+        );
+        assert_eq!(
+            synonyms(retention),
+            [("log.retention.hours", "24", 4), ("log.retention.hours", "168", 5)]
+        );
+        assert!(!retention.is_default && !retention.read_only && !retention.sensitive);
+        let segment = find("segment.bytes");
+        assert_eq!(segment.value.as_deref(), Some("3000000"));
+        assert_eq!(
+            synonyms(segment),
+            [
+                ("segment.bytes", "3000000", 1),
+                ("log.segment.bytes", "2000000", 4),
+                ("log.segment.bytes", "1073741824", 5)
+            ]
+        );
+        let policy = find("cleanup.policy");
+        assert_eq!(
+            (policy.value.as_deref(), policy.config_type.number()),
+            (Some("delete"), 7)
+        );
+        assert!(policy.is_default && policy.documentation.contains("compact"));
+        assert!(all.iter().all(|described| !described.name.starts_with("internal.")));
+        assert!(all.iter().all(|described| described.name != "message.format.version"));
+        assert_eq!(
+            describe_topic(&map(&[("message.format.version", "2.8")]), &config, None).len(),
+            all.len() + 1
+        );
+    }
+
+    #[test]
+    fn names_choose() {
+        let config = Config::default();
+        let some = describe_topic(
+            &BTreeMap::new(),
+            &config,
+            Some(&["retention.ms", "no.such", "cleanup.policy"]),
+        );
+        let names: Vec<_> = some.iter().map(|described| described.name).collect();
+        assert_eq!(names, ["cleanup.policy", "retention.ms"]);
+        assert!(describe_broker(&config, Some(&[])).is_empty());
+    }
+
+    #[test]
+    fn what_is_read_of_a_topic_can_be_written_back() {
+        let config = config(&[("log.retention.hours", "24"), ("log.cleanup.policy", "compact")]);
+        let read = describe_topic(&map(&[("message.downconversion.enable", "false")]), &config, None);
+        let written: BTreeMap<String, String> = read
+            .iter()
+            .filter_map(|described| Some((described.name.to_string(), described.value.clone()?)))
+            .collect();
+        assert!(written.len() > 37, "{}", written.len());
+        assert_eq!(validate_topic_all(&written, &config), Ok(()));
+    }
+
+    #[test]
+    fn what_is_read_of_a_broker_can_be_written_back() {
+        let config = Config::default();
+        let mut count = 0;
+        for described in describe_broker(&config, None)
+            .into_iter()
+            .filter(|described| !described.read_only)
+        {
+            if let Some(value) = &described.value {
+                assert_eq!(
+                    validate_broker_dynamic(described.name, Some(value), true),
+                    Ok(()),
+                    "{}",
+                    described.name
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 50, "{count}");
+    }
+
+    #[test]
+    fn broker_settings_come_with_their_sources() {
+        let config = config(&[
+            ("max.connections", "10"),
+            ("ssl.key.password", "secret"),
+            ("zookeeper.connect", "z"),
+        ]);
+        let (config, _) = config.with_dynamic(&map(&[("max.connections", "30")]), &map(&[("max.connections", "20")]));
+        let all = describe_broker(&config, None);
+        let find = |name: &str| all.iter().find(|described| described.name == name);
+        let connections = find("max.connections").expect("there");
+        assert_eq!(
+            (connections.value.as_deref(), connections.source.number()),
+            (Some("30"), 2)
+        );
+        assert_eq!(
+            connections
+                .synonyms
+                .iter()
+                .map(|s| s.source.number())
+                .collect::<Vec<_>>(),
+            [2, 3, 4, 5]
+        );
+        let password = find("ssl.key.password").expect("there");
+        assert!(password.sensitive && password.value.is_none() && password.config_type == Type::Password);
+        assert!(password.synonyms.iter().all(|synonym| synonym.value.is_none()));
+        assert!(find("node.id").expect("there").read_only);
+        for shown in [
+            "auto.create.topics.enable",
+            "delete.topic.enable",
+            "zookeeper.connect",
+            "ack.durability",
+        ] {
+            assert!(find(shown).is_some(), "{shown}");
+        }
+        assert!(find("unstable.api.versions.enable").is_none() && find("zookeeper.set.acl").is_none());
+        let defaults = describe_broker_default(&config, None);
+        assert_eq!(defaults.len(), 1);
+        assert_eq!(
+            (defaults[0].value.as_deref(), defaults[0].source.number()),
+            (Some("20"), 3)
+        );
+    }
+}

@@ -1,0 +1,30 @@
+//! Every setting once: Kafka's name, type, default, range, and what this broker makes of it.
+//!
+//! The tables `kafka.txt` and `klamm.txt` are the source; everything else reads them. This room is the only translator
+//! between Kafka's words outside and the broker's terms inside. It is pure: the caller reads the properties file and the
+//! environment.
+//!
+//! Precedence of values: `--override`, then the environment, then the file, then the defaults. (Kafka's container images
+//! write the environment into the file, so the environment wins there too.) Values set while the broker runs win over all
+//! of them: see [`Config::with_dynamic`].
+
+mod alter;
+mod broker;
+mod definition;
+mod describe;
+mod listener;
+mod load;
+mod properties;
+mod topic;
+mod value;
+
+pub use alter::{AlterOp, alter, validate_broker_dynamic};
+pub use broker::{Config, Source};
+pub use definition::{Definition, Effect, Importance, Mode, Refusal, Scope, Type, definition, definitions};
+pub use describe::{Described, Synonym, describe_broker, describe_broker_default, describe_topic};
+pub use listener::Listener;
+pub use load::{ConfigError, Loaded};
+pub use topic::{
+    AckDurability, CleanupPolicy, Compression, TimestampType, TopicSettings, topic_definition, validate_topic,
+    validate_topic_all,
+};
