@@ -1,1 +1,21 @@
+//! What the cluster is, and what should change.
+//!
+//! [`Controller`] decides and emits [`Record`]s; [`Image::apply`] is the only thing that changes an [`Image`], live and
+//! at recovery. Records gather until the shell appends them to the metadata log (`log`) and syncs it; only then is the
+//! image that contains them published to the cores.
 
+mod controller;
+mod image;
+mod log;
+mod record;
+mod rejection;
+mod rules;
+
+pub use controller::{Append, Controller, RecoverError, Recovered, Snapshot};
+pub use image::{Image, Topic, is_internal};
+pub use log::LogError;
+pub use record::{Broker, Listener, PartitionRange, Placement, Record, RecordError, Settings};
+pub use rejection::Rejection;
+pub use rules::{
+    Assignment, Created, Defaults, Deleted, PartitionsSpec, SettingCheck, TopicKey, TopicSpec, check_name,
+};

@@ -1,0 +1,441 @@
+//! The records of the metadata log: their structs, and their FlatBuffers (`flatbuffers/metadata.fbs`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, WIPOffset};
+
+use crate::flat::metadata as flat;
+use crate::types::{BrokerId, Epoch, PartitionIndex, Uuid};
+
+/// Kafka's names and values of all settings that were set, none of the defaults.
+pub type Settings = Arc<BTreeMap<String, String>>;
+
+/// Where a partition is. `isr` is a subset of `replicas`; `replicas` is never empty and begins with the preferred
+/// leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    pub leader: BrokerId,
+    pub leader_epoch: Epoch,
+    pub replicas: Arc<[BrokerId]>,
+    pub isr: Arc<[BrokerId]>,
+}
+
+/// The partitions `start` to `end` (exclusive) of a topic, placed alike.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRange {
+    pub start: PartitionIndex,
+    pub end: PartitionIndex,
+    pub placement: Placement,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    pub name: String,
+    pub host: String,
+    pub port: u16,
+}
+
+/// What clients and other brokers must know to reach a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub listeners: Vec<Listener>,
+    pub rack: Option<String>,
+}
+
+/// One decision. Settings are always the whole map after the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    TopicCreated {
+        id: Uuid,
+        name: Arc<str>,
+        partitions: Vec<PartitionRange>,
+        settings: Settings,
+    },
+    TopicDeleted {
+        id: Uuid,
+    },
+    PartitionsAdded {
+        id: Uuid,
+        partitions: Vec<PartitionRange>,
+    },
+    TopicSettingsSet {
+        id: Uuid,
+        settings: Settings,
+    },
+    BrokerSettingsSet {
+        broker: BrokerId,
+        settings: Settings,
+    },
+    ProducerIdsAllocated {
+        next: i64,
+    },
+    BrokerRegistered {
+        id: BrokerId,
+        broker: Broker,
+    },
+}
+
+/// Why bytes are not a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordError(pub String);
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for RecordError {}
+
+/// The shortest buffer with a root offset and a file identifier.
+const ENTRY_BYTES_MIN: usize = 8;
+
+impl Record {
+    /// A finished FlatBuffer of table `Entry`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut fbb = FlatBufferBuilder::new();
+        let (record_type, record) = self.build(&mut fbb);
+        let entry = flat::Entry::create(
+            &mut fbb,
+            &flat::EntryArgs {
+                record_type,
+                record: Some(record),
+            },
+        );
+        flat::finish_entry_buffer(&mut fbb, entry);
+        let bytes = fbb.finished_data().to_vec();
+        assert!(bytes.len() >= ENTRY_BYTES_MIN);
+        bytes
+    }
+
+    fn build<'a>(&self, fbb: &mut FlatBufferBuilder<'a>) -> (flat::Record, WIPOffset<flatbuffers::UnionWIPOffset>) {
+        match self {
+            Record::TopicCreated {
+                id,
+                name,
+                partitions,
+                settings,
+            } => {
+                let args = flat::TopicCreatedArgs {
+                    id: Some(&(*id).into()),
+                    name: Some(fbb.create_string(name)),
+                    partitions: Some(build_ranges(fbb, partitions)),
+                    settings: Some(build_settings(fbb, settings)),
+                };
+                (
+                    flat::Record::TopicCreated,
+                    flat::TopicCreated::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::TopicDeleted { id } => {
+                let args = flat::TopicDeletedArgs {
+                    id: Some(&(*id).into()),
+                };
+                (
+                    flat::Record::TopicDeleted,
+                    flat::TopicDeleted::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::PartitionsAdded { id, partitions } => {
+                let partitions = Some(build_ranges(fbb, partitions));
+                let args = flat::PartitionsAddedArgs {
+                    id: Some(&(*id).into()),
+                    partitions,
+                };
+                (
+                    flat::Record::PartitionsAdded,
+                    flat::PartitionsAdded::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::TopicSettingsSet { id, settings } => {
+                let settings = Some(build_settings(fbb, settings));
+                let args = flat::TopicSettingsSetArgs {
+                    id: Some(&(*id).into()),
+                    settings,
+                };
+                (
+                    flat::Record::TopicSettingsSet,
+                    flat::TopicSettingsSet::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::BrokerSettingsSet { broker, settings } => {
+                let settings = Some(build_settings(fbb, settings));
+                let args = flat::BrokerSettingsSetArgs {
+                    broker: *broker,
+                    settings,
+                };
+                (
+                    flat::Record::BrokerSettingsSet,
+                    flat::BrokerSettingsSet::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::ProducerIdsAllocated { next } => {
+                let args = flat::ProducerIdsAllocatedArgs { next: *next };
+                (
+                    flat::Record::ProducerIdsAllocated,
+                    flat::ProducerIdsAllocated::create(fbb, &args).as_union_value(),
+                )
+            }
+            Record::BrokerRegistered { id, broker } => {
+                let args = flat::BrokerRegisteredArgs {
+                    broker: *id,
+                    listeners: Some(build_listeners(fbb, &broker.listeners)),
+                    rack: broker.rack.as_ref().map(|rack| fbb.create_string(rack)),
+                };
+                (
+                    flat::Record::BrokerRegistered,
+                    flat::BrokerRegistered::create(fbb, &args).as_union_value(),
+                )
+            }
+        }
+    }
+
+    /// The record in a finished `Entry`. Anything that is none, or none that this version knows, is an error.
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        if bytes.len() < ENTRY_BYTES_MIN || !flat::entry_buffer_has_identifier(bytes) {
+            return Err(RecordError("not a metadata entry".into()));
+        }
+        let entry = flat::root_as_entry(bytes).map_err(|error| RecordError(error.to_string()))?;
+        if let Some(t) = entry.record_as_topic_created() {
+            let partitions = decode_ranges(t.partitions());
+            let settings = decode_settings(t.settings());
+            Ok(Record::TopicCreated {
+                id: t.id().into(),
+                name: t.name().into(),
+                partitions,
+                settings,
+            })
+        } else if let Some(t) = entry.record_as_topic_deleted() {
+            Ok(Record::TopicDeleted { id: t.id().into() })
+        } else if let Some(t) = entry.record_as_partitions_added() {
+            Ok(Record::PartitionsAdded {
+                id: t.id().into(),
+                partitions: decode_ranges(t.partitions()),
+            })
+        } else if let Some(t) = entry.record_as_topic_settings_set() {
+            Ok(Record::TopicSettingsSet {
+                id: t.id().into(),
+                settings: decode_settings(t.settings()),
+            })
+        } else if let Some(t) = entry.record_as_broker_settings_set() {
+            Ok(Record::BrokerSettingsSet {
+                broker: t.broker(),
+                settings: decode_settings(t.settings()),
+            })
+        } else if let Some(t) = entry.record_as_producer_ids_allocated() {
+            Ok(Record::ProducerIdsAllocated { next: t.next() })
+        } else if let Some(t) = entry.record_as_broker_registered() {
+            let listeners = t
+                .listeners()
+                .iter()
+                .map(|l| Listener {
+                    name: l.name().into(),
+                    host: l.host().into(),
+                    port: l.port(),
+                })
+                .collect();
+            let broker = Broker {
+                listeners,
+                rack: t.rack().map(Into::into),
+            };
+            Ok(Record::BrokerRegistered { id: t.broker(), broker })
+        } else {
+            Err(RecordError(format!(
+                "record type {} is of a later version",
+                entry.record_type().0
+            )))
+        }
+    }
+}
+
+type Offsets<'a, T> = WIPOffset<Vector<'a, ForwardsUOffset<T>>>;
+
+fn build_ranges<'a>(
+    fbb: &mut FlatBufferBuilder<'a>,
+    ranges: &[PartitionRange],
+) -> Offsets<'a, flat::PartitionRange<'a>> {
+    let offsets: Vec<_> = ranges
+        .iter()
+        .map(|range| {
+            let args = flat::PartitionRangeArgs {
+                start: range.start,
+                end: range.end,
+                leader: range.placement.leader,
+                leader_epoch: range.placement.leader_epoch,
+                replicas: Some(fbb.create_vector(&range.placement.replicas)),
+                isr: Some(fbb.create_vector(&range.placement.isr)),
+            };
+            flat::PartitionRange::create(fbb, &args)
+        })
+        .collect();
+    fbb.create_vector(&offsets)
+}
+
+fn build_settings<'a>(
+    fbb: &mut FlatBufferBuilder<'a>,
+    settings: &BTreeMap<String, String>,
+) -> Offsets<'a, flat::Setting<'a>> {
+    let offsets: Vec<_> = settings
+        .iter()
+        .map(|(key, value)| {
+            let args = flat::SettingArgs {
+                key: Some(fbb.create_string(key)),
+                value: Some(fbb.create_string(value)),
+            };
+            flat::Setting::create(fbb, &args)
+        })
+        .collect();
+    fbb.create_vector(&offsets)
+}
+
+fn build_listeners<'a>(fbb: &mut FlatBufferBuilder<'a>, listeners: &[Listener]) -> Offsets<'a, flat::Listener<'a>> {
+    let offsets: Vec<_> = listeners
+        .iter()
+        .map(|listener| {
+            let args = flat::ListenerArgs {
+                name: Some(fbb.create_string(&listener.name)),
+                host: Some(fbb.create_string(&listener.host)),
+                port: listener.port,
+            };
+            flat::Listener::create(fbb, &args)
+        })
+        .collect();
+    fbb.create_vector(&offsets)
+}
+
+fn decode_ranges(ranges: Vector<'_, ForwardsUOffset<flat::PartitionRange<'_>>>) -> Vec<PartitionRange> {
+    let decode = |range: flat::PartitionRange<'_>| PartitionRange {
+        start: range.start(),
+        end: range.end(),
+        placement: Placement {
+            leader: range.leader(),
+            leader_epoch: range.leader_epoch(),
+            replicas: range.replicas().iter().collect(),
+            isr: range.isr().iter().collect(),
+        },
+    };
+    ranges.iter().map(decode).collect()
+}
+
+fn decode_settings(settings: Vector<'_, ForwardsUOffset<flat::Setting<'_>>>) -> Settings {
+    Arc::new(
+        settings
+            .iter()
+            .map(|s| (s.key().to_string(), s.value().to_string()))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Bytes from the hexadecimal digits in `text`, whatever stands between them.
+    pub(in crate::metadata) fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.chars().filter_map(|c| c.to_digit(16)).map(|d| d as u8).collect();
+        digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+    }
+
+    pub(in crate::metadata) fn range(start: i32, end: i32, leader: BrokerId) -> PartitionRange {
+        let replicas: Arc<[BrokerId]> = [leader].into();
+        let placement = Placement {
+            leader,
+            leader_epoch: 0,
+            isr: replicas.clone(),
+            replicas,
+        };
+        PartitionRange { start, end, placement }
+    }
+
+    pub(in crate::metadata) fn settings(pairs: &[(&str, &str)]) -> Settings {
+        Arc::new(pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect())
+    }
+
+    pub(in crate::metadata) fn samples() -> Vec<Record> {
+        let id = Uuid(*b"0123456789abcdef");
+        let listener = Listener {
+            name: "PLAINTEXT".into(),
+            host: "::1".into(),
+            port: 9092,
+        };
+        vec![
+            Record::TopicCreated {
+                id,
+                name: "a.b".into(),
+                partitions: vec![range(0, 3, 1), range(3, 4, 2)],
+                settings: settings(&[("retention.ms", "-1"), ("x", "")]),
+            },
+            Record::PartitionsAdded {
+                id,
+                partitions: vec![range(4, 10_000, 1)],
+            },
+            Record::TopicSettingsSet {
+                id,
+                settings: settings(&[]),
+            },
+            Record::BrokerSettingsSet {
+                broker: -1,
+                settings: settings(&[("log.retention.ms", "5")]),
+            },
+            Record::ProducerIdsAllocated { next: 1_000 },
+            Record::BrokerRegistered {
+                id: 7,
+                broker: Broker {
+                    listeners: vec![listener],
+                    rack: Some("left".into()),
+                },
+            },
+            Record::BrokerRegistered {
+                id: 0,
+                broker: Broker {
+                    listeners: vec![],
+                    rack: None,
+                },
+            },
+            Record::TopicDeleted { id },
+        ]
+    }
+
+    #[test]
+    fn records_round_trip() {
+        for record in samples() {
+            assert_eq!(Record::decode(&record.encode()), Ok(record));
+        }
+    }
+
+    #[test]
+    fn bytes_of_an_entry_are_golden() {
+        const GOLDEN: &str = "";
+        let record = Record::TopicSettingsSet {
+            id: Uuid(*b"0123456789abcdef"),
+            settings: settings(&[("retention.ms", "60000")]),
+        };
+        let bytes = record.encode();
+        assert_eq!(bytes, unhex(GOLDEN), "{bytes:02x?}");
+        assert_eq!(Record::decode(&unhex(GOLDEN)), Ok(record));
+    }
+
+    #[test]
+    fn bytes_that_are_no_entry_are_errors() {
+        for record in samples() {
+            let bytes = record.encode();
+            for end in 0..bytes.len() {
+                // The last bytes may be padding, so a cut buffer may still hold the whole record, and no other.
+                if let Ok(decoded) = Record::decode(&bytes[..end]) {
+                    assert_eq!(decoded, record);
+                }
+            }
+            for position in 0..bytes.len() {
+                for flip in [1, 0x80, 0xff] {
+                    let mut bytes = bytes.clone();
+                    bytes[position] ^= flip;
+                    let _any_answer_but_a_panic = Record::decode(&bytes);
+                }
+            }
+        }
+        assert!(Record::decode(b"").is_err());
+        assert!(Record::decode(&[0; 64]).is_err());
+    }
+}
