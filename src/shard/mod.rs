@@ -1,2 +1,4 @@
+pub mod api;
 pub mod checkpoint;
+pub mod node;
 pub mod store;
