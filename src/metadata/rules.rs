@@ -75,7 +75,7 @@ pub struct PartitionsSpec {
     pub assignments: Option<Vec<Vec<BrokerId>>>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicKey {
     Name(String),
     Id(Uuid),
