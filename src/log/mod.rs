@@ -9,6 +9,7 @@
 //!    |---- on disk only ----|---- disk and memory ----|---- journal and memory ----|---|
 //! ```
 
+pub mod check;
 mod producers;
 pub mod scan;
 mod segment;
