@@ -1,4 +1,362 @@
+//! One core's whole state: its connections, its partitions, its view of the cluster; on the first core the controller.
+//!
+//! A pure machine, and the only room that knows the others. The shell feeds it ([`Shard::frame`], [`Shard::message`],
+//! [`Shard::disk_done`], [`Shard::read_done`], ...), ends each turn with [`Shard::end_turn`], takes what is to be done from
+//! [`Shard::take_output`] and comes back at [`Shard::deadline`].
+//!
+//! A request is split into parts, one a partition. Each part is an [`Ask`](message::Ask) to the partition's owner, this
+//! shard or another one; the answers meet in the request's entry of [`Shard::requests`].
+
+pub mod admin;
 pub mod api;
 pub mod checkpoint;
+mod command;
+pub mod connection;
+mod fetch;
+mod list;
+pub mod message;
 pub mod node;
+mod owner;
+mod produce;
+pub mod query;
+mod recovery;
+pub mod rules;
+mod session;
 pub mod store;
+
+use self::command::Commands;
+use self::connection::{Connection, ConnectionId, Slot};
+use self::message::{Answer, Data, Message, RequestId};
+use self::node::Node;
+use self::rules::TopicRules;
+use self::session::Sessions;
+use self::store::{DiskOp, Done, LogIndex, Store};
+use crate::config::Config;
+use crate::metadata::{Append, Image, Snapshot, Topic};
+use crate::types::{Now, Offset, PartitionIndex, ShardId, Time, Uuid};
+use crate::wire::frame::{FrameError, Head};
+use crate::wire::messages::ApiKey;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+pub use recovery::{Recovered, Recovery};
+
+/// Producer states are looked through for expired ones this often.
+const EXPIRE_INTERVAL_MS: u64 = 60_000;
+
+/// A read of older batches that the connection's core does itself.
+#[derive(Debug, Clone)]
+pub struct ReadPlan {
+    pub name: Arc<str>,
+    pub read: crate::log::DiskRead,
+    pub offset: Offset,
+    pub bytes_max: usize,
+}
+
+/// Work for the shell.
+#[derive(Debug)]
+pub enum Output {
+    Send {
+        connection: ConnectionId,
+        parts: Vec<Bytes>,
+    },
+    Close {
+        connection: ConnectionId,
+        reason: String,
+    },
+    Disk(DiskOp),
+    Mesh {
+        to: ShardId,
+        message: Message,
+    },
+    Read {
+        request: RequestId,
+        part: u32,
+        plan: ReadPlan,
+    },
+    MetadataAppend(Append),
+    MetadataSnapshot(Snapshot),
+    /// Takes the directory out of the way, then removes it; answered by [`Shard::partition_removed`] once it is out of the
+    /// way.
+    PartitionRemove {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+    },
+}
+
+/// A request in progress.
+enum Pending {
+    Produce(Box<produce::Produce>),
+    Fetch(Box<fetch::Fetch>),
+    List(Box<list::List>),
+    /// With the controller.
+    Command {
+        connection: ConnectionId,
+        slot: Slot,
+    },
+}
+
+pub struct Shard {
+    id: ShardId,
+    node: Arc<Node>,
+    image: Image,
+    /// The node's settings with the dynamic ones of the image.
+    config: Arc<Config>,
+    store: Store,
+    connections: HashMap<ConnectionId, Connection>,
+    requests: HashMap<RequestId, Pending>,
+    request_next: RequestId,
+    deadlines: BTreeSet<(Time, RequestId)>,
+    waiting: HashMap<LogIndex, owner::Waiting>,
+    group_waits: VecDeque<owner::GroupWait>,
+    replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
+    rules: HashMap<Uuid, Arc<TopicRules>>,
+    sessions: Sessions,
+    /// On the first shard only.
+    commands: Option<Commands>,
+    /// Partitions of deleted topics whose directories are not yet out of the way.
+    removing: usize,
+    /// Of the data directory: all, and free, as the shell last saw it.
+    disk_bytes: (u64, u64),
+    expire_at: Time,
+    out: Vec<Output>,
+}
+
+impl Shard {
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    pub fn take_output(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn send(&mut self, to: ShardId, message: Message) {
+        assert!(to != self.id && to.0 < self.node.shards);
+        self.out.push(Output::Mesh { to, message });
+    }
+
+    pub fn connected(&mut self, connection: ConnectionId, listener: usize) {
+        assert!(listener < self.node.advertised.len());
+        let older = self.connections.insert(connection, Connection::new(listener));
+        assert!(older.is_none(), "connection ids are not used again");
+    }
+
+    pub fn disconnected(&mut self, connection: ConnectionId) {
+        self.connections.remove(&connection);
+    }
+
+    /// Whether the connection's next request may be read: otherwise the peer is to be slowed.
+    pub fn may_read(&self, connection: ConnectionId) -> bool {
+        let requests_max = self.node.config.connection_requests_max as usize;
+        self.connections.get(&connection).is_some_and(|c| c.requests() < requests_max) && !self.store.is_congested()
+    }
+
+    pub fn requests_of(&self, connection: ConnectionId) -> usize {
+        self.connections.get(&connection).map_or(0, Connection::requests)
+    }
+
+    /// A request frame, without its length.
+    pub fn frame(&mut self, now: Now, connection: ConnectionId, frame: BytesMut) {
+        let Some(listener) = self.connections.get(&connection).map(|c| c.listener) else { return };
+        let head = match Head::decode(&frame) {
+            Ok(head) => head,
+            Err(FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+                let slot = self.begin(connection);
+                return self.respond(connection, slot, query::api_versions_unsupported(correlation_id));
+            }
+            Err(error) => return self.close(connection, error.to_string()),
+        };
+        if !api::is_served(head.api, head.version) {
+            if head.api == ApiKey::ApiVersions {
+                let slot = self.begin(connection);
+                return self.respond(connection, slot, query::api_versions_unsupported(head.correlation_id));
+            }
+            let reason = format!("{} version {} is not supported", head.api.name(), head.version);
+            return self.close(connection, reason);
+        }
+        let head = Head { client_id: None, ..head };
+        let result = match head.api {
+            ApiKey::Produce => self.produce(now, connection, head, frame),
+            ApiKey::Fetch => self.fetch(now, connection, &head, &frame[head.body_start..]),
+            ApiKey::ListOffsets
+            | ApiKey::DeleteRecords
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeLogDirs => self.list(now, connection, &head, &frame[head.body_start..]),
+            ApiKey::CreateTopics
+            | ApiKey::DeleteTopics
+            | ApiKey::CreatePartitions
+            | ApiKey::AlterConfigs
+            | ApiKey::IncrementalAlterConfigs
+            | ApiKey::InitProducerId => {
+                self.forward(now, connection, listener, frame.freeze());
+                Ok(())
+            }
+            ApiKey::Metadata if self.needs_topics(&head, &frame[head.body_start..]) => {
+                self.forward(now, connection, listener, frame.freeze());
+                Ok(())
+            }
+            _ => query::answer(&self.node, &self.image, listener, &head, &frame[head.body_start..]).map(|response| {
+                let slot = self.begin(connection);
+                self.respond(connection, slot, response);
+            }),
+        };
+        if let Err(error) = result {
+            self.close(connection, format!("malformed {} request: {error}", head.api.name()));
+        }
+    }
+
+    fn needs_topics(&self, head: &Head<'_>, body: &[u8]) -> bool {
+        query::metadata_missing(&self.image, &self.config, head, body).is_some_and(|names| !names.is_empty())
+    }
+
+    fn begin(&mut self, connection: ConnectionId) -> Slot {
+        self.connections.get_mut(&connection).expect("the request's connection is there").begin()
+    }
+
+    fn respond(&mut self, connection: ConnectionId, slot: Slot, response: Vec<Bytes>) {
+        // A connection that is gone needs no answer.
+        let Some(state) = self.connections.get_mut(&connection) else { return };
+        for parts in state.finish(slot, response) {
+            // An answer without bytes stands for a request that has none.
+            if !parts.is_empty() {
+                self.out.push(Output::Send { connection, parts });
+            }
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, reason: String) {
+        self.connections.remove(&connection);
+        self.out.push(Output::Close { connection, reason });
+    }
+
+    fn start(&mut self, pending: Pending) -> RequestId {
+        self.request_next += 1;
+        self.requests.insert(self.request_next, pending);
+        self.request_next
+    }
+
+    fn rules_of(&mut self, topic: &Arc<Topic>) -> Arc<TopicRules> {
+        match self.rules.get(&topic.id) {
+            Some(rules) if Arc::ptr_eq(&rules.topic, topic) => rules.clone(),
+            _ => {
+                let rules = Arc::new(TopicRules::new(topic, &self.config, self.store.batch_bytes_max()));
+                self.rules.insert(topic.id, rules.clone());
+                rules
+            }
+        }
+    }
+
+    /// One answer of an owner, this shard or another.
+    fn answered(&mut self, now: Now, request: RequestId, part: u32, answer: Answer) {
+        match self.requests.get(&request) {
+            Some(Pending::Produce(_)) => self.produce_answered(request, part, answer),
+            Some(Pending::Fetch(_)) => self.fetch_answered(now, request, part, answer),
+            Some(Pending::List(_)) => self.list_answered(request, part, answer),
+            // Timed out, or complete without this answer.
+            Some(Pending::Command { .. }) | None => {}
+        }
+    }
+
+    pub fn message(&mut self, now: Now, from: ShardId, message: Message) {
+        assert!(from != self.id);
+        match message {
+            Message::Asks { request, asks } => {
+                for ask in asks {
+                    self.asked(now, from, request, ask);
+                }
+            }
+            Message::Answers { request, answers } => {
+                for (part, answer) in answers {
+                    self.answered(now, request, part, answer);
+                }
+            }
+            Message::Unwatch { request, partitions } => self.unwatch(from, request, &partitions),
+            Message::Command { request, listener, frame } => self.command(now, from, request, listener, frame),
+            Message::CommandDone { request, response } => self.command_done(request, response),
+            Message::Publish { image, scan } => self.publish(now, image, scan),
+            Message::Applied { index } => self.applied(now, from, index),
+        }
+    }
+
+    pub fn disk_done(&mut self, now: Now, done: Done) {
+        self.store.done(now, done);
+    }
+
+    /// The bytes of a [`Output::Read`]: whole batches, the first of which holds the plan's offset; `None` if the read failed.
+    pub fn read_done(&mut self, now: Now, request: RequestId, part: u32, data: Option<Vec<Bytes>>) {
+        match self.requests.get(&request) {
+            Some(Pending::Fetch(_)) => self.fetch_read(now, request, part, data),
+            Some(Pending::List(_)) => self.list_read(request, part, data),
+            _ => {}
+        }
+    }
+
+    pub fn disk_bytes(&mut self, total: u64, free: u64) {
+        self.disk_bytes = (total, free);
+    }
+
+    /// After all inputs of a turn: answers go out, work for the disk starts.
+    pub fn end_turn(&mut self, now: Now) {
+        while let Some(&(time, request)) = self.deadlines.first()
+            && time <= now.mono
+        {
+            self.deadlines.pop_first();
+            match self.requests.get(&request) {
+                Some(Pending::Produce(_)) => self.produce_late(request),
+                Some(Pending::Fetch(_)) => self.fetch_late(now, request),
+                _ => {}
+            }
+        }
+        self.expire_producers(now);
+        self.advance(now);
+        self.send_replies();
+        self.plan_commands();
+        let mut ops = Vec::new();
+        self.store.plan(now, &mut ops);
+        self.out.extend(ops.into_iter().map(Output::Disk));
+    }
+
+    fn expire_producers(&mut self, now: Now) {
+        if now.mono < self.expire_at {
+            return;
+        }
+        self.expire_at = now.mono.after_ms(EXPIRE_INTERVAL_MS);
+        let before = now.wall_ms - i64::from(self.node.config.producer_id_expiration_ms);
+        self.store.expire_producers(before);
+    }
+
+    /// When a turn is due although nothing happens.
+    pub fn deadline(&self) -> Option<Time> {
+        let request = self.deadlines.first().map(|(time, _)| *time);
+        [request, self.store.deadline()].into_iter().flatten().min()
+    }
+
+    /// The partition's topic, if the image has both.
+    fn partition_topic(&self, topic: &Topic, index: PartitionIndex) -> bool {
+        (0..topic.partition_count()).contains(&index)
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Everything goes to segments; nothing more is taken from clients.
+    pub fn drain(&mut self) {
+        self.store.drain_all();
+    }
+}
+
+/// Reads the data of a part's answer from the disk, or has it.
+fn plan_of(data: &Data, offset: Offset, bytes_max: usize) -> Option<ReadPlan> {
+    match data {
+        Data::Disk { name, read } => Some(ReadPlan { name: name.clone(), read: read.clone(), offset, bytes_max }),
+        Data::None | Data::Memory { .. } => None,
+    }
+}

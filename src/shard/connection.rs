@@ -1,0 +1,70 @@
+//! One client connection: its requests in progress, answered in the order in which they came.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+
+/// Names a connection on its shard; not used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ConnectionId(pub u64);
+
+/// A request's place in its connection's order.
+pub type Slot = u64;
+
+#[derive(Debug)]
+pub struct Connection {
+    /// Which of the node's listeners it came through.
+    pub listener: usize,
+    slots: VecDeque<Option<Vec<Bytes>>>,
+    slot_first: Slot,
+}
+
+impl Connection {
+    pub fn new(listener: usize) -> Connection {
+        Connection { listener, slots: VecDeque::new(), slot_first: 0 }
+    }
+
+    /// Requests that are not answered, or whose answer waits for an older one.
+    pub fn requests(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn begin(&mut self) -> Slot {
+        self.slots.push_back(None);
+        self.slot_first + self.slots.len() as u64 - 1
+    }
+
+    /// The answer of a request; returns the answers that may leave, in order.
+    pub fn finish(&mut self, slot: Slot, response: Vec<Bytes>) -> Vec<Vec<Bytes>> {
+        assert!(slot >= self.slot_first, "a request is answered once");
+        let at = (slot - self.slot_first) as usize;
+        assert!(self.slots[at].is_none(), "a request is answered once");
+        self.slots[at] = Some(response);
+        let mut ready = Vec::new();
+        while let Some(Some(_)) = self.slots.front() {
+            ready.extend(self.slots.pop_front().flatten());
+            self.slot_first += 1;
+        }
+        if self.slots.is_empty() && self.slots.capacity() > 16 {
+            self.slots = VecDeque::new();
+        }
+        ready
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_leave_in_the_order_of_requests() {
+        let mut connection = Connection::new(0);
+        let slots: Vec<Slot> = (0..3).map(|_| connection.begin()).collect();
+        let answer = |text: &'static str| vec![Bytes::from_static(text.as_bytes())];
+        assert!(connection.finish(slots[2], answer("c")).is_empty());
+        assert_eq!(connection.finish(slots[0], answer("a")), [answer("a")]);
+        assert_eq!(connection.finish(slots[1], answer("b")), [answer("b"), answer("c")]);
+        assert_eq!(connection.requests(), 0);
+        let slot = connection.begin();
+        assert_eq!(connection.finish(slot, answer("d")), [answer("d")]);
+    }
+}

@@ -1,0 +1,137 @@
+//! What shards say to each other, and what a shard asks of itself: the owner of a partition is asked, wherever it is.
+
+use crate::log::check::Refusal;
+use crate::log::{BatchInfo, DiskRead};
+use crate::metadata::Image;
+use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
+use crate::wire::error::ErrorCode;
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+
+/// A request in progress, by the number that its connection's shard gave it.
+pub type RequestId = u64;
+
+/// One partition's share of a request, to the shard that owns the partition.
+#[derive(Debug)]
+pub struct Ask {
+    /// Which part of the request: comes back with the answer.
+    pub part: u32,
+    pub partition: PartitionId,
+    /// The partition's directory and its topic's settings, for an owner that opens the log on this occasion.
+    pub topic: Arc<super::rules::TopicRules>,
+    pub op: Op,
+}
+
+#[derive(Debug)]
+pub enum Op {
+    /// Append a batch that was checked; answered when it may be acknowledged.
+    Append { batch: BytesMut, info: BatchInfo },
+    /// Batches from `offset` on. Answered at once.
+    Read { offset: Offset, bytes_max: usize, leader_epoch: Epoch },
+    /// Answered once the high watermark is above this one.
+    Watch { high_watermark: Offset },
+    /// The offset for a timestamp or one of Kafka's special values.
+    ListOffset { timestamp: TimestampMs, leader_epoch: Epoch },
+    /// Move the log's start up to `offset`, -1 for the high watermark; answered when that is durable.
+    DeleteRecords { offset: Offset },
+    EpochEnd { epoch: Epoch, leader_epoch: Epoch },
+    Size,
+}
+
+#[derive(Debug)]
+pub enum Answer {
+    Appended {
+        offset: Offset,
+        log_start: Offset,
+    },
+    AppendRefused(Box<Refusal>),
+    Read(ReadAnswer),
+    Woken,
+    Offset {
+        timestamp: TimestampMs,
+        offset: Offset,
+        epoch: Epoch,
+    },
+    /// The batches in which the first record with at least `timestamp` is: `from` is where the search begins.
+    OffsetIn {
+        timestamp: TimestampMs,
+        from: Offset,
+        epoch: Epoch,
+        data: Data,
+    },
+    RecordsDeleted {
+        low_watermark: Offset,
+    },
+    EpochEnd {
+        epoch: Epoch,
+        offset: Offset,
+    },
+    Size {
+        bytes: u64,
+    },
+    Failed(ErrorCode),
+}
+
+#[derive(Debug)]
+pub struct ReadAnswer {
+    pub high_watermark: Offset,
+    pub log_start: Offset,
+    pub data: Data,
+}
+
+/// Batches, or where they are.
+#[derive(Debug, Clone)]
+pub enum Data {
+    None,
+    Memory { parts: Vec<Bytes>, bytes: usize },
+    Disk { name: Arc<str>, read: DiskRead },
+}
+
+impl Data {
+    /// Bytes that a read brings, at the most `bytes_max` where that is not known exactly.
+    pub fn bytes(&self, bytes_max: usize) -> usize {
+        match self {
+            Data::None => 0,
+            Data::Memory { bytes, .. } => *bytes,
+            Data::Disk { read, .. } => ((read.position_end - read.position) as usize).min(bytes_max.max(1)),
+        }
+    }
+}
+
+/// From one shard to another. Messages between two shards arrive in the order in which they were sent.
+#[derive(Debug)]
+pub enum Message {
+    Asks {
+        request: RequestId,
+        asks: Vec<Ask>,
+    },
+    Answers {
+        request: RequestId,
+        answers: Vec<(u32, Answer)>,
+    },
+    /// The request needs its watches no more.
+    Unwatch {
+        request: RequestId,
+        partitions: Vec<PartitionId>,
+    },
+    /// A request for the controller, to its shard.
+    Command {
+        request: RequestId,
+        listener: usize,
+        frame: Bytes,
+    },
+    /// The answer; `None` if the request's bytes were no request.
+    CommandDone {
+        request: RequestId,
+        response: Option<Vec<Bytes>>,
+    },
+    /// What the cluster is from this index on. `scan`: topics may be gone or have other settings.
+    Publish {
+        image: Image,
+        scan: bool,
+    },
+    /// The sender has taken over the image of this index.
+    Applied {
+        index: u64,
+    },
+}

@@ -1,0 +1,48 @@
+//! A topic's settings in the form in which shards use them.
+
+use crate::config::{AckDurability, Config, TimestampType, TopicSettings};
+use crate::log::{self, check};
+use crate::metadata::Topic;
+use crate::types::PartitionIndex;
+use std::sync::Arc;
+
+#[derive(Debug)]
+pub struct TopicRules {
+    pub topic: Arc<Topic>,
+    pub check: check::Rules,
+    pub log: Arc<log::Settings>,
+}
+
+fn millis(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+impl TopicRules {
+    /// `config` has the dynamic settings of the broker in it; a batch larger than `batch_bytes_max` does not fit into the
+    /// journal.
+    pub fn new(topic: &Arc<Topic>, config: &Config, batch_bytes_max: usize) -> TopicRules {
+        let settings = TopicSettings::resolve(&topic.settings, config);
+        TopicRules {
+            topic: topic.clone(),
+            check: check::Rules {
+                message_bytes_max: (settings.message_bytes_max as usize).min(batch_bytes_max),
+                timestamp_before_max_ms: millis(settings.timestamp_before_max_ms),
+                timestamp_after_max_ms: millis(settings.timestamp_after_max_ms),
+                log_append_time: settings.timestamp_type == TimestampType::LogAppendTime,
+                key_required: settings.cleanup_policy.compact,
+            },
+            log: Arc::new(log::Settings {
+                segment_bytes: settings.segment_bytes_max,
+                segment_ms: millis(settings.segment_ms),
+                index_bytes_max: settings.segment_index_bytes_max as usize,
+                index_interval: settings.index_interval_bytes,
+                ack_memory: settings.ack_durability == AckDurability::Memory,
+            }),
+        }
+    }
+
+    /// The name of a partition's directory.
+    pub fn partition_name(&self, index: PartitionIndex) -> Arc<str> {
+        format!("{}-{index}", self.topic.name).into()
+    }
+}

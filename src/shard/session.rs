@@ -1,0 +1,188 @@
+//! Incremental fetch sessions (KIP-227): the broker remembers what a client fetches.
+
+use crate::types::{Offset, PartitionIndex, Uuid};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// The request carries its whole list, and no session is wanted.
+const EPOCH_FINAL: i32 = -1;
+/// The request carries its whole list, and a session is wanted.
+const EPOCH_INITIAL: i32 = 0;
+
+/// A topic as the client names it: by id from version 13 on.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum TopicRef {
+    Name(Arc<str>),
+    Id(Uuid),
+}
+
+/// What is to be fetched of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    pub offset: Offset,
+    pub bytes_max: i32,
+    pub leader_epoch: i32,
+}
+
+pub type Key = (TopicRef, PartitionIndex);
+
+#[derive(Debug)]
+struct Remembered {
+    wanted: Wanted,
+    /// High watermark and log start as last told; `None` before the first answer and after an error.
+    told: Option<(Offset, Offset)>,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    /// The epoch that the next request must have.
+    epoch_next: i32,
+    used: u64,
+    partitions: BTreeMap<Key, Remembered>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SessionError {
+    /// FETCH_SESSION_ID_NOT_FOUND
+    NotFound,
+    /// INVALID_FETCH_SESSION_EPOCH
+    Epoch,
+}
+
+/// How a request is to be answered.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// 0: no session.
+    pub id: i32,
+    /// Only what is new goes into the answer.
+    pub incremental: bool,
+    pub partitions: Vec<(Key, Wanted)>,
+}
+
+/// The sessions of one shard. The ids of different shards differ, so that a client that comes back to another core is told
+/// to begin anew.
+#[derive(Debug)]
+pub struct Sessions {
+    by_id: HashMap<i32, Session>,
+    sessions_max: usize,
+    id_next: i32,
+    id_step: i32,
+    clock: u64,
+}
+
+impl Sessions {
+    pub fn new(sessions_max: usize, shard: u16, shards: u16) -> Sessions {
+        assert!(shard < shards);
+        Sessions {
+            by_id: HashMap::new(),
+            sessions_max,
+            id_next: i32::from(shard) + 1,
+            id_step: i32::from(shards),
+            clock: 0,
+        }
+    }
+
+    pub fn begin(
+        &mut self,
+        id: i32,
+        epoch: i32,
+        partitions: Vec<(Key, Wanted)>,
+        forgotten: &[Key],
+    ) -> Result<Begun, SessionError> {
+        self.clock += 1;
+        if epoch == EPOCH_FINAL || epoch == EPOCH_INITIAL {
+            self.by_id.remove(&id);
+            let id = if epoch == EPOCH_INITIAL && !partitions.is_empty() { self.create(&partitions) } else { 0 };
+            return Ok(Begun { id, incremental: false, partitions });
+        }
+        let clock = self.clock;
+        let session = self.by_id.get_mut(&id).ok_or(SessionError::NotFound)?;
+        if session.epoch_next != epoch {
+            return Err(SessionError::Epoch);
+        }
+        session.epoch_next = next(epoch);
+        session.used = clock;
+        for (key, wanted) in partitions {
+            let remembered = session.partitions.entry(key).or_insert(Remembered { wanted, told: None });
+            remembered.wanted = wanted;
+        }
+        for key in forgotten {
+            session.partitions.remove(key);
+        }
+        let partitions = session.partitions.iter().map(|(key, r)| (key.clone(), r.wanted)).collect();
+        Ok(Begun { id, incremental: true, partitions })
+    }
+
+    /// A new session; 0 if there is no room for one.
+    fn create(&mut self, partitions: &[(Key, Wanted)]) -> i32 {
+        if self.sessions_max == 0 {
+            return 0;
+        }
+        if self.by_id.len() >= self.sessions_max {
+            let oldest = self.by_id.iter().min_by_key(|(_, session)| session.used).map(|(id, _)| *id);
+            self.by_id.remove(&oldest.expect("there is a session"));
+        }
+        let id = self.id_next;
+        self.id_next = id.checked_add(self.id_step).unwrap_or(id % self.id_step + self.id_step);
+        let remember = |(key, wanted): &(Key, Wanted)| (key.clone(), Remembered { wanted: *wanted, told: None });
+        let partitions = partitions.iter().map(remember).collect();
+        self.by_id.insert(id, Session { epoch_next: 1, used: self.clock, partitions });
+        id
+    }
+
+    /// Whether the answer must name this partition, and notes that it does. `has_data`: records or an error.
+    pub fn tell(&mut self, id: i32, key: &Key, has_data: bool, ok: bool, offsets: (Offset, Offset)) -> bool {
+        let Some(remembered) = self.by_id.get_mut(&id).and_then(|session| session.partitions.get_mut(key)) else {
+            return true;
+        };
+        let news = has_data || !ok || remembered.told != Some(offsets);
+        remembered.told = ok.then_some(offsets);
+        news
+    }
+}
+
+fn next(epoch: i32) -> i32 {
+    if epoch == i32::MAX { 1 } else { epoch + 1 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(index: i32) -> Key {
+        (TopicRef::Name("t".into()), index)
+    }
+
+    fn wanted(offset: i64) -> Wanted {
+        Wanted { offset, bytes_max: 100, leader_epoch: -1 }
+    }
+
+    #[test]
+    fn a_session_remembers_updates_and_forgets() {
+        let mut sessions = Sessions::new(2, 0, 1);
+        let begun = sessions.begin(0, 0, vec![(key(0), wanted(5)), (key(1), wanted(6))], &[]).unwrap();
+        assert!(begun.id > 0 && !begun.incremental);
+        let id = begun.id;
+        assert!(sessions.tell(id, &key(0), false, true, (9, 0)));
+        let begun = sessions.begin(id, 1, vec![(key(0), wanted(7))], &[key(1)]).unwrap();
+        assert_eq!(begun, Begun { id, incremental: true, partitions: vec![(key(0), wanted(7))] });
+        assert!(!sessions.tell(id, &key(0), false, true, (9, 0)), "nothing is new");
+        assert!(sessions.tell(id, &key(0), true, true, (9, 0)));
+        assert!(sessions.tell(id, &key(0), false, true, (10, 0)));
+        assert!(sessions.tell(id, &key(0), false, false, (-1, -1)), "an error is told each time");
+        assert_eq!(sessions.begin(id, 1, vec![], &[]), Err(SessionError::Epoch));
+        assert_eq!(sessions.begin(77, 1, vec![], &[]), Err(SessionError::NotFound));
+        sessions.begin(id, -1, vec![], &[]).unwrap();
+        assert_eq!(sessions.begin(id, 2, vec![], &[]), Err(SessionError::NotFound));
+    }
+
+    #[test]
+    fn the_least_used_session_makes_room() {
+        let mut sessions = Sessions::new(2, 1, 4);
+        let mut open = || sessions.begin(0, 0, vec![(key(0), wanted(0))], &[]).unwrap().id;
+        let ids = [open(), open(), open()];
+        assert_eq!(ids, [2, 6, 10]);
+        assert_eq!(sessions.begin(ids[0], 1, vec![], &[]), Err(SessionError::NotFound));
+        assert!(sessions.begin(ids[1], 1, vec![], &[]).is_ok());
+    }
+}
