@@ -407,7 +407,11 @@ pub(super) mod tests {
 
     #[test]
     fn bytes_of_an_entry_are_golden() {
-        const GOLDEN: &str = "";
+        const GOLDEN: &str = "\
+            100000004b4c4d4508000c000700080008000000000000040c00000008001800
+            0400140008000000303132333435363738396162636465660400000001000000
+            0c00000008000c00040008000800000014000000040000000500000036303030
+            300000000c000000726574656e74696f6e2e6d7300000000";
         let record = Record::TopicSettingsSet {
             id: Uuid(*b"0123456789abcdef"),
             settings: settings(&[("retention.ms", "60000")]),
