@@ -340,6 +340,17 @@ mod tests {
                 spec("t", 10_001, 1),
                 "Excessively large number of partitions per request.",
             ),
+        ] {
+            let got = bench.refusal(spec);
+            assert!(got.ends_with(words), "{got}");
+        }
+        assert_eq!(bench.controller.index(), index);
+    }
+
+    #[test]
+    fn refused_assignments_get_kafkas_words() {
+        let mut bench = Bench::new(1);
+        for (spec, words) in [
             (
                 assigned("t", &[(0, &[1]), (2, &[1])]),
                 "partitions should be a consecutive 0-based integer sequence",
@@ -375,7 +386,7 @@ mod tests {
             let got = bench.refusal(spec);
             assert!(got.ends_with(words), "{got}");
         }
-        assert_eq!(bench.controller.index(), index);
+        assert_eq!(bench.controller.index(), 1);
     }
 
     #[test]
