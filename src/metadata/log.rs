@@ -281,8 +281,8 @@ mod tests {
 
     #[test]
     fn bytes_are_golden() {
-        const HEADER: &str = "";
-        const FRAME: &str = "";
+        const HEADER: &str = "6b6c616d6d65746101000000b5be4cde00000000000000000000000000000000";
+        const FRAME: &str = "050000004b7dea0102010000000000000101000000000000656e747279";
         let header = encode_log_header();
         assert_eq!(header[..], unhex(HEADER), "{header:02x?}");
         let mut frame = Vec::new();

@@ -9,6 +9,7 @@ mod image;
 mod log;
 mod record;
 mod rejection;
+mod requests;
 mod rules;
 
 pub use controller::{Append, Controller, RecoverError, Recovered, Snapshot};

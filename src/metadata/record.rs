@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, Vector, WIPOffset};
+use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, WIPOffset};
 
 use crate::flat::metadata as flat;
 use crate::types::{BrokerId, Epoch, PartitionIndex, Uuid};
@@ -96,7 +96,8 @@ impl Record {
     /// A finished FlatBuffer of table `Entry`.
     pub fn encode(&self) -> Vec<u8> {
         let mut fbb = FlatBufferBuilder::new();
-        let (record_type, record) = self.build(&mut fbb);
+        let record_type = self.flat_type();
+        let record = self.build(&mut fbb);
         let entry = flat::Entry::create(
             &mut fbb,
             &flat::EntryArgs {
@@ -110,7 +111,19 @@ impl Record {
         bytes
     }
 
-    fn build<'a>(&self, fbb: &mut FlatBufferBuilder<'a>) -> (flat::Record, WIPOffset<flatbuffers::UnionWIPOffset>) {
+    fn flat_type(&self) -> flat::Record {
+        match self {
+            Record::TopicCreated { .. } => flat::Record::TopicCreated,
+            Record::TopicDeleted { .. } => flat::Record::TopicDeleted,
+            Record::PartitionsAdded { .. } => flat::Record::PartitionsAdded,
+            Record::TopicSettingsSet { .. } => flat::Record::TopicSettingsSet,
+            Record::BrokerSettingsSet { .. } => flat::Record::BrokerSettingsSet,
+            Record::ProducerIdsAllocated { .. } => flat::Record::ProducerIdsAllocated,
+            Record::BrokerRegistered { .. } => flat::Record::BrokerRegistered,
+        }
+    }
+
+    fn build(&self, fbb: &mut FlatBufferBuilder<'_>) -> WIPOffset<UnionWIPOffset> {
         match self {
             Record::TopicCreated {
                 id,
@@ -124,19 +137,13 @@ impl Record {
                     partitions: Some(build_ranges(fbb, partitions)),
                     settings: Some(build_settings(fbb, settings)),
                 };
-                (
-                    flat::Record::TopicCreated,
-                    flat::TopicCreated::create(fbb, &args).as_union_value(),
-                )
+                flat::TopicCreated::create(fbb, &args).as_union_value()
             }
             Record::TopicDeleted { id } => {
                 let args = flat::TopicDeletedArgs {
                     id: Some(&(*id).into()),
                 };
-                (
-                    flat::Record::TopicDeleted,
-                    flat::TopicDeleted::create(fbb, &args).as_union_value(),
-                )
+                flat::TopicDeleted::create(fbb, &args).as_union_value()
             }
             Record::PartitionsAdded { id, partitions } => {
                 let partitions = Some(build_ranges(fbb, partitions));
@@ -144,10 +151,7 @@ impl Record {
                     id: Some(&(*id).into()),
                     partitions,
                 };
-                (
-                    flat::Record::PartitionsAdded,
-                    flat::PartitionsAdded::create(fbb, &args).as_union_value(),
-                )
+                flat::PartitionsAdded::create(fbb, &args).as_union_value()
             }
             Record::TopicSettingsSet { id, settings } => {
                 let settings = Some(build_settings(fbb, settings));
@@ -155,10 +159,7 @@ impl Record {
                     id: Some(&(*id).into()),
                     settings,
                 };
-                (
-                    flat::Record::TopicSettingsSet,
-                    flat::TopicSettingsSet::create(fbb, &args).as_union_value(),
-                )
+                flat::TopicSettingsSet::create(fbb, &args).as_union_value()
             }
             Record::BrokerSettingsSet { broker, settings } => {
                 let settings = Some(build_settings(fbb, settings));
@@ -166,17 +167,11 @@ impl Record {
                     broker: *broker,
                     settings,
                 };
-                (
-                    flat::Record::BrokerSettingsSet,
-                    flat::BrokerSettingsSet::create(fbb, &args).as_union_value(),
-                )
+                flat::BrokerSettingsSet::create(fbb, &args).as_union_value()
             }
             Record::ProducerIdsAllocated { next } => {
                 let args = flat::ProducerIdsAllocatedArgs { next: *next };
-                (
-                    flat::Record::ProducerIdsAllocated,
-                    flat::ProducerIdsAllocated::create(fbb, &args).as_union_value(),
-                )
+                flat::ProducerIdsAllocated::create(fbb, &args).as_union_value()
             }
             Record::BrokerRegistered { id, broker } => {
                 let args = flat::BrokerRegisteredArgs {
@@ -184,10 +179,7 @@ impl Record {
                     listeners: Some(build_listeners(fbb, &broker.listeners)),
                     rack: broker.rack.as_ref().map(|rack| fbb.create_string(rack)),
                 };
-                (
-                    flat::Record::BrokerRegistered,
-                    flat::BrokerRegistered::create(fbb, &args).as_union_value(),
-                )
+                flat::BrokerRegistered::create(fbb, &args).as_union_value()
             }
         }
     }
@@ -407,7 +399,11 @@ pub(super) mod tests {
 
     #[test]
     fn bytes_of_an_entry_are_golden() {
-        const GOLDEN: &str = "";
+        const GOLDEN: &str = "\
+            100000004b4c4d4508000c000700080008000000000000040c00000008001800
+            0400140008000000303132333435363738396162636465660400000001000000
+            0c00000008000c00040008000800000014000000040000000500000036303030
+            300000000c000000726574656e74696f6e2e6d7300000000";
         let record = Record::TopicSettingsSet {
             id: Uuid(*b"0123456789abcdef"),
             settings: settings(&[("retention.ms", "60000")]),
