@@ -79,7 +79,8 @@ pub struct Journal {
     /// Files that hold groups, oldest first; the last one is being written.
     used: VecDeque<UsedFile>,
     position: u64,
-    free: Vec<FileIndex>,
+    /// Recycled in the order in which they were released, so that the files of a generation never have a gap.
+    free: VecDeque<FileIndex>,
     /// Files asked for by [`Journal::plan_prepare`] and not yet there.
     preparing: u32,
     files: u32,
@@ -104,7 +105,7 @@ impl Journal {
             failed: false,
             used: VecDeque::new(),
             position: 0,
-            free: files,
+            free: files.into(),
             preparing: 0,
             files: files_count,
         }
@@ -177,7 +178,7 @@ impl Journal {
         let bytes = group.bytes.next_multiple_of(ALIGNMENT);
         assert!(bytes as u64 <= self.limits.file_bytes, "a group fits into a file");
         if self.used.is_empty() || self.position + bytes as u64 > self.limits.file_bytes {
-            let index = self.free.pop()?;
+            let index = self.free.pop_front()?;
             self.used.push_back(UsedFile {
                 index,
                 sequence_first: group.sequence,
@@ -235,7 +236,7 @@ impl Journal {
     pub fn prepared(&mut self, file: FileIndex) {
         assert!(self.preparing > 0 && !self.free.contains(&file));
         self.preparing -= 1;
-        self.free.insert(0, file);
+        self.free.push_front(file);
     }
 
     /// A file could not be made: the ring stays smaller.
@@ -262,7 +263,7 @@ impl Journal {
         assert!(sequence <= self.sequence_durable);
         while self.used.len() >= 2 && self.used[1].sequence_first <= sequence + 1 {
             let file = self.used.pop_front().expect("two are used");
-            self.free.push(file.index);
+            self.free.push_back(file.index);
         }
     }
 

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod check;
+pub mod find;
 mod producers;
 pub mod scan;
 mod segment;
@@ -217,6 +218,11 @@ impl Log {
     /// Bytes of all segments, also those not yet written.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| u64::from(segment.bytes)).sum()
+    }
+
+    /// Bytes of the batches in memory.
+    pub fn held_bytes(&self) -> usize {
+        self.tail.iter().map(|batch| batch.bytes.len()).sum()
     }
 
     pub fn unflushed_bytes(&self) -> usize {

@@ -40,7 +40,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-pub use recovery::{Recovered, Recovery};
+pub use recovery::Recovery;
 
 /// Producer states are looked through for expired ones this often.
 const EXPIRE_INTERVAL_MS: u64 = 60_000;

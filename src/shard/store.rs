@@ -59,7 +59,6 @@ pub enum DiskOp {
     SegmentWrite {
         log: LogIndex,
         name: Arc<str>,
-        preallocate: bool,
         segment_bytes: u32,
         flush: Flush,
     },
@@ -132,7 +131,6 @@ struct Kept {
     queued: bool,
     /// Its last segment write failed.
     failed: bool,
-    closing: u32,
 }
 
 enum Release {
@@ -280,6 +278,27 @@ impl Store {
 
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
+    }
+
+    /// The journal is durable up to and including this group.
+    pub fn sequence_durable(&self) -> u64 {
+        self.journal.sequence_durable()
+    }
+
+    /// The largest batch that can be journalled.
+    pub fn batch_bytes_max(&self) -> usize {
+        self.journal.payload_bytes_max()
+    }
+
+    /// The log's settings are others: its high watermark may have moved.
+    pub fn settings_changed(&mut self, index: LogIndex) {
+        self.advanced.push(index);
+    }
+
+    pub fn expire_producers(&mut self, before_ms: i64) {
+        for kept in self.logs.iter_mut().flatten() {
+            kept.log.producers_mut().expire(before_ms);
+        }
     }
 
     /// Appends a batch whose bytes have been checked. Its header gets its offset and epoch.
@@ -676,11 +695,10 @@ impl Store {
             Done::SegmentWrite { log, offset_end, ok } => self.flush_done(now, log, offset_end, ok),
             Done::SegmentClose { log, segment, ok } => {
                 self.closes -= 1;
-                if let Some(kept) = self.kept(log) {
-                    kept.closing -= 1;
-                    if ok {
-                        kept.log.closed(segment);
-                    }
+                if let Some(log) = self.log_mut(log)
+                    && ok
+                {
+                    log.closed(segment);
                 }
             }
             Done::Sync { ok } => match &mut self.release {
@@ -695,7 +713,8 @@ impl Store {
                 self.release = Release::Idle;
                 if ok {
                     self.journal.release(target);
-                    self.drained = self.draining;
+                    // A release that began before the draining leaves more to do.
+                    self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
                 } else {
                     self.journal_failed();
                 }
@@ -735,7 +754,6 @@ impl Store {
             return;
         }
         if let Some(close) = kept.log.flushed(offset_end) {
-            kept.closing += 1;
             let name = kept.log.name().clone();
             self.closes += 1;
             self.ops.push(DiskOp::SegmentClose {

@@ -171,10 +171,7 @@ impl<'a> Batch<'a> {
 
     /// The batch's records, which must not be compressed.
     pub fn records(&self) -> RecordCursor<'a> {
-        RecordCursor {
-            reader: Reader::new(&self.bytes[HEADER_BYTES..]),
-            left: self.header.records_count.get(),
-        }
+        RecordCursor::new(&self.bytes[HEADER_BYTES..], self.header.records_count.get())
     }
 }
 
@@ -318,6 +315,13 @@ fn put_nullable(w: &mut Writer, bytes: Option<&[u8]>) {
 pub struct RecordCursor<'a> {
     reader: Reader<'a>,
     left: i32,
+}
+
+impl<'a> RecordCursor<'a> {
+    /// The records of a batch that says that there are `records`, decompressed.
+    pub fn new(bytes: &'a [u8], records: i32) -> RecordCursor<'a> {
+        RecordCursor { reader: Reader::new(bytes), left: records }
+    }
 }
 
 impl<'a> Iterator for RecordCursor<'a> {

@@ -8,6 +8,7 @@
 
 pub mod batch;
 pub mod codec;
+pub mod compression;
 pub mod error;
 pub mod frame;
 pub mod messages;

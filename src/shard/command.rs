@@ -1,0 +1,230 @@
+//! Requests for the controller: forwarded to the first shard, decided there, answered when every shard has the image.
+
+use super::connection::ConnectionId;
+use super::message::{Message, RequestId};
+use super::store::LogIndex;
+use super::{Output, Pending, Shard, admin};
+use crate::config::Config;
+use crate::metadata::{Controller, Image};
+use crate::types::{Now, ShardId, Uuid};
+use crate::wire::frame::Head;
+use crate::wire::messages::ApiKey;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The controller and what waits for it.
+pub struct Commands {
+    pub controller: Controller,
+    pub admin: admin::Admin,
+    /// Random bits for topic ids, given by the shell.
+    pub seed: u128,
+    /// Decided, in order of the index that must be published first.
+    waiting: VecDeque<(u64, ShardId, RequestId, Option<Vec<Bytes>>)>,
+    /// Held back while directories of deleted topics are being taken out of the way.
+    held: VecDeque<(ShardId, RequestId, usize, Bytes)>,
+    /// The index that each shard has taken over.
+    applied: Vec<u64>,
+    /// Topics were deleted or their settings changed since the last image was published.
+    scan: bool,
+}
+
+impl Commands {
+    pub fn new(controller: Controller, seed: u128, shards: u16) -> Commands {
+        let index = controller.image_durable().index();
+        Commands {
+            controller,
+            admin: admin::Admin::default(),
+            seed,
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
+            applied: vec![index; usize::from(shards)],
+            scan: false,
+        }
+    }
+
+    fn applied_everywhere(&self) -> u64 {
+        *self.applied.iter().min().expect("there is a shard")
+    }
+}
+
+/// The next id of a sequence that begins at random: version 4 of RFC 9562 in form, never zero.
+fn uuid_next(seed: &mut u128) -> Uuid {
+    *seed = seed.wrapping_mul(0xda94_2042_e4dd_58b5_f39c_c060_5ced_c835).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = (*seed ^ (*seed >> 67)).to_be_bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Uuid(bytes)
+}
+
+impl Shard {
+    pub(super) fn forward(&mut self, now: Now, connection: ConnectionId, listener: usize, frame: Bytes) {
+        let slot = self.begin(connection);
+        let request = self.start(Pending::Command { connection, slot });
+        if self.commands.is_some() {
+            self.command(now, self.id, request, listener, frame);
+        } else {
+            self.send(ShardId(0), Message::Command { request, listener, frame });
+        }
+    }
+
+    pub(super) fn command(&mut self, now: Now, from: ShardId, request: RequestId, listener: usize, frame: Bytes) {
+        let commands = self.commands.as_mut().expect("commands go to the first shard");
+        if self.removing > 0 || commands.applied_everywhere() < commands.controller.index() && commands.scan {
+            commands.held.push_back((from, request, listener, frame));
+            return;
+        }
+        let head = Head::decode(&frame).expect("the connection's shard has decoded it");
+        let Commands { controller, admin, seed, .. } = commands;
+        let mut ids = || uuid_next(seed);
+        let body = &frame[head.body_start..];
+        let response = admin.answer(&self.node, controller, &mut ids, &head, body, listener).ok();
+        commands.scan |=
+            matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
+        commands.waiting.push_back((controller.index(), from, request, response));
+        let index = commands.applied[usize::from(self.id.0)];
+        self.applied(now, self.id, index);
+    }
+
+    pub(super) fn command_done(&mut self, request: RequestId, response: Option<Vec<Bytes>>) {
+        let Some(Pending::Command { connection, slot }) = self.requests.remove(&request) else { return };
+        match response {
+            Some(response) => self.respond(connection, slot, response),
+            None if self.connections.contains_key(&connection) => {
+                self.close(connection, "malformed request".into());
+            }
+            None => {}
+        }
+    }
+
+    /// Work on the metadata log that may start.
+    pub(super) fn plan_commands(&mut self) {
+        let Some(commands) = &mut self.commands else { return };
+        if let Some(append) = commands.controller.plan_append() {
+            self.out.push(Output::MetadataAppend(append));
+        } else if let Some(snapshot) = commands.controller.plan_snapshot() {
+            self.out.push(Output::MetadataSnapshot(snapshot));
+        }
+    }
+
+    /// The append that was under way is durable, or failed.
+    pub fn metadata_appended(&mut self, now: Now, index_last: u64, ok: bool) {
+        let commands = self.commands.as_mut().expect("the first shard appends");
+        if !ok {
+            commands.controller.failed();
+            // What was decided and is lost is not answered with success.
+            let index = commands.controller.index();
+            let waiting = std::mem::take(&mut commands.waiting);
+            for (_, from, request, _) in waiting.into_iter().filter(|waiting| waiting.0 > index) {
+                self.command_answer(from, request, None);
+            }
+            return;
+        }
+        let image = commands.controller.synced(index_last);
+        let scan = std::mem::take(&mut commands.scan);
+        for shard in 0..self.node.shards {
+            if ShardId(shard) != self.id {
+                self.send(ShardId(shard), Message::Publish { image: image.clone(), scan });
+            }
+        }
+        self.publish(now, image, scan);
+    }
+
+    pub fn metadata_snapshotted(&mut self, ok: bool) {
+        let controller = &mut self.commands.as_mut().expect("the first shard writes snapshots").controller;
+        if ok { controller.snapshot_synced() } else { controller.snapshot_failed() }
+    }
+
+    fn command_answer(&mut self, from: ShardId, request: RequestId, response: Option<Vec<Bytes>>) {
+        if from == self.id {
+            self.command_done(request, response);
+        } else {
+            self.send(from, Message::CommandDone { request, response });
+        }
+    }
+
+    /// A shard has taken over the image of this index: answers that waited for it leave.
+    pub(super) fn applied(&mut self, now: Now, from: ShardId, index: u64) {
+        let commands = self.commands.as_mut().expect("shards tell the first one");
+        commands.applied[usize::from(from.0)] = index;
+        let everywhere = commands.applied_everywhere();
+        while let Some(commands) = &mut self.commands
+            && commands.waiting.front().is_some_and(|(index, ..)| *index <= everywhere)
+        {
+            let (_, from, request, response) = commands.waiting.pop_front().expect("it is there");
+            self.command_answer(from, request, response);
+        }
+        let commands = self.commands.as_mut().expect("it is there");
+        if everywhere >= commands.controller.index() {
+            for (from, request, listener, frame) in std::mem::take(&mut commands.held) {
+                self.command(now, from, request, listener, frame);
+            }
+        }
+    }
+
+    pub(super) fn publish(&mut self, now: Now, image: Image, scan: bool) {
+        assert!(image.index() >= self.image.index());
+        self.image = image;
+        if scan {
+            self.scan_topics(now);
+        }
+        if self.removing == 0 {
+            self.tell_applied(now);
+        }
+    }
+
+    fn tell_applied(&mut self, now: Now) {
+        let index = self.image.index();
+        if self.commands.is_some() {
+            self.applied(now, self.id, index);
+        } else {
+            self.send(ShardId(0), Message::Applied { index });
+        }
+    }
+
+    /// Takes over the settings of this core's partitions, and removes those whose topics are gone.
+    fn scan_topics(&mut self, now: Now) {
+        self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
+        self.rules.clear();
+        let logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+        for (index, id) in logs {
+            match self.image.topic_by_id(id.topic).cloned() {
+                Some(topic) => {
+                    let settings = self.rules_of(&topic).log.clone();
+                    self.store.log_mut(index).expect("it was just listed").set_settings(settings);
+                    self.store.settings_changed(index);
+                }
+                None => {
+                    let name = self.store.remove(id).expect("it was just listed");
+                    self.forsake(now, index);
+                    self.removing += 1;
+                    self.out.push(Output::PartitionRemove { log: index, name, topic: id.topic });
+                }
+            }
+        }
+    }
+
+    /// The directory of a removed partition is out of the way.
+    pub fn partition_removed(&mut self, now: Now, _log: LogIndex) {
+        assert!(self.removing > 0);
+        self.removing -= 1;
+        if self.removing == 0 {
+            self.tell_applied(now);
+        }
+    }
+}
+
+/// The node's settings with the dynamic ones on top.
+pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: i32) -> Arc<Config> {
+    let own = image.broker_settings(node);
+    let all = image.broker_settings(-1);
+    if own.is_none() && all.is_none() {
+        return config.clone();
+    }
+    let none = Default::default();
+    let (config, left_out) = config.with_dynamic(own.unwrap_or(&none), all.unwrap_or(&none));
+    for setting in left_out {
+        tracing::warn!("dynamic setting {setting} is left out: its value is not valid with the others");
+    }
+    Arc::new(config)
+}
