@@ -1,0 +1,100 @@
+//! ApiVersions (API 18): which APIs and features this broker has.
+
+use bytes::Bytes;
+
+use super::reply;
+use crate::metadata::Image;
+use crate::shard::api::{APIS, is_served};
+use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::error::ErrorCode;
+use crate::wire::frame::{Head, response_frame};
+use crate::wire::messages::ApiVersionsRequest;
+use crate::wire::messages::api_versions_response::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+
+/// A feature of the cluster (KIP-584) with the levels that this broker has. All of them are finalized at their highest.
+struct Feature {
+    name: &'static str,
+    level_min: i16,
+    level_max: i16,
+}
+
+/// `metadata.version` tells tools which release's behaviour to expect: 27 is 4.1-IV1, to which the versions of our APIs
+/// belong. Features that clients switch behaviour on (`transaction.version`, `group.version`) are not here because the
+/// broker does not have them.
+const FEATURES: [Feature; 1] = [Feature {
+    name: "metadata.version",
+    level_min: 27,
+    level_max: 27,
+}];
+/// Clients below this version cannot read a feature whose lowest level is 0 (KAFKA-17492).
+const FEATURE_LEVEL_0_VERSION: i16 = 4;
+/// From this version on the client says what it is.
+const SOFTWARE_VERSION: i16 = 3;
+
+pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    if !is_served(head.api, head.version) {
+        return Ok(unsupported(head.correlation_id));
+    }
+    let request = ApiVersionsRequest::decode(&mut Reader::new(body), head.version)?;
+    let software = [&request.client_software_name, &request.client_software_version];
+    let response = if head.version >= SOFTWARE_VERSION && !software.iter().all(|text| is_software(text)) {
+        ApiVersionsResponse {
+            error_code: ErrorCode::InvalidRequest.code(),
+            ..Default::default()
+        }
+    } else {
+        let shown = || {
+            FEATURES
+                .iter()
+                .filter(|feature| feature.level_min > 0 || head.version >= FEATURE_LEVEL_0_VERSION)
+        };
+        let supported = shown().map(|feature| SupportedFeatureKey {
+            name: feature.name.into(),
+            min_version: feature.level_min,
+            max_version: feature.level_max,
+        });
+        let finalized = shown().map(|feature| FinalizedFeatureKey {
+            name: feature.name.into(),
+            max_version_level: feature.level_max,
+            min_version_level: feature.level_max,
+        });
+        ApiVersionsResponse {
+            api_keys: api_keys(),
+            supported_features: supported.collect(),
+            // As in Kafka, where it is the offset of the metadata that the features are as of.
+            finalized_features_epoch: i64::try_from(image.index()).expect("indexes count records"),
+            finalized_features: finalized.collect(),
+            ..Default::default()
+        }
+    };
+    Ok(reply(head, |w| response.encode(w, head.version)))
+}
+
+/// The answer to ApiVersions in a version that is not served: UNSUPPORTED_VERSION in the form of version 0, which every
+/// client can read, with the versions to try again with (KIP-511).
+pub fn unsupported(correlation_id: i32) -> Vec<Bytes> {
+    let response = ApiVersionsResponse {
+        error_code: ErrorCode::UnsupportedVersion.code(),
+        api_keys: api_keys(),
+        ..Default::default()
+    };
+    response_frame(0, correlation_id, |w| response.encode(w, 0))
+}
+
+fn api_keys() -> Vec<ApiVersion> {
+    let version = |api: &crate::shard::api::Api| ApiVersion {
+        api_key: api.key as i16,
+        min_version: api.version_min,
+        max_version: api.version_max,
+    };
+    APIS.iter().map(version).collect()
+}
+
+/// Kafka's pattern of a client's name and version: letters, digits, `-` and `.`, the last two not at the ends.
+fn is_software(text: &str) -> bool {
+    let inner = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    text.chars().all(inner) && outer(text.chars().next()) && outer(text.chars().last())
+}

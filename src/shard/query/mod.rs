@@ -1,0 +1,120 @@
+//! What clients ask about the broker, its topics and its settings. Pure functions of a request and one image: any shard
+//! answers from the image that it has.
+
+mod api_versions;
+mod cluster;
+mod configs;
+#[cfg(test)]
+pub(in crate::shard) mod fixture;
+pub(in crate::shard) mod metadata;
+mod partitions;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::node::Node;
+use crate::config::Config;
+use crate::metadata::Image;
+use crate::wire::codec::{DecodeError, Writer};
+use crate::wire::frame::{Head, response_frame};
+use crate::wire::messages::ApiKey;
+
+pub use api_versions::unsupported as api_versions_unsupported;
+pub(in crate::shard) use configs::{Resource, check_broker_name};
+pub use metadata::missing as metadata_missing;
+
+/// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
+pub(in crate::shard) const ALL_BROKERS: i32 = -1;
+
+/// Operations on a topic and on the cluster as bits numbered like Kafka's `AclOperation` (KIP-430): without an authorizer
+/// a client may do whatever the resource has.
+const TOPIC_OPERATIONS: i32 = operations(&[
+    READ,
+    WRITE,
+    CREATE,
+    DELETE,
+    ALTER,
+    DESCRIBE,
+    DESCRIBE_CONFIGS,
+    ALTER_CONFIGS,
+]);
+const CLUSTER_OPERATIONS: i32 = operations(&[
+    CREATE,
+    ALTER,
+    DESCRIBE,
+    CLUSTER_ACTION,
+    DESCRIBE_CONFIGS,
+    ALTER_CONFIGS,
+    IDEMPOTENT_WRITE,
+]);
+/// What stands for operations that the client did not ask for.
+const OPERATIONS_OMITTED: i32 = i32::MIN;
+
+const READ: u32 = 3;
+const WRITE: u32 = 4;
+const CREATE: u32 = 5;
+const DELETE: u32 = 6;
+const ALTER: u32 = 7;
+const DESCRIBE: u32 = 8;
+const CLUSTER_ACTION: u32 = 9;
+const DESCRIBE_CONFIGS: u32 = 10;
+const ALTER_CONFIGS: u32 = 11;
+const IDEMPOTENT_WRITE: u32 = 12;
+
+const fn operations(numbers: &[u32]) -> i32 {
+    let (mut bits, mut i) = (0, 0);
+    while i < numbers.len() {
+        bits |= 1 << numbers[i];
+        i += 1;
+    }
+    bits
+}
+
+/// The whole response frame to a request with this head and `body`, which came in on the listener of that index in
+/// `node.advertised`. An error is the client's fault, and closes its connection.
+pub fn answer(
+    node: &Node,
+    image: &Image,
+    listener: usize,
+    head: &Head<'_>,
+    body: &[u8],
+) -> Result<Vec<Bytes>, DecodeError> {
+    match head.api {
+        ApiKey::ApiVersions => api_versions::answer(image, head, body),
+        ApiKey::Metadata => metadata::answer(node, image, listener, head, body),
+        ApiKey::DescribeCluster => cluster::answer(node, image, listener, head, body),
+        ApiKey::DescribeTopicPartitions => partitions::answer(node, image, listener, head, body),
+        ApiKey::DescribeConfigs => configs::answer(node, image, head, body),
+        api => panic!("{} is no query", api.name()),
+    }
+}
+
+/// The response frame to a request with this head.
+pub(in crate::shard) fn reply(head: &Head<'_>, body: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
+    response_frame(head.api.header_versions(head.version).1, head.correlation_id, body)
+}
+
+/// The node's settings with those that were set while it runs. One that a newer check refuses counts as not set.
+pub(in crate::shard) fn config_effective<'a>(node: &'a Node, image: &Image) -> Cow<'a, Config> {
+    let none = BTreeMap::new();
+    match (image.broker_settings(node.id), image.broker_settings(ALL_BROKERS)) {
+        (None, None) => Cow::Borrowed(&*node.config),
+        (own, all) => {
+            let (own, all) = (own.map_or(&none, |own| own), all.map_or(&none, |all| all));
+            Cow::Owned(node.config.with_dynamic(own, all).0)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_are_kafkas() {
+        // What `kafka-topics --describe` and Kafka 4 answer without an authorizer.
+        assert_eq!((TOPIC_OPERATIONS, CLUSTER_OPERATIONS), (3576, 8096));
+    }
+}
