@@ -4,5 +4,7 @@ pub mod journal;
 pub mod log;
 pub mod metadata;
 pub mod shard;
+#[cfg(feature = "shell")]
+pub mod shell;
 pub mod types;
 pub mod wire;

@@ -12,7 +12,6 @@ const RECORDS_BYTES_MAX: usize = 256 << 20;
 /// `Err` if a batch that must be looked into cannot be read.
 pub fn first_at(parts: &[Bytes], timestamp: TimestampMs) -> Result<Option<(TimestampMs, Offset)>, ()> {
     for batch in parts.iter().flat_map(|part| batches(part)) {
-        let batch = batch.map_err(|_| ())?;
         if batch.header.max_timestamp.get() >= timestamp && !batch.header.is_control() {
             let found = in_batch(&batch, timestamp)?;
             if found.is_some() {

@@ -5,7 +5,6 @@ use super::connection::{ConnectionId, Slot};
 use super::message::{Answer, Ask, Data, Op, RequestId};
 use super::session::{Begun, Key, SessionError, TopicRef, Wanted};
 use super::{Output, Pending, Shard, plan_of};
-use crate::log::scan;
 use crate::types::{Now, Offset, PartitionId, Time, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Records};
 use crate::wire::error::ErrorCode;
@@ -380,11 +379,4 @@ fn encode_part(part: &Part) -> PartitionData<'_> {
         records: Some(Records::Spans(spans)),
         ..Default::default()
     }
-}
-
-/// Whole batches in `parts`, the first of which holds `offset`, out of blocks that were read one after the other. Used by the
-/// shell's reader.
-pub fn trim(block: &Bytes, offset: Offset, bytes_max: usize) -> Option<(Bytes, scan::Found)> {
-    let found = scan::find(block, offset, bytes_max)?;
-    Some((block.slice(found.start..found.end), found))
 }

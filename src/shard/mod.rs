@@ -129,6 +129,10 @@ impl Shard {
         self.id
     }
 
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     pub fn image(&self) -> &Image {
         &self.image
     }
@@ -181,9 +185,11 @@ impl Shard {
             let reason = format!("{} version {} is not supported", head.api.name(), head.version);
             return self.close(connection, reason);
         }
-        let head = Head { client_id: None, ..head };
+        // Without the client's name the head no longer borrows the frame, which may then be taken apart.
+        let Head { api, version, correlation_id, body_start, .. } = head;
+        let head: Head<'static> = Head { api, version, correlation_id, client_id: None, body_start };
         let result = match head.api {
-            ApiKey::Produce => self.produce(now, connection, head, frame),
+            ApiKey::Produce => self.produce(now, connection, &head, frame),
             ApiKey::Fetch => self.fetch(now, connection, &head, &frame[head.body_start..]),
             ApiKey::ListOffsets
             | ApiKey::DeleteRecords
@@ -213,7 +219,7 @@ impl Shard {
     }
 
     fn needs_topics(&self, head: &Head<'_>, body: &[u8]) -> bool {
-        query::metadata_missing(&self.image, &self.config, head, body).is_some_and(|names| !names.is_empty())
+        query::metadata_missing(&self.node, &self.image, head, body).is_ok_and(|names| !names.is_empty())
     }
 
     fn begin(&mut self, connection: ConnectionId) -> Slot {

@@ -67,7 +67,7 @@ impl Shard {
         &mut self,
         now: Now,
         connection: ConnectionId,
-        head: Head<'_>,
+        head: &Head<'static>,
         mut frame: BytesMut,
     ) -> Result<(), DecodeError> {
         let (version, correlation_id, body_start) = (head.version, head.correlation_id, head.body_start);

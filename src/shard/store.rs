@@ -14,7 +14,7 @@
 use super::checkpoint::{CheckpointBuilder, CheckpointHead};
 use crate::journal::{Entry, EntryKind, FileIndex, GroupWrite, Journal};
 use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
-use crate::types::{Now, Offset, PartitionId, Time};
+use crate::types::{Now, Offset, PartitionId, Time, Uuid};
 use crate::wire::batch::patch_base_offset_and_epoch;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -59,6 +59,7 @@ pub enum DiskOp {
     SegmentWrite {
         log: LogIndex,
         name: Arc<str>,
+        topic: Uuid,
         segment_bytes: u32,
         flush: Flush,
     },
@@ -250,7 +251,6 @@ impl Store {
             oldest: None,
             queued: false,
             failed: false,
-            closing: 0,
         })));
         index
     }
@@ -310,7 +310,7 @@ impl Store {
         info: &BatchInfo,
     ) -> Result<Appended, AppendError> {
         let kept = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
-        if self.journal.is_failed() || kept.failed {
+        if self.journal.is_failed() || kept.failed || self.draining {
             return Err(AppendError::Storage);
         }
         if batch.len() > self.journal.payload_bytes_max() {
@@ -393,7 +393,7 @@ impl Store {
 
     /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned.
     pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
-        if self.journal.is_failed() {
+        if self.journal.is_failed() || self.draining {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
@@ -487,11 +487,12 @@ impl Store {
             kept.queued = false;
             if let Some(flush) = kept.log.plan_flush() {
                 let name = kept.log.name().clone();
+                let topic = kept.log.id().topic;
                 let segment_bytes = kept.log.settings().segment_bytes;
                 let op = DiskOp::SegmentWrite {
                     log: index,
                     name,
-                    preallocate: true,
+                    topic,
                     segment_bytes,
                     flush,
                 };

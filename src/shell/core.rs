@@ -1,0 +1,327 @@
+//! One core: its shard, and the tasks that feed it and carry out what it puts out.
+//!
+//! The shard is borrowed only inside functions that do not await, so tasks of the core never meet in it.
+
+use super::disk::Disk;
+use super::net::Link;
+use super::reader::Reader;
+use crate::shard::connection::ConnectionId;
+use crate::shard::message::Message;
+use crate::shard::store::{DiskOp, Done};
+use crate::shard::{Output, Shard};
+use crate::types::{Now, ShardId, Time};
+use glommio::channels::shared_channel::ConnectedSender;
+use glommio::{Latency, Shares, TaskQueueHandle};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Disk completions interrupt the work of connections after this time at the latest.
+const DISK_LATENCY: Duration = Duration::from_micros(250);
+/// Reasons for closing connections are logged at most this often.
+const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+const CLOSE_LOG_BURST: u32 = 10;
+
+/// What goes from core to core.
+pub enum Parcel {
+    Message(Message),
+    Connection { socket: OwnedFd, listener: usize, guard: super::net::Guard },
+}
+
+/// Tasks that wait for something to change on this core.
+#[derive(Default)]
+pub struct Signal(RefCell<Vec<Waker>>);
+
+impl Signal {
+    pub fn raise(&self) {
+        self.0.borrow_mut().drain(..).for_each(Waker::wake);
+    }
+
+    /// Completes once `ready` says so; asked again at each [`Signal::raise`].
+    pub async fn wait(&self, ready: impl Fn() -> bool) {
+        std::future::poll_fn(|context| {
+            if ready() {
+                return Poll::Ready(());
+            }
+            self.0.borrow_mut().push(context.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+}
+
+/// The way to another core: a queue, so that sending never waits, and a task that empties it.
+struct Peer {
+    queue: RefCell<VecDeque<Parcel>>,
+    filled: Signal,
+}
+
+pub struct Core {
+    pub id: ShardId,
+    shard: RefCell<Shard>,
+    pub links: RefCell<HashMap<ConnectionId, Rc<Link>>>,
+    pub disk: Rc<Disk>,
+    reader: Rc<Reader>,
+    metadata: Option<super::metadata::Files>,
+    peers: RefCell<Vec<Option<Rc<Peer>>>>,
+    connection_next: Cell<u64>,
+    start: Instant,
+    disk_queue: TaskQueueHandle,
+    /// A turn of the shard's clock is set for then.
+    timer: Cell<Option<Time>>,
+    /// Raised when connections that were held back may read again, and when the core stops.
+    pub resumed: Signal,
+    pub stopping: Cell<bool>,
+    closes: Cell<(Option<Instant>, u32)>,
+}
+
+impl Core {
+    pub fn new(shard: Shard, root: &Path, disk: Rc<Disk>, metadata: Option<super::metadata::Files>, start: Instant) -> Rc<Core> {
+        let latency = Latency::Matters(DISK_LATENCY);
+        Rc::new(Core {
+            id: shard.id(),
+            shard: RefCell::new(shard),
+            links: RefCell::default(),
+            disk,
+            reader: Rc::new(Reader::new(root.to_path_buf())),
+            metadata,
+            peers: RefCell::default(),
+            connection_next: Cell::new(0),
+            start,
+            disk_queue: glommio::executor().create_task_queue(Shares::default(), latency, "disk"),
+            timer: Cell::new(None),
+            resumed: Signal::default(),
+            stopping: Cell::new(false),
+            closes: Cell::new((None, 0)),
+        })
+    }
+
+    pub fn now(&self) -> Now {
+        now(self.start)
+    }
+
+    pub fn connection_id(&self) -> ConnectionId {
+        let id = self.connection_next.get();
+        self.connection_next.set(id + 1);
+        ConnectionId(id)
+    }
+
+    /// Shows the shard an input. The turn ends with [`Core::end_turn`], which may follow several inputs.
+    pub fn input<T>(&self, input: impl FnOnce(&mut Shard, Now) -> T) -> T {
+        let now = self.now();
+        input(&mut self.shard.borrow_mut(), now)
+    }
+
+    pub fn look<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
+        look(&self.shard.borrow())
+    }
+
+    /// Carries out what the shard put out.
+    pub fn end_turn(self: &Rc<Self>) {
+        let mut dirty: Vec<Rc<Link>> = Vec::new();
+        let outputs = {
+            let mut shard = self.shard.borrow_mut();
+            shard.end_turn(self.now());
+            shard.take_output()
+        };
+        for output in outputs {
+            self.carry_out(output, &mut dirty);
+        }
+        for link in dirty {
+            link.flush(self);
+        }
+        if !self.resumed.is_idle() {
+            self.resumed.raise();
+        }
+        self.set_timer();
+    }
+
+    fn carry_out(self: &Rc<Self>, output: Output, dirty: &mut Vec<Rc<Link>>) {
+        match output {
+            Output::Send { connection, parts } => {
+                if let Some(link) = self.links.borrow().get(&connection) {
+                    if link.push(parts) {
+                        dirty.push(link.clone());
+                    }
+                }
+            }
+            Output::Close { connection, reason } => {
+                if let Some(link) = self.links.borrow().get(&connection) {
+                    self.log_close(link, &reason);
+                    link.close();
+                }
+            }
+            Output::Disk(op) => self.carry_out_disk(op),
+            Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
+            Output::Read { request, part, plan } => {
+                let core = self.clone();
+                glommio::spawn_local(async move {
+                    let data = core.reader.read(&plan).await;
+                    core.input(|shard, now| shard.read_done(now, request, part, data));
+                    core.end_turn();
+                })
+                .detach();
+            }
+            Output::MetadataAppend(append) => {
+                let core = self.clone();
+                glommio::spawn_local(async move {
+                    let files = core.metadata.as_ref().expect("the first core has the metadata");
+                    let index_last = append.index_last;
+                    let ok = files.append(append).await;
+                    core.input(|shard, now| shard.metadata_appended(now, index_last, ok));
+                    core.end_turn();
+                })
+                .detach();
+            }
+            Output::MetadataSnapshot(snapshot) => {
+                let core = self.clone();
+                glommio::spawn_local(async move {
+                    let files = core.metadata.as_ref().expect("the first core has the metadata");
+                    let ok = files.snapshot(snapshot).await;
+                    core.input(|shard, _| shard.metadata_snapshotted(ok));
+                    core.end_turn();
+                })
+                .detach();
+            }
+            Output::PartitionRemove { log, name, topic } => {
+                let core = self.clone();
+                glommio::spawn_local(async move {
+                    core.reader.forget(&name);
+                    let aside = core.disk.partition_aside(log, &name, topic).await;
+                    core.input(|shard, now| shard.partition_removed(now, log));
+                    core.end_turn();
+                    if let Some(aside) = aside {
+                        core.disk.remove_dir(aside).await;
+                    }
+                })
+                .detach();
+            }
+        }
+    }
+
+    fn carry_out_disk(self: &Rc<Self>, op: DiskOp) {
+        let core = self.clone();
+        match op {
+            DiskOp::JournalWrite(write) => self.disk_task(async move { core.disk.journal_write(write).await }),
+            DiskOp::JournalPrepare { file, bytes } => {
+                self.disk_task(async move { core.disk.journal_prepare(file, bytes).await });
+            }
+            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => self.disk_task(async move {
+                core.disk.opened(log, topic);
+                core.disk.segment_write(log, name, segment_bytes, flush).await
+            }),
+            DiskOp::SegmentClose { log, name, close } => {
+                self.disk_task(async move { core.disk.segment_close(log, name, close).await });
+            }
+            DiskOp::Sync => self.disk_task(async move { core.disk.sync().await }),
+            DiskOp::Checkpoint(bytes) => self.disk_task(async move { core.disk.checkpoint(bytes).await }),
+            DiskOp::SegmentsRemove { name, segments } => {
+                glommio::spawn_local(async move { core.disk.segments_remove(name, segments).await }).detach();
+            }
+        }
+    }
+
+    fn disk_task(self: &Rc<Self>, work: impl Future<Output = Done> + 'static) {
+        let core = self.clone();
+        let task = async move {
+            let done = work.await;
+            core.input(|shard, now| shard.disk_done(now, done));
+            core.end_turn();
+        };
+        glommio::spawn_local_into(task, self.disk_queue).expect("the queue lives as long as the core").detach();
+    }
+
+    fn log_close(&self, link: &Link, reason: &str) {
+        let (since, count) = self.closes.get();
+        let now = Instant::now();
+        let (since, count) = match since {
+            Some(since) if now - since < CLOSE_LOG_INTERVAL => (since, count + 1),
+            _ => (now, 1),
+        };
+        self.closes.set((Some(since), count));
+        if count <= CLOSE_LOG_BURST {
+            tracing::info!("closed the connection from {}: {reason}", link.peer);
+        }
+    }
+
+    pub fn log_closed(&self, link: &Link, reason: &str) {
+        self.log_close(link, reason);
+    }
+
+    /// Sets the clock to the shard's next deadline, if none is set for earlier.
+    fn set_timer(self: &Rc<Self>) {
+        let Some(deadline) = self.shard.borrow().deadline() else { return };
+        if self.timer.get().is_some_and(|set| set <= deadline) {
+            return;
+        }
+        self.timer.set(Some(deadline));
+        let core = self.clone();
+        glommio::spawn_local(async move {
+            let wait = Duration::from_nanos(deadline.0.saturating_sub(core.now().mono.0));
+            if wait.is_zero() {
+                glommio::executor().yield_task_queue_now().await;
+            } else {
+                glommio::timer::sleep(wait).await;
+            }
+            if core.timer.get() == Some(deadline) {
+                core.timer.set(None);
+            }
+            core.end_turn();
+        })
+        .detach();
+    }
+
+    /// Sends to another core.
+    pub fn post(&self, to: ShardId, parcel: Parcel) {
+        let peers = self.peers.borrow();
+        let peer = peers[usize::from(to.0)].as_ref().expect("a core does not send to itself");
+        peer.queue.borrow_mut().push_back(parcel);
+        peer.filled.raise();
+    }
+
+    /// The ways to the other cores, by shard.
+    pub fn connect(self: &Rc<Self>, senders: Vec<Option<ConnectedSender<Parcel>>>) {
+        let peers = senders.into_iter().map(|sender| {
+            let sender = sender?;
+            let peer = Rc::new(Peer { queue: RefCell::default(), filled: Signal::default() });
+            let queue = peer.clone();
+            glommio::spawn_local(async move {
+                loop {
+                    queue.filled.wait(|| !queue.queue.borrow().is_empty()).await;
+                    while let Some(parcel) = { queue.queue.borrow_mut().pop_front() } {
+                        if sender.send(parcel).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            })
+            .detach();
+            Some(peer)
+        });
+        *self.peers.borrow_mut() = peers.collect();
+    }
+
+    pub fn received(self: &Rc<Self>, from: ShardId, parcel: Parcel) {
+        match parcel {
+            Parcel::Message(message) => {
+                self.input(|shard, now| shard.message(now, from, message));
+                self.end_turn();
+            }
+            Parcel::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),
+        }
+    }
+}
+
+pub fn now(start: Instant) -> Now {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { mono: Time(start.elapsed().as_nanos() as u64), wall_ms: wall.as_millis() as i64 }
+}

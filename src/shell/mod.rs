@@ -1,0 +1,370 @@
+//! The shell: everything that touches the kernel. One glommio executor a core, pinned; each runs a
+//! [`Shard`](crate::shard::Shard) and knows no rule of Kafka's.
+
+mod core;
+mod data_dir;
+mod disk;
+mod host;
+mod metadata;
+mod net;
+mod reader;
+mod recovery;
+
+use self::core::{Core, Parcel};
+use self::data_dir::DataDir;
+use self::disk::Disk;
+use self::recovery::Found;
+use crate::config::{Config, Listener};
+use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
+use crate::shard::node::Node;
+use crate::types::ShardId;
+use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
+use glommio::{LocalExecutorBuilder, Placement};
+use std::net::{TcpListener, ToSocketAddrs};
+use futures_lite::io::AsyncReadExt;
+use std::io::Write;
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+/// Parcels that one core may have on their way to another.
+const PARCELS_MAX: usize = 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+/// Memory registered with io_uring on each core: small, because memlock is often 8 MiB for all of them together.
+const IO_MEMORY_BYTES: usize = 512 << 10;
+/// The data directory's free space is looked at this often.
+const SPACE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What a core's thread starts with.
+struct Seat {
+    id: ShardId,
+    node: Arc<Node>,
+    image: Image,
+    controller: Option<(Controller, u128, metadata::Files)>,
+    found: Arc<Found>,
+    root: PathBuf,
+    start: Instant,
+    /// By shard; none to itself.
+    senders: Vec<Option<SharedSender<Parcel>>>,
+    receivers: Vec<Option<SharedReceiver<Parcel>>>,
+    listeners: Vec<TcpListener>,
+    meeting: Arc<Meeting>,
+}
+
+/// Where the cores wait for each other, and how they learn that the broker is to stop.
+struct Meeting {
+    barrier: Barrier,
+    failed: AtomicBool,
+    /// One end of a pair for each core; a byte says that it is to stop.
+    bells: Mutex<Vec<UnixStream>>,
+}
+
+/// Runs the broker until a signal stops it. The error says what, where and what to do.
+pub fn run(config: Config) -> Result<(), String> {
+    let start = Instant::now();
+    let cores = host::cores(&config.cores)?;
+    host::check_io_uring()?;
+    host::check_memlock(cores.len(), IO_MEMORY_BYTES);
+    host::raise_open_files();
+    let data = DataDir::open(&config.data_dir, config.node_id)?;
+    let (files, mut controller) = metadata::Files::open(&data.root).map_err(|error| {
+        let place = data.root.join("metadata");
+        match error {
+            metadata::OpenError::Io(error) => format!("{}: {error}", place.display()),
+            metadata::OpenError::Content(error) => format!("{}: {error}", place.display()),
+        }
+    })?;
+    let listeners = config.listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+    let advertised = advertised(&config, &listeners)?;
+    let shards = u16::try_from(cores.len()).map_err(|_| "too many cores")?;
+    let node = Arc::new(Node {
+        id: config.node_id,
+        cluster_id: data.cluster_id.to_string().into(),
+        advertised,
+        shards,
+        config: Arc::new(config),
+    });
+    register(&mut controller, &files, &node)?;
+    let found = Found::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
+    let stop = host::block_signals();
+    let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
+    let seats = seats(&node, controller, seed, files, found, &data, listeners, start);
+    let meeting = seats[0].meeting.clone();
+    let (ready, readiness) = mpsc::channel();
+    let mut threads = Vec::new();
+    for (seat, cpu) in seats.into_iter().zip(&cores) {
+        let ready = ready.clone();
+        let builder = LocalExecutorBuilder::new(Placement::Fixed(*cpu))
+            .name(&format!("core-{cpu}"))
+            .io_memory(IO_MEMORY_BYTES)
+            .spawn(move || async move { serve(seat, ready).await });
+        threads.push(builder.map_err(|error| host::explain_executor(&error.to_string()))?);
+    }
+    drop(ready);
+    for _ in 0..threads.len() {
+        readiness.recv().map_err(|_| "a core ended at start")??;
+    }
+    print_ready(&node, &cores, &data, start);
+    host::wait_for_signal(&stop);
+    meeting.stop();
+    for thread in threads {
+        thread.join().map_err(|error| error.to_string())??;
+    }
+    Ok(())
+}
+
+impl Meeting {
+    /// Wakes all cores and has them end.
+    fn stop(&self) {
+        for bell in self.bells.lock().expect("no holder panics").iter_mut() {
+            // A core that is gone needs no bell.
+            let _ = bell.write_all(&[1]);
+        }
+    }
+}
+
+fn print_ready(node: &Node, cores: &[usize], data: &DataDir, start: Instant) {
+    let listeners: Vec<String> = node
+        .config
+        .listeners
+        .iter()
+        .zip(&node.advertised)
+        .map(|(listener, (_, port))| {
+            let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+            let port = if listener.port == 0 { *port } else { listener.port };
+            format!("{}://{host}:{port}", listener.name)
+        })
+        .collect();
+    let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
+    println!(
+        "klamm is ready: listeners {}, cores {}, data {}, {} ms since start",
+        listeners.join(","),
+        cores.join(","),
+        data.root.display(),
+        start.elapsed().as_millis()
+    );
+}
+
+fn bind(listener: &Listener) -> Result<TcpListener, String> {
+    let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
+    let place = format!("{}://{}:{}", listener.name, listener.host, listener.port);
+    let address = (host, listener.port)
+        .to_socket_addrs()
+        .map_err(|error| format!("listeners: {place}: {error}"))?
+        .next()
+        .ok_or_else(|| format!("listeners: {place}: the host has no address"))?;
+    let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            format!("listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port")
+        }
+        _ => format!("listeners: {place}: {error}"),
+    })?;
+    // SAFETY: a system call on a descriptor that is open; no memory is passed.
+    unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) };
+    Ok(socket)
+}
+
+/// Host and port of each listener as clients are told, with what the configuration leaves open filled in.
+fn advertised(config: &Config, sockets: &[TcpListener]) -> Result<Vec<(Arc<str>, u16)>, String> {
+    let mut advertised = Vec::new();
+    for (listener, socket) in config.listeners.iter().zip(sockets) {
+        let bound = socket.local_addr().map_err(|error| format!("listeners: {error}"))?.port();
+        let told = config.advertised_listeners.iter().find(|told| told.name == listener.name).unwrap_or(listener);
+        let host = match told.host.as_str() {
+            "" | "0.0.0.0" | "::" => host::name(),
+            host => host.to_string(),
+        };
+        advertised.push((host.into(), if told.port == 0 { bound } else { told.port }));
+    }
+    Ok(advertised)
+}
+
+/// Tells the metadata log where this node is reached.
+fn register(controller: &mut Controller, files: &metadata::Files, node: &Node) -> Result<(), String> {
+    let listener = |(listener, (host, port)): (&Listener, &(Arc<str>, u16))| Advertised {
+        name: listener.name.clone(),
+        host: host.to_string(),
+        port: *port,
+    };
+    let listeners = node.config.listeners.iter().zip(&node.advertised).map(listener).collect();
+    let broker = Broker { listeners, rack: node.config.rack.clone() };
+    controller.register_broker(node.id, broker).map_err(|rejection| rejection.to_string())?;
+    if let Some(append) = controller.plan_append() {
+        files.append_now(&append).map_err(|error| format!("the metadata log cannot be written: {error}"))?;
+        controller.synced(append.index_last);
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a broker starts with, handed on once")]
+fn seats(
+    node: &Arc<Node>,
+    controller: Controller,
+    seed: u128,
+    files: metadata::Files,
+    found: Found,
+    data: &DataDir,
+    listeners: Vec<TcpListener>,
+    start: Instant,
+) -> Vec<Seat> {
+    let shards = usize::from(node.shards);
+    let image = controller.image_durable().clone();
+    let found = Arc::new(found);
+    let meeting = Arc::new(Meeting {
+        barrier: Barrier::new(shards),
+        failed: AtomicBool::new(false),
+        bells: Mutex::default(),
+    });
+    let mut seats: Vec<Seat> = (0..node.shards)
+        .map(|id| Seat {
+            id: ShardId(id),
+            node: node.clone(),
+            image: image.clone(),
+            controller: None,
+            found: found.clone(),
+            root: data.root.clone(),
+            start,
+            senders: (0..shards).map(|_| None).collect(),
+            receivers: (0..shards).map(|_| None).collect(),
+            listeners: Vec::new(),
+            meeting: meeting.clone(),
+        })
+        .collect();
+    for from in 0..shards {
+        for to in (0..shards).filter(|to| *to != from) {
+            let (sender, receiver) = shared_channel::new_bounded(PARCELS_MAX);
+            seats[from].senders[to] = Some(sender);
+            seats[to].receivers[from] = Some(receiver);
+        }
+    }
+    seats[0].controller = Some((controller, seed, files));
+    seats[0].listeners = listeners;
+    seats
+}
+
+/// One core from recovery to the end.
+async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Result<(), String> {
+    let meeting = seat.meeting.clone();
+    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0));
+    let (node, image) = (seat.node.clone(), seat.image.clone());
+    let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
+    let (controller, files) = match seat.controller.take() {
+        Some((controller, seed, files)) => (Some((controller, seed)), Some(files)),
+        None => (None, None),
+    };
+    let shard = recovery.and_then(|recovery| recovery.finish(controller));
+    meeting.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
+    // No core may write its journal while another one still reads it.
+    meeting.barrier.wait();
+    let shard = match shard {
+        Ok(shard) if !meeting.failed.load(Ordering::Acquire) => shard,
+        Ok(_) => return Ok(()),
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return Ok(());
+        }
+    };
+    if seat.id == ShardId(0) {
+        remove_orphans(&seat);
+    }
+    let core = Core::new(shard, &seat.root, disk, files, seat.start);
+    connect(&core, &mut seat).await;
+    look_at_space(&core, seat.root.clone());
+    let census = Arc::new(net::Census::default());
+    for (number, listener) in seat.listeners.drain(..).enumerate() {
+        // SAFETY: the descriptor is handed over and has no other owner.
+        let listener = unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
+        let limits = connection_limits(&seat.node);
+        let (core, shards, census) = (core.clone(), seat.node.shards, census.clone());
+        glommio::spawn_local(net::accept(core, listener, number, shards, limits, census)).detach();
+    }
+    let (bell, ours) = UnixStream::pair().map_err(|error| format!("a socket pair: {error}"))?;
+    meeting.bells.lock().expect("no holder panics").push(bell);
+    // SAFETY: the descriptor is handed over and has no other owner.
+    let mut ours = unsafe { glommio::net::UnixStream::from_raw_fd(ours.into_raw_fd()) };
+    let _ = ready.send(Ok(()));
+    drop(ready);
+    let _ = ours.read(&mut [0]).await;
+    stop(&core, &meeting).await
+}
+
+fn connection_limits(node: &Arc<Node>) -> net::Limits {
+    let config = node.config.clone();
+    net::Limits { all: config.connections_max, per_address: Arc::new(move |address| config.connections_max_of(address)) }
+}
+
+/// Removes journals and checkpoints of cores that the node no longer has: all they held is in segments.
+fn remove_orphans(seat: &Seat) {
+    for core in seat.found.cores.iter().filter(|core| **core >= seat.node.shards) {
+        let dir = disk::journal_dir(&seat.root, *core);
+        let removed = disk::remove_partition_dir(&dir);
+        let checkpoint = std::fs::remove_file(disk::checkpoint_path(&seat.root, *core));
+        for error in [removed, checkpoint].into_iter().filter_map(Result::err) {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!("{}: {error}", dir.display());
+            }
+        }
+    }
+}
+
+/// Joins the core with the others.
+async fn connect(core: &Rc<Core>, seat: &mut Seat) {
+    let receivers: Vec<_> = seat.receivers.drain(..).enumerate().collect();
+    for (from, receiver) in receivers {
+        let Some(receiver) = receiver else { continue };
+        let core = core.clone();
+        glommio::spawn_local(async move {
+            let receiver = receiver.connect().await;
+            while let Some(parcel) = receiver.recv().await {
+                core.received(ShardId(from as u16), parcel);
+            }
+        })
+        .detach();
+    }
+    let mut senders = Vec::new();
+    for sender in seat.senders.drain(..) {
+        senders.push(match sender {
+            Some(sender) => Some(sender.connect().await),
+            None => None,
+        });
+    }
+    core.connect(senders);
+}
+
+fn look_at_space(core: &Rc<Core>, root: PathBuf) {
+    let core = core.clone();
+    glommio::spawn_local(async move {
+        loop {
+            let root = root.clone();
+            let (total, free) = glommio::executor().spawn_blocking(move || host::space(&root)).await;
+            core.input(|shard, _| shard.disk_bytes(total, free));
+            glommio::timer::sleep(SPACE_INTERVAL).await;
+        }
+    })
+    .detach();
+}
+
+/// Ends the connections, writes everything to segments, and a checkpoint that says so.
+async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
+    core.stopping.set(true);
+    core.resumed.raise();
+    let links: Vec<_> = core.links.borrow().values().cloned().collect();
+    links.iter().for_each(|link| link.close());
+    while !core.links.borrow().is_empty() {
+        glommio::timer::sleep(Duration::from_millis(1)).await;
+    }
+    // From here on no client writes; what other cores still ask is refused.
+    meeting.barrier.wait();
+    core.input(|shard, _| shard.drain());
+    core.end_turn();
+    while !core.look(|shard| shard.store().is_drained()) {
+        glommio::timer::sleep(Duration::from_millis(1)).await;
+        core.end_turn();
+    }
+    core.disk.cut_all().await.map_err(|error| format!("closing the segments: {error}"))
+}

@@ -1,0 +1,181 @@
+//! Reading older batches from segments with direct I/O, ahead of a reader that goes on where it ended.
+
+use crate::log::{file_stem, scan};
+use crate::shard::ReadPlan;
+use crate::types::Offset;
+use bytes::Bytes;
+use glommio::io::{DmaFile, OpenOptions, ReadResult};
+use send_wrapper::SendWrapper;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The largest read of one plan, unless one batch is larger.
+const READ_BYTES_MAX: usize = 4 << 20;
+/// The first read when it is not known where exactly the batches begin.
+const SEEK_BYTES: usize = 512 << 10;
+const HANDLES_MAX: usize = 512;
+/// Blocks read ahead and not yet asked for.
+const AHEAD_MAX: usize = 32;
+const PAGE: usize = crate::journal::ALIGNMENT;
+
+type SegmentKey = (Arc<str>, Offset);
+type Ahead = glommio::task::JoinHandle<io::Result<Bytes>>;
+
+/// What follows a block that was read: where the next batch begins, perhaps read already.
+struct Next {
+    segment: SegmentKey,
+    offset: Offset,
+    position: u32,
+    block: Option<Ahead>,
+}
+
+pub struct Reader {
+    root: PathBuf,
+    handles: RefCell<VecDeque<(SegmentKey, Rc<DmaFile>)>>,
+    next: RefCell<VecDeque<Next>>,
+}
+
+/// Bytes of a block that was read, usable where only the core that read it ever is.
+struct Block(SendWrapper<ReadResult>);
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Reader {
+    pub fn new(root: PathBuf) -> Reader {
+        Reader { root, handles: RefCell::default(), next: RefCell::default() }
+    }
+
+    /// Whole batches, the first of which holds the plan's offset; empty if the segment has none.
+    pub async fn read(self: &Rc<Self>, plan: &ReadPlan) -> Option<Vec<Bytes>> {
+        match self.read_batches(plan).await {
+            Ok(parts) => Some(parts),
+            Err(error) => {
+                tracing::warn!("reading {} of {}: {error}", file_stem(plan.read.segment), plan.name);
+                None
+            }
+        }
+    }
+
+    async fn read_batches(self: &Rc<Self>, plan: &ReadPlan) -> io::Result<Vec<Bytes>> {
+        let key = (plan.name.clone(), plan.read.segment);
+        let position_end = plan.read.position_end as usize;
+        let known = self.take_next(&key, plan.offset);
+        let (mut position, mut block) = match known {
+            Some(next) => (next.position as usize, next.block),
+            None => (self.seek(plan).await? as usize, None),
+        };
+        let seeking = position == plan.read.position as usize;
+        let mut want = plan.bytes_max.clamp(PAGE, READ_BYTES_MAX);
+        if seeking {
+            want = want.max(SEEK_BYTES);
+        }
+        while position < position_end {
+            let bytes = match block.take() {
+                Some(ahead) => ahead.await.unwrap_or_else(|| Err(io::Error::other("the read was cancelled")))?,
+                None => self.block(&key, position, want.min(position_end - position)).await?,
+            };
+            let Some(found) = scan::find(&bytes, plan.offset, plan.bytes_max) else {
+                return Err(io::Error::other(format!("no batch begins at {position}")));
+            };
+            if found.end > found.start {
+                self.read_ahead(&key, position + found.end, found.offset_end, position_end, want);
+                return Ok(vec![bytes.slice(found.start..found.end)]);
+            }
+            if found.start == 0 && found.next_bytes <= bytes.len() || bytes.is_empty() {
+                return Err(io::Error::other("the segment is shorter than known"));
+            }
+            // All of the block is before the offset, or the batch that holds it is larger than the block.
+            position += found.start;
+            want = want.max(found.next_bytes);
+        }
+        Ok(Vec::new())
+    }
+
+    /// A batch boundary at or before the offset: from the segment's index file if there is one.
+    async fn seek(&self, plan: &ReadPlan) -> io::Result<u32> {
+        let read = &plan.read;
+        if !read.indexed || plan.offset == read.segment {
+            return Ok(read.position);
+        }
+        let path = segment_path(&self.root, &plan.name, read.segment).with_extension("index");
+        let wanted = (plan.offset - read.segment) as u32;
+        let index = glommio::executor().spawn_blocking(move || fs::read(path)).await?;
+        let (entries, _) = index.as_chunks::<8>();
+        let number = |b: &[u8]| u32::from_be_bytes(b.try_into().expect("4 bytes"));
+        let after = entries.partition_point(|entry| number(&entry[..4]) <= wanted);
+        let position = if after == 0 { 0 } else { number(&entries[after - 1][4..]) };
+        Ok(position.max(read.position).min(read.position_end))
+    }
+
+    fn take_next(&self, key: &SegmentKey, offset: Offset) -> Option<Next> {
+        let mut next = self.next.borrow_mut();
+        let at = next.iter().position(|next| next.offset == offset && next.segment == *key)?;
+        next.remove(at)
+    }
+
+    fn read_ahead(self: &Rc<Self>, key: &SegmentKey, position: usize, offset: Offset, end: usize, want: usize) {
+        if position >= end {
+            return;
+        }
+        let (reader, segment, bytes) = (self.clone(), key.clone(), want.min(end - position));
+        let block = glommio::spawn_local(async move { reader.block(&segment, position, bytes).await }).detach();
+        let mut next = self.next.borrow_mut();
+        if next.len() >= AHEAD_MAX {
+            next.pop_front();
+        }
+        next.push_back(Next { segment: key.clone(), offset, position: position as u32, block: Some(block) });
+    }
+
+    /// `bytes` bytes of the segment from `position` on, fewer at its end.
+    async fn block(&self, key: &SegmentKey, position: usize, bytes: usize) -> io::Result<Bytes> {
+        let file = self.file(key).await?;
+        let start = position / PAGE * PAGE;
+        let length = (position + bytes - start).next_multiple_of(PAGE);
+        let read = file.read_at_aligned(start as u64, length).await.map_err(io::Error::from)?;
+        let block = Bytes::from_owner(Block(SendWrapper::new(read)));
+        let from = (position - start).min(block.len());
+        let to = (from + bytes).min(block.len());
+        Ok(block.slice(from..to))
+    }
+
+    async fn file(&self, key: &SegmentKey) -> io::Result<Rc<DmaFile>> {
+        let known = {
+            let mut handles = self.handles.borrow_mut();
+            let at = handles.iter().position(|(known, _)| known == key);
+            at.and_then(|at| handles.remove(at))
+        };
+        let file = match known {
+            Some((_, file)) => file,
+            None => {
+                let path = segment_path(&self.root, &key.0, key.1);
+                let mut options = OpenOptions::new();
+                Rc::new(options.read(true).dma_open(&path).await.map_err(io::Error::from)?)
+            }
+        };
+        let mut handles = self.handles.borrow_mut();
+        handles.push_back((key.clone(), file.clone()));
+        if handles.len() > HANDLES_MAX {
+            handles.pop_front();
+        }
+        Ok(file)
+    }
+
+    /// Files of this name belong to another topic from now on, or to none.
+    pub fn forget(&self, name: &str) {
+        self.handles.borrow_mut().retain(|((known, _), _)| &**known != name);
+        self.next.borrow_mut().retain(|next| &*next.segment.0 != name);
+    }
+}
+
+fn segment_path(root: &Path, name: &str, segment: Offset) -> PathBuf {
+    root.join(name).join(file_stem(segment)).with_extension("log")
+}

@@ -1,0 +1,271 @@
+//! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
+
+use super::core::now;
+use super::disk::{Disk, checkpoint_path, journal_dir, journal_path};
+use crate::journal::{ALIGNMENT, FileIndex, Replay, ReplayStep};
+use crate::shard::checkpoint;
+use crate::shard::node::Node;
+use crate::shard::store::{DiskOp, Done};
+use crate::shard::Recovery;
+use crate::metadata::Image;
+use crate::types::ShardId;
+use bytes::Bytes;
+use glommio::channels::local_channel;
+use glommio::io::{DmaFile, OpenOptions};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Journals are read in blocks of this size.
+const BLOCK_BYTES: usize = 4 << 20;
+
+/// The cores that have a journal or a checkpoint below `root`.
+pub fn cores_found(root: &Path) -> io::Result<Vec<u16>> {
+    let mut cores = Vec::new();
+    for (dir, prefix) in [(root.join("journal"), ""), (root.to_path_buf(), "checkpoint-")] {
+        let entries = match fs::read_dir(dir) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse::<u16>().ok());
+            cores.extend(number);
+        }
+    }
+    cores.sort_unstable();
+    cores.dedup();
+    Ok(cores)
+}
+
+/// What the files say of all cores: the same for every core that recovers.
+pub struct Found {
+    pub cores: Vec<u16>,
+    /// Checkpoints by core.
+    pub checkpoints: BTreeMap<u16, Vec<u8>>,
+}
+
+impl Found {
+    pub fn look(root: &Path) -> io::Result<Found> {
+        let cores = cores_found(root)?;
+        let mut checkpoints = BTreeMap::new();
+        for core in &cores {
+            match fs::read(checkpoint_path(root, *core)) {
+                Ok(bytes) => {
+                    checkpoints.insert(*core, bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Found { cores, checkpoints })
+    }
+}
+
+/// The files of a core's journal.
+fn journal_files(root: &Path, core: u16) -> io::Result<Vec<FileIndex>> {
+    let mut files = Vec::new();
+    let entries = match fs::read_dir(journal_dir(root, core)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
+        entries => entries?,
+    };
+    for entry in entries {
+        let name = entry?.file_name();
+        let stem = name.to_str().and_then(|name| name.strip_suffix(".journal"));
+        files.extend(stem.and_then(|stem| stem.parse::<FileIndex>().ok()));
+    }
+    files.sort_unstable();
+    Ok(files)
+}
+
+/// Recovers one core. `others`: partitions may come from other cores, because their number has changed.
+pub async fn recover(
+    id: ShardId,
+    node: Arc<Node>,
+    image: Image,
+    found: &Found,
+    root: &Path,
+    disk: &Rc<Disk>,
+    start: Instant,
+) -> Result<Recovery, String> {
+    let mut recovery = Recovery::new(id, node.clone(), image);
+    let mut covered = BTreeMap::new();
+    let mut others = found.cores.iter().any(|core| *core >= node.shards);
+    for (core, bytes) in &found.checkpoints {
+        let path = checkpoint_path(root, *core);
+        let (head, partitions) = checkpoint::decode(bytes)
+            .ok_or_else(|| format!("{} is damaged: restore it from a backup", path.display()))?;
+        others |= head.cores != node.shards;
+        covered.insert(*core, (head.generation, head.sequence));
+        recovery.checkpoint(head, partitions);
+    }
+    // Without a checkpoint nothing says how many cores there were.
+    others |= found.cores.len() != found.checkpoints.len() || found.cores.len() != usize::from(node.shards);
+    let journals: Vec<u16> = if others { found.cores.clone() } else { vec![id.0] };
+    let mut replays = Vec::new();
+    for core in journals {
+        if let Some(replay) = open_journal(root, core, &covered).await? {
+            recovery.generation_seen(replay.1.generation());
+            replays.push(replay);
+        }
+    }
+    let files = own_files(root, id, &node).await?;
+    recovery.begin(files);
+    replays.sort_by_key(|(_, replay)| replay.generation());
+    let mut groups = 0;
+    for (core, replay) in replays {
+        groups += replay_journal(root, core, replay, &mut recovery, start).await?;
+    }
+    if groups > 0 || others {
+        drain(&mut recovery, disk, start).await?;
+    }
+    Ok(recovery)
+}
+
+/// The core's files of the right size; the others are removed. At the first start one is made: allocated but not written,
+/// which takes no time.
+async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<Vec<FileIndex>, String> {
+    let dir = journal_dir(root, id.0);
+    let bytes = u64::from(node.config.journal_file_bytes);
+    let wrong = |error: io::Error| format!("{}: {error}", dir.display());
+    fs::create_dir_all(&dir).map_err(wrong)?;
+    let mut files = journal_files(root, id.0).map_err(wrong)?;
+    if files.is_empty() {
+        let file = DmaFile::create(journal_path(root, id.0, 0)).await.map_err(io::Error::from).map_err(wrong)?;
+        file.pre_allocate(bytes, false).await.map_err(io::Error::from).map_err(|error| {
+            format!("{}: a journal file of {bytes} bytes cannot be allocated: {error}", dir.display())
+        })?;
+        file.close().await.map_err(io::Error::from).map_err(wrong)?;
+        files.push(0);
+    }
+    files.truncate(node.config.journal_files_max as usize);
+    Ok(files)
+}
+
+async fn open_journal(
+    root: &Path,
+    core: u16,
+    covered: &BTreeMap<u16, (u64, u64)>,
+) -> Result<Option<(u16, Replay)>, String> {
+    let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, core).display());
+    let mut heads = Vec::new();
+    for file in journal_files(root, core).map_err(wrong)? {
+        let head = read(root, core, file, 0, ALIGNMENT).await.map_err(wrong)?;
+        heads.push((file, head.to_vec()));
+    }
+    let (generation, sequence) = covered.get(&core).copied().unwrap_or_default();
+    Ok(Replay::new(&heads, generation, sequence).map(|replay| (core, replay)))
+}
+
+async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usize) -> io::Result<Bytes> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).dma_open(journal_path(root, core, file)).await.map_err(io::Error::from)?;
+    let read = file.read_at_aligned(position, bytes).await.map_err(io::Error::from)?;
+    let bytes = Bytes::copy_from_slice(&read);
+    file.close().await.map_err(io::Error::from)?;
+    Ok(bytes)
+}
+
+/// Shows the recovery all groups of a journal; returns their number.
+async fn replay_journal(
+    root: &Path,
+    core: u16,
+    mut replay: Replay,
+    recovery: &mut Recovery,
+    start: Instant,
+) -> Result<u64, String> {
+    let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, core).display());
+    // A block of a file: its position and bytes.
+    let mut block: Option<(FileIndex, u64, Bytes)> = None;
+    let mut groups = 0;
+    let mut want = replay.want();
+    loop {
+        let ReplayStep::Want { file, position, bytes } = want else { return Ok(groups) };
+        let have = block.as_ref().filter(|(known, at, content)| {
+            *known == file && position >= *at && position + bytes as u64 <= at + content.len() as u64
+        });
+        let content = match have {
+            Some((_, at, content)) => content.slice((position - at) as usize..),
+            None => {
+                let length = bytes.max(BLOCK_BYTES).next_multiple_of(ALIGNMENT);
+                let content = read(root, core, file, position, length).await.map_err(wrong)?;
+                block = Some((file, position, content.clone()));
+                content
+            }
+        };
+        if content.len() < bytes && bytes > ALIGNMENT {
+            // The group goes on behind the end of its file: it is none.
+            replay.stop();
+            return Ok(groups);
+        }
+        want = match replay.feed(&content) {
+            ReplayStep::Group { bytes, .. } => {
+                let group = content.slice(..bytes);
+                if crate::journal::decode_entries(&group).is_none() {
+                    // Torn: it was not acknowledged, nor was anything after it.
+                    replay.stop();
+                    return Ok(groups);
+                }
+                recovery.group(now(start), &group)?;
+                groups += 1;
+                replay.accept(bytes);
+                replay.want()
+            }
+            step => step,
+        };
+    }
+}
+
+/// Writes what was only in journals to segments.
+async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Result<(), String> {
+    recovery.drain();
+    let (sender, receiver) = local_channel::new_unbounded();
+    let sender = Rc::new(sender);
+    let mut under_way = 0;
+    while !recovery.is_done() {
+        let mut ops = Vec::new();
+        recovery.plan(now(start), &mut ops);
+        for op in ops {
+            under_way += usize::from(!matches!(op, DiskOp::SegmentsRemove { .. }));
+            let (disk, sender) = (disk.clone(), sender.clone());
+            glommio::spawn_local(async move {
+                if let Some(done) = carry_out(&disk, op).await {
+                    let _ = sender.try_send(done);
+                }
+            })
+            .detach();
+        }
+        match recovery.deadline() {
+            Some(deadline) if deadline <= now(start).mono => glommio::executor().yield_task_queue_now().await,
+            _ if under_way > 0 => {
+                let done = receiver.recv().await.expect("a sender is there");
+                under_way -= 1;
+                recovery.done(now(start), done);
+            }
+            _ => return Err("what the journal holds cannot be written to the segments: see the log".into()),
+        }
+    }
+    Ok(())
+}
+
+async fn carry_out(disk: &Disk, op: DiskOp) -> Option<Done> {
+    Some(match op {
+        DiskOp::JournalWrite(write) => disk.journal_write(write).await,
+        DiskOp::JournalPrepare { file, bytes } => disk.journal_prepare(file, bytes).await,
+        DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
+            disk.opened(log, topic);
+            disk.segment_write(log, name, segment_bytes, flush).await
+        }
+        DiskOp::SegmentClose { log, name, close } => disk.segment_close(log, name, close).await,
+        DiskOp::Sync => disk.sync().await,
+        DiskOp::Checkpoint(bytes) => disk.checkpoint(bytes).await,
+        DiskOp::SegmentsRemove { name, segments } => {
+            disk.segments_remove(name, segments).await;
+            return None;
+        }
+    })
+}
