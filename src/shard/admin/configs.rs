@@ -219,6 +219,7 @@ mod tests {
     const APPEND: i8 = AlterOp::Append as i8;
     const SUBTRACT: i8 = AlterOp::Subtract as i8;
 
+    type Values<'a> = &'a [(&'static str, Option<&'static str>)];
     type Operations<'a> = &'a [(&'static str, i8, Option<&'static str>)];
 
     /// Error and message of each resource, by AlterConfigs.
@@ -226,9 +227,9 @@ mod tests {
         world: &mut World,
         version: i16,
         validate_only: bool,
-        resources: &[(i8, &'static str, &[(&'static str, Option<&'static str>)])],
+        resources: &[(i8, &'static str, Values<'_>)],
     ) -> Vec<(i16, String)> {
-        let resource = |&(resource_type, name, settings): &(i8, &'static str, &[_])| {
+        let resource = |&(resource_type, name, settings): &(i8, &'static str, Values<'_>)| {
             let settings = settings
                 .iter()
                 .map(
@@ -327,7 +328,7 @@ mod tests {
         for version in 0..=2 {
             let mut world = World::new(&[]);
             world.topic("t", 1, &[("retention.ms", "5"), ("segment.bytes", "2000000")]);
-            let wanted: &[(i8, &'static str, &[_])] = &[(TOPIC, "t", &[("retention.ms", Some("7"))])];
+            let wanted: &[(i8, &'static str, Values<'_>)] = &[(TOPIC, "t", &[("retention.ms", Some("7"))])];
             assert_eq!(replace(&mut world, version, true, wanted), ok());
             assert_eq!(topic_settings(&world), ["retention.ms=5", "segment.bytes=2000000"]);
             assert_eq!(replace(&mut world, version, false, wanted), ok());
@@ -375,131 +376,105 @@ mod tests {
         assert_eq!(broker_settings(&world, 1), ["message.max.bytes=6000"]);
     }
 
-    #[test]
-    fn faults_are_told_apart() {
+    /// Each change is refused with this code and a message that begins like this, and nothing is decided.
+    fn refused(cases: &[(i8, &'static str, Operations<'_>, i16, &str)]) {
         let mut world = World::new(&[]);
         world.topic("t", 1, &[("max.compaction.lag.ms", "5")]);
         let index = world.controller.index();
-        let retention: Operations<'_> = &[("retention.ms", SET, Some("1"))];
-        let cases: &[(i8, &'static str, Operations<'_>, i16, &str)] = &[
-            (TOPIC, "no", retention, 3, ""),
-            (TOPIC, "a/b", retention, 17, "Topic name is invalid"),
+        for &(resource_type, name, operations, error, message) in cases {
+            let [(code, text)] = &change(&mut world, 1, false, &[(resource_type, name, operations)])[..] else {
+                panic!("one answer");
+            };
+            assert_eq!(*code, error, "{message}: {text}");
+            assert!(text.starts_with(message), "{text}");
+        }
+        assert_eq!(world.controller.index(), index);
+    }
+
+    #[test]
+    fn faults_of_topics_are_told_apart() {
+        let set = |name, value| [(name, SET, Some(value))];
+        let retention = set("retention.ms", "1");
+        let unknown = "This server does not host this topic-partition.";
+        let append = [("retention.ms", APPEND, Some("1"))];
+        let null = [("retention.ms", SET, None)];
+        let operation = [("retention.ms", 4, Some("1"))];
+        let twice = [retention[0], retention[0]];
+        refused(&[
+            (TOPIC, "no", &retention, 3, unknown),
+            (TOPIC, "a/b", &retention, 17, "Topic name is invalid"),
+            (TOPIC, "t", &set("retention.ms", "x"), 40, "Invalid value x for"),
             (
                 TOPIC,
                 "t",
-                &[("retention.ms", SET, Some("x"))],
-                40,
-                "Invalid value x for configuration retention.ms",
-            ),
-            (
-                TOPIC,
-                "t",
-                &[("no.such", SET, Some("x"))],
+                &set("no.such", "x"),
                 40,
                 "Unknown topic config name: no.such",
             ),
+            (TOPIC, "t", &append, 40, "Can't APPEND to key retention.ms"),
             (
                 TOPIC,
                 "t",
-                &[("retention.ms", APPEND, Some("1"))],
+                &set("min.compaction.lag.ms", "9"),
                 40,
-                "Can't APPEND to key retention.ms",
+                "conflict topic config",
             ),
+            (TOPIC, "t", &null, 42, "Null value not supported for : retention.ms"),
             (
                 TOPIC,
                 "t",
-                &[("retention.ms", SET, None)],
-                42,
-                "Null value not supported for : retention.ms",
-            ),
-            (
-                TOPIC,
-                "t",
-                &[("retention.ms", 4, Some("1"))],
+                &operation,
                 42,
                 "Unknown operation 4 for config retention.ms",
             ),
-            (
-                TOPIC,
-                "t",
-                &[retention[0], retention[0]],
-                42,
-                "Error due to duplicate config keys",
-            ),
-            (
-                TOPIC,
-                "t",
-                &[("min.compaction.lag.ms", SET, Some("9"))],
-                40,
-                "conflict topic config setting",
-            ),
+            (TOPIC, "t", &twice, 42, "Error due to duplicate config keys"),
+        ]);
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[("segment.ms", "5")]);
+        let null = replace(&mut world, 2, false, &[(TOPIC, "t", &[("retention.ms", None)])]);
+        assert_eq!((null[0].0, topic_settings(&world)), (42, vec!["segment.ms=5".into()]));
+    }
+
+    #[test]
+    fn faults_of_other_resources_are_told_apart() {
+        let set = |name, value| [(name, SET, Some(value))];
+        let max = set("message.max.bytes", "5000");
+        let default_level = "Cannot update these configs at default cluster level";
+        refused(&[
             (
                 BROKER,
                 "2",
-                retention,
+                &max,
                 42,
                 "Unexpected broker id, expected 1, but received 2",
             ),
-            (BROKER, "x", retention, 42, "Broker id must be an integer, but it is: x"),
+            (BROKER, "x", &max, 42, "Broker id must be an integer, but it is: x"),
             (
                 BROKER,
                 "1",
-                &[("node.id", SET, Some("4"))],
+                &set("node.id", "4"),
                 42,
                 "Cannot update these configs dynamically",
             ),
-            (
-                BROKER,
-                "1",
-                &[("message.max.bytes", SET, Some("x"))],
-                42,
-                "Invalid value x for configuration",
-            ),
-            (
-                BROKER,
-                "",
-                &[("ssl.client.auth", SET, Some("none"))],
-                42,
-                "Cannot update these configs at default cluster",
-            ),
+            (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
+            (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
             (
                 8,
                 "1",
-                &[("root", SET, Some("DEBUG"))],
+                &set("root", "DEBUG"),
                 42,
                 "Unsupported resource type: BROKER_LOGGER",
             ),
             (
                 16,
                 "m",
-                &[("interval.ms", SET, Some("1"))],
+                &set("interval.ms", "1"),
                 42,
                 "Unsupported resource type: CLIENT_METRICS",
             ),
-            (
-                32,
-                "g",
-                &[("consumer.session.timeout.ms", SET, Some("1"))],
-                42,
-                "Unsupported resource type: GROUP",
-            ),
-            (1, "x", &[], 42, "Unsupported resource type: 1"),
-        ];
-        for &(resource_type, name, operations, error, message) in cases {
-            let answers = change(&mut world, 1, false, &[(resource_type, name, operations)]);
-            assert_eq!(answers[0].0, error, "{message}: {}", answers[0].1);
-            assert!(
-                answers[0].1.starts_with(message) && !answers[0].1.is_empty(),
-                "{}",
-                answers[0].1
-            );
-        }
-        let null: &[(i8, &'static str, &[_])] = &[(TOPIC, "t", &[("retention.ms", None)])];
-        assert_eq!(replace(&mut world, 2, false, null)[0].0, 42);
-        assert_eq!(
-            (world.controller.index(), topic_settings(&world)),
-            (index, vec!["max.compaction.lag.ms=5".into()])
-        );
+            (32, "g", &max, 42, "Unsupported resource type: GROUP"),
+            (1, "x", &max, 42, "Unsupported resource type: 1"),
+        ]);
     }
 
     #[test]

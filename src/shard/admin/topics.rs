@@ -300,49 +300,17 @@ mod tests {
             (topic("there", &lags), 36, "Topic 'there' already exists."),
             (topic("a/b", &[]), 17, "Topic name is invalid: 'a/b' contains"),
             (topic("a_b", &[]), 17, "Topic 'a_b' collides with existing topic: a.b"),
-            (
-                topic("__cluster_metadata", &[]),
-                42,
-                "Creation of internal topic __cluster_metadata is prohibited.",
-            ),
-            (
-                count(0, 1),
-                37,
-                "Number of partitions was set to an invalid non-positive value.",
-            ),
+            (topic("__cluster_metadata", &[]), 42, "Creation of internal topic"),
+            (count(0, 1), 37, "Number of partitions was set to an invalid"),
             (count(1, 0), 38, "Replication factor must be larger than 0"),
             (count(1, 2), 38, "Unable to replicate the partition 2 time(s)"),
-            (
-                count(10_001, 1),
-                44,
-                "Excessively large number of partitions per request.",
-            ),
-            (
-                topic("t", &[("no.such", Some("1"))]),
-                40,
-                "Unknown topic config name: no.such",
-            ),
-            (
-                topic("t", &[("retention.ms", Some("x"))]),
-                40,
-                "Invalid value x for configuration retention.ms",
-            ),
-            (
-                topic("t", &[("retention.ms", None)]),
-                40,
-                "Null value not supported for topic configs: retention.ms",
-            ),
+            (count(10_001, 1), 44, "Excessively large number of partitions"),
+            (topic("t", &[("no.such", Some("1"))]), 40, "Unknown topic config name"),
+            (topic("t", &[("retention.ms", Some("x"))]), 40, "Invalid value x for"),
+            (topic("t", &[("retention.ms", None)]), 40, "Null value not supported"),
             (topic("t", &lags), 40, "conflict topic config setting"),
-            (
-                assigned("t", &[(0, &[2])]),
-                39,
-                "The manual partition assignment includes broker 2",
-            ),
-            (
-                assigned("t", &[(1, &[1])]),
-                39,
-                "partitions should be a consecutive 0-based integer sequence",
-            ),
+            (assigned("t", &[(0, &[2])]), 39, "The manual partition assignment"),
+            (assigned("t", &[(1, &[1])]), 39, "partitions should be a consecutive"),
         ] {
             for version in [2, 7] {
                 let response = create(&mut world, version, false, vec![wanted.clone()]);
@@ -352,13 +320,15 @@ mod tests {
                 assert!(text.starts_with(message), "{text}");
             }
         }
+    }
+
+    #[test]
+    fn a_name_that_occurs_twice_is_refused() {
+        let mut world = World::new(&[]);
         let twice = vec![topic("t", &[]), topic("u", &[]), topic("t", &[])];
         let response = create(&mut world, 7, false, twice);
         let errors: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
-        assert_eq!(
-            (errors, world.topic_names()),
-            (vec![42, 0, 42], vec!["a.b".into(), "there".into(), "u".into()])
-        );
+        assert_eq!((errors, world.topic_names()), (vec![42, 0, 42], vec!["u".into()]));
     }
 
     #[test]
