@@ -205,3 +205,292 @@ fn outcome(answer: Result<(), Rejection>) -> (i16, Option<String>) {
 fn invalid(message: impl Into<String>) -> Rejection {
     Rejection::InvalidRequest(message.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask};
+    use crate::wire::messages::{alter_configs_request, incremental_alter_configs_request};
+
+    const TOPIC: i8 = Resource::Topic as i8;
+    const BROKER: i8 = Resource::Broker as i8;
+    const SET: i8 = AlterOp::Set as i8;
+    const DELETE: i8 = AlterOp::Delete as i8;
+    const APPEND: i8 = AlterOp::Append as i8;
+    const SUBTRACT: i8 = AlterOp::Subtract as i8;
+
+    type Values<'a> = &'a [(&'static str, Option<&'static str>)];
+    type Operations<'a> = &'a [(&'static str, i8, Option<&'static str>)];
+
+    /// Error and message of each resource, by AlterConfigs.
+    fn replace(
+        world: &mut World,
+        version: i16,
+        validate_only: bool,
+        resources: &[(i8, &'static str, Values<'_>)],
+    ) -> Vec<(i16, String)> {
+        let resource = |&(resource_type, name, settings): &(i8, &'static str, Values<'_>)| {
+            let settings = settings
+                .iter()
+                .map(
+                    |&(name, value): &(&'static str, Option<&'static str>)| alter_configs_request::AlterableConfig {
+                        name: name.into(),
+                        value: value.map(Into::into),
+                    },
+                );
+            alter_configs_request::AlterConfigsResource {
+                resource_type,
+                resource_name: name.into(),
+                configs: settings.collect(),
+            }
+        };
+        let request = AlterConfigsRequest {
+            resources: resources.iter().map(resource).collect(),
+            validate_only,
+        };
+        let response = ask!(world.command(version), AlterConfigs, AlterConfigsResponse, request);
+        let answers = response.responses.iter().zip(resources);
+        answers
+            .map(|(answer, resource)| {
+                assert_eq!((answer.resource_type, &*answer.resource_name), (resource.0, resource.1));
+                (
+                    answer.error_code,
+                    answer.error_message.as_deref().unwrap_or("").to_string(),
+                )
+            })
+            .collect()
+    }
+
+    /// The same by IncrementalAlterConfigs.
+    fn change(
+        world: &mut World,
+        version: i16,
+        validate_only: bool,
+        resources: &[(i8, &'static str, Operations<'_>)],
+    ) -> Vec<(i16, String)> {
+        let resource = |&(resource_type, name, operations): &(i8, &'static str, Operations<'_>)| {
+            let settings = operations.iter().map(|&(name, config_operation, value)| {
+                incremental_alter_configs_request::AlterableConfig {
+                    name: name.into(),
+                    config_operation,
+                    value: value.map(Into::into),
+                }
+            });
+            incremental_alter_configs_request::AlterConfigsResource {
+                resource_type,
+                resource_name: name.into(),
+                configs: settings.collect(),
+            }
+        };
+        let request = IncrementalAlterConfigsRequest {
+            resources: resources.iter().map(resource).collect(),
+            validate_only,
+        };
+        let response = ask!(
+            world.command(version),
+            IncrementalAlterConfigs,
+            IncrementalAlterConfigsResponse,
+            request
+        );
+        let answers = response.responses.iter().zip(resources);
+        answers
+            .map(|(answer, resource)| {
+                assert_eq!((answer.resource_type, &*answer.resource_name), (resource.0, resource.1));
+                (
+                    answer.error_code,
+                    answer.error_message.as_deref().unwrap_or("").to_string(),
+                )
+            })
+            .collect()
+    }
+
+    fn ok() -> Vec<(i16, String)> {
+        vec![(0, String::new())]
+    }
+
+    /// `NAME=VALUE` of each setting of the topic `t`.
+    fn topic_settings(world: &World) -> Vec<String> {
+        let topic = world.controller.image_decided().topic("t").expect("there");
+        shown(&topic.settings)
+    }
+
+    fn broker_settings(world: &World, broker: i32) -> Vec<String> {
+        let settings = world.controller.image_decided().broker_settings(broker);
+        settings.map_or(vec![], |settings| shown(settings))
+    }
+
+    fn shown(settings: &Settings) -> Vec<String> {
+        settings.iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn alter_configs_replaces_what_a_topic_has() {
+        for version in 0..=2 {
+            let mut world = World::new(&[]);
+            world.topic("t", 1, &[("retention.ms", "5"), ("segment.bytes", "2000000")]);
+            let wanted: &[(i8, &'static str, Values<'_>)] = &[(TOPIC, "t", &[("retention.ms", Some("7"))])];
+            assert_eq!(replace(&mut world, version, true, wanted), ok());
+            assert_eq!(topic_settings(&world), ["retention.ms=5", "segment.bytes=2000000"]);
+            assert_eq!(replace(&mut world, version, false, wanted), ok());
+            assert_eq!(topic_settings(&world), ["retention.ms=7"]);
+            assert_eq!(replace(&mut world, version, false, &[(TOPIC, "t", &[])]), ok());
+            assert!(topic_settings(&world).is_empty());
+        }
+    }
+
+    #[test]
+    fn incremental_changes_touch_what_they_name() {
+        for version in 0..=1 {
+            let mut world = World::new(&[]);
+            world.topic("t", 1, &[("retention.ms", "5"), ("segment.bytes", "2000000")]);
+            let wanted: Operations<'_> = &[
+                ("retention.ms", DELETE, None),
+                ("cleanup.policy", APPEND, Some("compact")),
+                ("segment.ms", SET, Some("9")),
+            ];
+            assert_eq!(change(&mut world, version, true, &[(TOPIC, "t", wanted)]), ok());
+            assert_eq!(topic_settings(&world), ["retention.ms=5", "segment.bytes=2000000"]);
+            assert_eq!(change(&mut world, version, false, &[(TOPIC, "t", wanted)]), ok());
+            let kept = ["segment.bytes=2000000", "segment.ms=9"];
+            assert_eq!(
+                topic_settings(&world),
+                ["cleanup.policy=delete,compact", kept[0], kept[1]]
+            );
+            let wanted: Operations<'_> = &[("cleanup.policy", SUBTRACT, Some("delete"))];
+            assert_eq!(change(&mut world, version, false, &[(TOPIC, "t", wanted)]), ok());
+            assert_eq!(topic_settings(&world), ["cleanup.policy=compact", kept[0], kept[1]]);
+        }
+    }
+
+    #[test]
+    fn brokers_have_settings_of_their_own_and_for_all() {
+        let mut world = World::new(&[]);
+        let set = |value| [("message.max.bytes", SET, Some(value))];
+        assert_eq!(change(&mut world, 1, false, &[(BROKER, "", &set("5000"))]), ok());
+        assert_eq!(change(&mut world, 1, false, &[(BROKER, "1", &set("6000"))]), ok());
+        assert_eq!(broker_settings(&world, ALL_BROKERS), ["message.max.bytes=5000"]);
+        assert_eq!(broker_settings(&world, 1), ["message.max.bytes=6000"]);
+        assert_eq!(replace(&mut world, 2, true, &[(BROKER, "1", &[])]), ok());
+        assert_eq!(replace(&mut world, 2, false, &[(BROKER, "", &[])]), ok());
+        assert!(broker_settings(&world, ALL_BROKERS).is_empty());
+        assert_eq!(broker_settings(&world, 1), ["message.max.bytes=6000"]);
+    }
+
+    /// Each change is refused with this code and a message that begins like this, and nothing is decided.
+    fn refused(cases: &[(i8, &'static str, Operations<'_>, i16, &str)]) {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[("max.compaction.lag.ms", "5")]);
+        let index = world.controller.index();
+        for &(resource_type, name, operations, error, message) in cases {
+            let [(code, text)] = &change(&mut world, 1, false, &[(resource_type, name, operations)])[..] else {
+                panic!("one answer");
+            };
+            assert_eq!(*code, error, "{message}: {text}");
+            assert!(text.starts_with(message), "{text}");
+        }
+        assert_eq!(world.controller.index(), index);
+    }
+
+    #[test]
+    fn faults_of_topics_are_told_apart() {
+        let set = |name, value| [(name, SET, Some(value))];
+        let retention = set("retention.ms", "1");
+        let unknown = "This server does not host this topic-partition.";
+        let append = [("retention.ms", APPEND, Some("1"))];
+        let null = [("retention.ms", SET, None)];
+        let operation = [("retention.ms", 4, Some("1"))];
+        let twice = [retention[0], retention[0]];
+        refused(&[
+            (TOPIC, "no", &retention, 3, unknown),
+            (TOPIC, "a/b", &retention, 17, "Topic name is invalid"),
+            (TOPIC, "t", &set("retention.ms", "x"), 40, "Invalid value x for"),
+            (
+                TOPIC,
+                "t",
+                &set("no.such", "x"),
+                40,
+                "Unknown topic config name: no.such",
+            ),
+            (TOPIC, "t", &append, 40, "Can't APPEND to key retention.ms"),
+            (
+                TOPIC,
+                "t",
+                &set("min.compaction.lag.ms", "9"),
+                40,
+                "conflict topic config",
+            ),
+            (TOPIC, "t", &null, 42, "Null value not supported for : retention.ms"),
+            (
+                TOPIC,
+                "t",
+                &operation,
+                42,
+                "Unknown operation 4 for config retention.ms",
+            ),
+            (TOPIC, "t", &twice, 42, "Error due to duplicate config keys"),
+        ]);
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[("segment.ms", "5")]);
+        let null = replace(&mut world, 2, false, &[(TOPIC, "t", &[("retention.ms", None)])]);
+        assert_eq!((null[0].0, topic_settings(&world)), (42, vec!["segment.ms=5".into()]));
+    }
+
+    #[test]
+    fn faults_of_other_resources_are_told_apart() {
+        let set = |name, value| [(name, SET, Some(value))];
+        let max = set("message.max.bytes", "5000");
+        let default_level = "Cannot update these configs at default cluster level";
+        refused(&[
+            (
+                BROKER,
+                "2",
+                &max,
+                42,
+                "Unexpected broker id, expected 1, but received 2",
+            ),
+            (BROKER, "x", &max, 42, "Broker id must be an integer, but it is: x"),
+            (
+                BROKER,
+                "1",
+                &set("node.id", "4"),
+                42,
+                "Cannot update these configs dynamically",
+            ),
+            (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
+            (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
+            (
+                8,
+                "1",
+                &set("root", "DEBUG"),
+                42,
+                "Unsupported resource type: BROKER_LOGGER",
+            ),
+            (
+                16,
+                "m",
+                &set("interval.ms", "1"),
+                42,
+                "Unsupported resource type: CLIENT_METRICS",
+            ),
+            (32, "g", &max, 42, "Unsupported resource type: GROUP"),
+            (1, "x", &max, 42, "Unsupported resource type: 1"),
+        ]);
+    }
+
+    #[test]
+    fn a_resource_that_occurs_twice_is_refused() {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[]);
+        world.topic("u", 1, &[]);
+        let set: Operations<'_> = &[("retention.ms", SET, Some("1"))];
+        let answers = change(
+            &mut world,
+            1,
+            false,
+            &[(TOPIC, "t", set), (TOPIC, "u", set), (TOPIC, "t", set)],
+        );
+        let refused = (42, "Each resource must appear at most once.".to_string());
+        assert_eq!(answers, [refused.clone(), (0, String::new()), refused]);
+        assert!(topic_settings(&world).is_empty());
+    }
+}

@@ -136,3 +136,100 @@ fn error_code(rejection: &Rejection) -> ErrorCode {
         Rejection::StorageFailed => ErrorCode::KafkaStorageError,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask};
+    use crate::wire::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
+
+    fn named(names: &[&'static str]) -> MetadataRequest<'static> {
+        let topic = |name: &&'static str| MetadataRequestTopic {
+            name: Some((*name).into()),
+            ..Default::default()
+        };
+        MetadataRequest {
+            topics: Some(names.iter().map(topic).collect()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn metadata_creates_topics_and_shows_them() {
+        for version in [0, 13] {
+            let mut world = World::new(&[("num.partitions", "3")]);
+            world.topic("b", 1, &[]);
+            let index = world.controller.index();
+            let response = ask!(
+                world.command(version),
+                Metadata,
+                MetadataResponse,
+                named(&["new", "b", "a/b"])
+            );
+            let topics: Vec<_> = response
+                .topics
+                .iter()
+                .map(|topic| (topic.error_code, topic.name.as_deref(), topic.partitions.len()))
+                .collect();
+            assert_eq!(topics, [(17, Some("a/b"), 0), (0, Some("b"), 1), (0, Some("new"), 3)]);
+            assert_eq!(
+                (world.topic_names(), world.controller.index()),
+                (vec!["b".into(), "new".into()], index + 1)
+            );
+        }
+    }
+
+    #[test]
+    fn metadata_says_why_it_creates_nothing() {
+        let mut world = World::new(&[("default.replication.factor", "2")]);
+        world.topic("a.b", 1, &[]);
+        let index = world.controller.index();
+        let response = ask!(world.command(13), Metadata, MetadataResponse, named(&["new", "a_b"]));
+        let errors: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
+        // A name that collides with another, and more replicas than brokers.
+        assert_eq!((errors, world.controller.index()), (vec![17, 38], index));
+        let mut closed = World::new(&[("auto.create.topics.enable", "false")]);
+        let response = ask!(closed.command(13), Metadata, MetadataResponse, named(&["new"]));
+        assert_eq!((response.topics[0].error_code, closed.topic_names().len()), (3, 0));
+    }
+
+    #[test]
+    fn a_broker_without_its_disk_refuses() {
+        let mut world = World::new(&[]);
+        world.controller.failed();
+        let response = ask!(world.command(13), Metadata, MetadataResponse, named(&["new"]));
+        assert_eq!(response.topics[0].error_code, 56);
+    }
+
+    #[test]
+    fn rejections_are_kafkas_errors() {
+        let text = || "why".to_string();
+        for (rejection, code, name) in [
+            (Rejection::TopicExists(text()), 36, "TOPIC_ALREADY_EXISTS"),
+            (Rejection::UnknownTopic, 3, "UNKNOWN_TOPIC_OR_PARTITION"),
+            (Rejection::UnknownTopicId, 100, "UNKNOWN_TOPIC_ID"),
+            (Rejection::InvalidTopicName(text()), 17, "INVALID_TOPIC_EXCEPTION"),
+            (Rejection::InvalidPartitions(text()), 37, "INVALID_PARTITIONS"),
+            (
+                Rejection::InvalidReplicationFactor(text()),
+                38,
+                "INVALID_REPLICATION_FACTOR",
+            ),
+            (
+                Rejection::InvalidReplicaAssignment(text()),
+                39,
+                "INVALID_REPLICA_ASSIGNMENT",
+            ),
+            (Rejection::InvalidConfig(text()), 40, "INVALID_CONFIG"),
+            (Rejection::InvalidRequest(text()), 42, "INVALID_REQUEST"),
+            (Rejection::TopicDeletionDisabled, 73, "TOPIC_DELETION_DISABLED"),
+            (Rejection::PolicyViolation(text()), 44, "POLICY_VIOLATION"),
+            (Rejection::ProducerIdsExhausted, -1, "UNKNOWN_SERVER_ERROR"),
+            (Rejection::Overloaded, 7, "REQUEST_TIMED_OUT"),
+            (Rejection::StorageFailed, 56, "KAFKA_STORAGE_ERROR"),
+        ] {
+            assert_eq!(refusal(&rejection), (code, Some(rejection.to_string())));
+            assert_eq!(error_code(&rejection).name(), name);
+        }
+    }
+}

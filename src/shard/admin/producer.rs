@@ -68,3 +68,75 @@ impl ProducerIds {
         Ok(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask};
+
+    fn request(transactional_id: Option<&'static str>) -> InitProducerIdRequest<'static> {
+        InitProducerIdRequest {
+            transactional_id: transactional_id.map(Into::into),
+            transaction_timeout_ms: 60_000,
+            ..Default::default()
+        }
+    }
+
+    fn ask(world: &mut World, version: i16, request: InitProducerIdRequest<'_>) -> (i16, i64, i16) {
+        let response = ask!(world.command(version), InitProducerId, InitProducerIdResponse, request);
+        (response.error_code, response.producer_id, response.producer_epoch)
+    }
+
+    #[test]
+    fn every_producer_gets_an_id_of_its_own() {
+        let mut world = World::new(&[]);
+        for version in 0..=5 {
+            assert_eq!(ask(&mut world, version, request(None)), (0, i64::from(version), 0));
+        }
+        let index = world.controller.index();
+        assert_eq!(world.controller.image_decided().producer_id_next(), 1000);
+        for id in 6..1000 {
+            assert_eq!(ask(&mut world, 4, request(None)), (0, id, 0));
+        }
+        // A block is one decision.
+        assert_eq!(world.controller.index(), index);
+        assert_eq!(ask(&mut world, 4, request(None)), (0, 1000, 0));
+        assert_eq!(world.controller.index(), index + 1);
+    }
+
+    #[test]
+    fn a_producer_that_starts_over_gets_a_new_id() {
+        let mut world = World::new(&[]);
+        let named = |producer_id, producer_epoch| InitProducerIdRequest {
+            producer_id,
+            producer_epoch,
+            ..request(None)
+        };
+        assert_eq!(ask(&mut world, 3, named(-1, -1)), (0, 0, 0));
+        assert_eq!(ask(&mut world, 5, named(0, 4)), (0, 1, 0));
+        assert_eq!(ask(&mut world, 5, named(0, -1)), (42, -1, -1));
+        assert_eq!(ask(&mut world, 5, named(-1, 4)), (42, -1, -1));
+        // Version 2 cannot name them.
+        assert_eq!(ask(&mut world, 2, named(0, -1)), (0, 2, 0));
+    }
+
+    #[test]
+    fn transactions_are_refused_for_good() {
+        let mut world = World::new(&[]);
+        let index = world.controller.index();
+        for version in [0, 5] {
+            assert_eq!(ask(&mut world, version, request(Some("t"))), (53, -1, -1));
+            assert_eq!(ask(&mut world, version, request(Some(""))), (42, -1, -1));
+        }
+        assert!(!ErrorCode::TransactionalIdAuthorizationFailed.retriable());
+        assert_eq!(world.controller.index(), index);
+    }
+
+    #[test]
+    fn ids_that_may_not_be_durable_are_not_given_out() {
+        let mut world = World::new(&[]);
+        assert_eq!(ask(&mut world, 4, request(None)), (0, 0, 0));
+        world.controller.failed();
+        assert_eq!(ask(&mut world, 4, request(None)), (56, -1, -1));
+    }
+}

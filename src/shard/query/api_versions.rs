@@ -98,3 +98,85 @@ fn is_software(text: &str) -> bool {
     let outer = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     text.chars().all(inner) && outer(text.chars().next()) && outer(text.chars().last())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::api_versions_unsupported;
+    use crate::shard::query::fixture::{World, ask, body_of};
+    use crate::wire::messages::ApiKey;
+
+    fn request(name: &'static str, version: &'static str) -> ApiVersionsRequest<'static> {
+        ApiVersionsRequest {
+            client_software_name: name.into(),
+            client_software_version: version.into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn every_version_lists_the_apis() {
+        let world = World::new(&[]);
+        for version in 0..=4 {
+            let response = ask!(
+                world.query(version),
+                ApiVersions,
+                ApiVersionsResponse,
+                request("kcat-1", "1.7.0")
+            );
+            assert_eq!(response.error_code, 0);
+            assert_eq!(response.api_keys, api_keys());
+            let features: Vec<_> = response
+                .finalized_features
+                .iter()
+                .map(|feature| (&*feature.name, feature.max_version_level))
+                .collect();
+            match version {
+                0..=2 => assert!(features.is_empty() && response.supported_features.is_empty()),
+                _ => {
+                    assert_eq!(features, [("metadata.version", 27)]);
+                    assert_eq!(response.supported_features[0].max_version, 27);
+                    assert_eq!(response.finalized_features_epoch, 1);
+                }
+            }
+        }
+        let produce = APIS.iter().find(|api| api.key == ApiKey::Produce).expect("served");
+        assert_eq!((produce.version_min, produce.version_max), (0, 13));
+    }
+
+    #[test]
+    fn clients_say_what_they_are() {
+        let world = World::new(&[]);
+        for (name, software_version, version, error) in [
+            ("", "1", 2, 0),
+            ("", "1", 3, 42),
+            ("-a", "1", 4, 42),
+            ("a.", "1", 4, 42),
+            ("a b", "1", 4, 42),
+            ("a", "", 4, 42),
+            ("a", "1-b.c", 4, 0),
+        ] {
+            let response = ask!(
+                world.query(version),
+                ApiVersions,
+                ApiVersionsResponse,
+                request(name, software_version)
+            );
+            assert_eq!(response.error_code, error, "{name:?} {software_version:?}");
+            assert_eq!(response.api_keys.is_empty(), error != 0);
+        }
+    }
+
+    #[test]
+    fn an_unserved_version_gets_the_list_in_the_oldest_form() {
+        let world = World::new(&[]);
+        let own = world.query(ApiKey::ApiVersions, 5, |w| request("a", "1").encode(w, 5));
+        for body in [own, body_of(api_versions_unsupported(77), 0)] {
+            let mut reader = Reader::new(body);
+            let response = ApiVersionsResponse::decode(&mut reader, 0).expect("version 0");
+            assert_eq!((response.error_code, reader.remaining()), (35, 0));
+            let own = response.api_keys.iter().find(|api| api.api_key == 18).expect("listed");
+            assert_eq!((own.min_version, own.max_version), (0, 4));
+        }
+    }
+}

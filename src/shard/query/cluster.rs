@@ -132,3 +132,82 @@ fn check_endpoint_type(endpoint_type: i8) -> Result<(), (ErrorCode, String)> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::{Broker, Listener};
+    use crate::shard::query::fixture::{World, ask};
+
+    #[test]
+    fn every_version_describes_the_cluster() {
+        let world = World::new(&[]);
+        for version in 0..=2 {
+            for asked in [false, true] {
+                let request = DescribeClusterRequest {
+                    include_cluster_authorized_operations: asked,
+                    ..Default::default()
+                };
+                let response = ask!(world.query(version), DescribeCluster, DescribeClusterResponse, request);
+                let expected = DescribeClusterResponse {
+                    cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+                    controller_id: 1,
+                    brokers: vec![DescribeClusterBroker {
+                        broker_id: 1,
+                        host: "broker.example".into(),
+                        port: 19092,
+                        rack: Some("r1".into()),
+                        is_fenced: false,
+                    }],
+                    cluster_authorized_operations: if asked { 8096 } else { i32::MIN },
+                    ..Default::default()
+                };
+                assert_eq!(response, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn controllers_are_asked_elsewhere() {
+        let world = World::new(&[]);
+        for (endpoint_type, error) in [(2, 114), (0, 115), (7, 115)] {
+            let request = DescribeClusterRequest {
+                endpoint_type,
+                ..Default::default()
+            };
+            let response = ask!(world.query(1), DescribeCluster, DescribeClusterResponse, request);
+            assert_eq!(response.error_code, error);
+            assert!(response.error_message.expect("a message").contains("endpoint of type") || endpoint_type != 2);
+            assert!(response.brokers.is_empty());
+        }
+    }
+
+    #[test]
+    fn clients_see_the_brokers_of_their_listener() {
+        let mut world = World::new(&[]);
+        for (id, name) in [(0, "PLAINTEXT"), (2, "OTHER")] {
+            let listener = Listener {
+                name: name.into(),
+                host: format!("host{id}"),
+                port: 9000,
+            };
+            let broker = Broker {
+                listeners: vec![listener],
+                rack: None,
+            };
+            world.controller.register_broker(id, broker).expect("registered");
+        }
+        let endpoints = Endpoints::of(&world.node, world.controller.image_decided(), 0);
+        let seen: Vec<_> = endpoints.iter().map(|e| (e.id, e.host, e.port)).collect();
+        assert_eq!(seen, [(0, "host0", 9000), (1, "broker.example", 19092)]);
+        let placement = |leader| Placement {
+            leader,
+            leader_epoch: 3,
+            replicas: [0, 2].into(),
+            isr: [0, 2].into(),
+        };
+        assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, 0));
+        assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, -1));
+        assert_eq!(endpoints.offline(&placement(0)), [2]);
+    }
+}

@@ -156,3 +156,178 @@ fn result(setting: Described, synonyms: bool, documentation: bool) -> DescribeCo
         documentation: documentation.then(|| setting.documentation.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::validate_broker_dynamic;
+    use crate::shard::query::ALL_BROKERS;
+    use crate::shard::query::fixture::{World, ask};
+
+    fn resource(
+        resource_type: i8,
+        name: &'static str,
+        keys: Option<&[&'static str]>,
+    ) -> DescribeConfigsResource<'static> {
+        DescribeConfigsResource {
+            resource_type,
+            resource_name: name.into(),
+            configuration_keys: keys.map(|keys| keys.iter().map(|&key| key.into()).collect()),
+        }
+    }
+
+    fn describe_one(
+        world: &World,
+        resource_type: i8,
+        name: &'static str,
+        keys: Option<&[&'static str]>,
+    ) -> DescribeConfigsResult<'static> {
+        let request = DescribeConfigsRequest {
+            resources: vec![resource(resource_type, name, keys)],
+            ..Default::default()
+        };
+        let response = ask!(world.query(4), DescribeConfigs, DescribeConfigsResponse, request);
+        assert_eq!(response.results.len(), 1);
+        response.results.into_iter().next().expect("one")
+    }
+
+    /// Name, value and source of each setting.
+    fn shown(result: &DescribeConfigsResult<'_>) -> Vec<(String, String, i8)> {
+        let settings = result.configs.iter();
+        settings
+            .map(|s| {
+                (
+                    s.name.to_string(),
+                    s.value.as_deref().unwrap_or("null").to_string(),
+                    s.config_source,
+                )
+            })
+            .collect()
+    }
+
+    fn set(world: &mut World, broker: i32, name: &str, value: &str) {
+        let settings = [(name.to_string(), value.to_string())].into();
+        let check = |name: &str, value: Option<&str>| validate_broker_dynamic(name, value, broker != ALL_BROKERS);
+        world
+            .controller
+            .set_broker_settings(broker, settings, false, &check)
+            .expect("valid");
+    }
+
+    #[test]
+    fn every_version_describes_a_topic() {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[("cleanup.policy", "compact")]);
+        for version in 1..=4 {
+            for asked in [false, true] {
+                let request = DescribeConfigsRequest {
+                    resources: vec![resource(2, "t", Some(&["cleanup.policy", "no.such"]))],
+                    include_synonyms: asked,
+                    include_documentation: asked,
+                };
+                let response = ask!(world.query(version), DescribeConfigs, DescribeConfigsResponse, request);
+                let [result] = &response.results[..] else {
+                    panic!("one resource")
+                };
+                assert_eq!(
+                    (result.error_code, result.resource_type, &*result.resource_name),
+                    (0, 2, "t")
+                );
+                let expected = [("cleanup.policy".to_string(), "compact".to_string(), 1)];
+                assert_eq!(shown(result), expected);
+                let setting = &result.configs[0];
+                let sources: Vec<i8> = setting.synonyms.iter().map(|synonym| synonym.source).collect();
+                assert_eq!(sources, if asked { vec![1, 5] } else { vec![] });
+                assert_eq!(setting.config_type, if version >= 3 { 7 } else { 0 });
+                let documented = setting
+                    .documentation
+                    .as_ref()
+                    .is_some_and(|text| text.contains("compact"));
+                assert_eq!(documented, asked && version >= 3, "{version}");
+                assert!(!setting.read_only && !setting.is_sensitive);
+            }
+        }
+    }
+
+    #[test]
+    fn all_keys_are_none_or_null() {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[]);
+        let all = describe_one(&world, 2, "t", None);
+        assert!(all.configs.len() > 30);
+        assert_eq!(describe_one(&world, 2, "t", Some(&[])), all);
+        assert!(all.configs.iter().all(|setting| setting.documentation.is_none()));
+    }
+
+    #[test]
+    fn values_set_while_running_reach_brokers_and_topics() {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[]);
+        let key = Some(&["message.max.bytes"][..]);
+        let row = |value: &str, source| [("message.max.bytes".to_string(), value.to_string(), source)];
+        assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("1048588", 5));
+        assert!(describe_one(&world, 4, "", key).configs.is_empty());
+        set(&mut world, ALL_BROKERS, "message.max.bytes", "5000");
+        assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("5000", 3));
+        assert_eq!(shown(&describe_one(&world, 4, "", None)), row("5000", 3));
+        set(&mut world, 1, "message.max.bytes", "6000");
+        assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("6000", 2));
+        let topic = describe_one(&world, 2, "t", Some(&["max.message.bytes"]));
+        assert_eq!(
+            shown(&topic),
+            [("max.message.bytes".to_string(), "6000".to_string(), 2)]
+        );
+    }
+
+    #[test]
+    fn faults_are_told_apart() {
+        let world = World::new(&[]);
+        for (resource_type, name, error, message) in [
+            (2, "no", 3, None),
+            (
+                2,
+                "a/b",
+                17,
+                Some("Topic name is invalid: 'a/b' contains one or more characters"),
+            ),
+            (
+                4,
+                "2",
+                42,
+                Some("Unexpected broker id, expected 1 or empty string, but received 2"),
+            ),
+            (4, "x", 42, Some("Broker id must be an integer, but it is: x")),
+            (8, "", 42, Some("Broker id must not be empty")),
+            (8, "2", 42, Some("Unexpected broker id, expected 1, but received 2")),
+            (8, "1", 0, None),
+            (16, "", 42, Some("Client metrics subscription name must not be empty")),
+            (16, "m", 0, None),
+            (32, "g", 42, Some("Unsupported resource type: GROUP")),
+            (1, "x", 42, Some("Unsupported resource type: 1")),
+        ] {
+            let result = describe_one(&world, resource_type, name, None);
+            assert_eq!(
+                (result.error_code, result.configs.len()),
+                (error, 0),
+                "{resource_type} {name}"
+            );
+            let text = result.error_message.as_deref();
+            assert_eq!(text.is_some(), message.is_some(), "{resource_type} {name}");
+            assert!(text.unwrap_or("").starts_with(message.unwrap_or("")), "{text:?}");
+            assert_eq!((result.resource_type, &*result.resource_name), (resource_type, name));
+        }
+    }
+
+    #[test]
+    fn a_resource_is_answered_once() {
+        let mut world = World::new(&[]);
+        world.topic("t", 1, &[]);
+        let request = DescribeConfigsRequest {
+            resources: vec![resource(2, "t", None), resource(2, "u", None), resource(2, "t", None)],
+            ..Default::default()
+        };
+        let response = ask!(world.query(1), DescribeConfigs, DescribeConfigsResponse, request);
+        let names: Vec<_> = response.results.iter().map(|result| &*result.resource_name).collect();
+        assert_eq!(names, ["t", "u"]);
+    }
+}

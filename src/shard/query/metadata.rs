@@ -173,3 +173,167 @@ pub(super) fn absent_error(name: &str) -> ErrorCode {
         Err(_) => ErrorCode::InvalidTopicException,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask, exchange};
+    use crate::wire::messages::ApiKey;
+
+    fn named(names: &[&'static str]) -> MetadataRequest<'static> {
+        let topic = |name: &&'static str| MetadataRequestTopic {
+            name: Some((*name).into()),
+            ..Default::default()
+        };
+        MetadataRequest {
+            topics: Some(names.iter().map(topic).collect()),
+            ..Default::default()
+        }
+    }
+
+    fn all() -> MetadataRequest<'static> {
+        MetadataRequest {
+            topics: None,
+            ..Default::default()
+        }
+    }
+
+    /// Error, name and partitions of each topic.
+    fn shown(response: &MetadataResponse<'_>) -> Vec<(i16, String, usize)> {
+        let topics = response.topics.iter();
+        topics
+            .map(|topic| {
+                (
+                    topic.error_code,
+                    topic.name.as_deref().unwrap_or("null").to_string(),
+                    topic.partitions.len(),
+                )
+            })
+            .collect()
+    }
+
+    fn missing_of(world: &World, version: i16, request: &MetadataRequest<'_>) -> Vec<String> {
+        let mut names = Vec::new();
+        exchange(
+            ApiKey::Metadata,
+            version,
+            |w| request.encode(w, version),
+            |head, body| {
+                names = missing(&world.node, world.controller.image_decided(), head, body)?;
+                answer(&world.node, world.controller.image_decided(), 0, head, body)
+            },
+        );
+        names
+    }
+
+    #[test]
+    fn every_version_shows_all_topics() {
+        let mut world = World::new(&[]);
+        let id = world.topic("b", 2, &[]);
+        world.topic("__consumer_offsets", 1, &[]);
+        for version in 0..=13 {
+            let request = if version == 0 { named(&[]) } else { all() };
+            let response = ask!(world.query(version), Metadata, MetadataResponse, request);
+            let expected = [(0, "__consumer_offsets".to_string(), 1), (0, "b".to_string(), 2)];
+            assert_eq!(shown(&response), expected, "{version}");
+            let broker = &response.brokers[0];
+            assert_eq!(
+                (broker.node_id, &*broker.host, broker.port),
+                (1, "broker.example", 19092)
+            );
+            let since = |from: i16| version >= from;
+            assert_eq!(response.controller_id, if since(1) { 1 } else { -1 });
+            assert_eq!(response.cluster_id.is_some(), since(2));
+            let internal: Vec<bool> = response.topics.iter().map(|topic| topic.is_internal).collect();
+            assert_eq!(internal, [since(1), false]);
+            assert_eq!(response.topics[1].topic_id, if since(10) { id } else { Uuid::ZERO });
+            let expected = MetadataResponsePartition {
+                partition_index: 1,
+                leader_id: 1,
+                leader_epoch: if since(7) { 0 } else { -1 },
+                replica_nodes: vec![1],
+                isr_nodes: vec![1],
+                ..Default::default()
+            };
+            assert_eq!(response.topics[1].partitions[1], expected);
+        }
+        let none = ask!(world.query(1), Metadata, MetadataResponse, named(&[]));
+        assert!(none.topics.is_empty() && none.brokers.len() == 1);
+    }
+
+    #[test]
+    fn names_choose_and_faults_are_told_apart() {
+        let mut world = World::new(&[]);
+        world.topic("b", 2, &[]);
+        for version in [0, 13] {
+            let request = named(&["b", "no", "b", "a/b", ""]);
+            let response = ask!(world.query(version), Metadata, MetadataResponse, request);
+            let expected = [(17, "", 0), (17, "a/b", 0), (0, "b", 2), (3, "no", 0)];
+            assert_eq!(
+                shown(&response),
+                expected.map(|(error, name, count)| (error, name.to_string(), count))
+            );
+        }
+    }
+
+    #[test]
+    fn ids_choose() {
+        let mut world = World::new(&[]);
+        let id = world.topic("b", 2, &[]);
+        let by_id = |topic_id| MetadataRequestTopic { topic_id, name: None };
+        let request = MetadataRequest {
+            topics: Some(vec![by_id(id), by_id(Uuid([9; 16])), by_id(id), by_id(Uuid::ZERO)]),
+            ..Default::default()
+        };
+        let response = ask!(world.query(12), Metadata, MetadataResponse, request);
+        let expected = [(100, "null", 0), (0, "b", 2), (100, "null", 0)];
+        assert_eq!(
+            shown(&response),
+            expected.map(|(error, name, count)| (error, name.to_string(), count))
+        );
+        assert_eq!(response.topics[2].topic_id, Uuid([9; 16]));
+    }
+
+    #[test]
+    fn operations_are_shown_to_those_who_ask() {
+        let mut world = World::new(&[]);
+        world.topic("b", 1, &[]);
+        for (asked, version, cluster, topic) in [
+            (false, 8, i32::MIN, i32::MIN),
+            (true, 8, 8096, 3576),
+            (true, 10, 8096, 3576),
+            (true, 11, i32::MIN, 3576),
+            (true, 7, i32::MIN, i32::MIN),
+        ] {
+            let request = MetadataRequest {
+                include_cluster_authorized_operations: asked,
+                include_topic_authorized_operations: asked,
+                ..named(&["b"])
+            };
+            let response = ask!(world.query(version), Metadata, MetadataResponse, request);
+            assert_eq!(response.cluster_authorized_operations, cluster, "{version}");
+            assert_eq!(response.topics[0].topic_authorized_operations, topic, "{version}");
+        }
+    }
+
+    #[test]
+    fn topics_that_a_request_creates() {
+        let mut world = World::new(&[]);
+        world.topic("b", 1, &[]);
+        let request = named(&["b", "new", "also", "__consumer_offsets", "a/b", "new"]);
+        assert_eq!(missing_of(&world, 0, &request), ["also", "new"]);
+        assert_eq!(missing_of(&world, 13, &request), ["also", "new"]);
+        assert!(missing_of(&world, 13, &named(&["b"])).is_empty());
+        assert!(missing_of(&world, 13, &all()).is_empty());
+        assert!(missing_of(&world, 0, &named(&[])).is_empty());
+        let forbidden = MetadataRequest {
+            allow_auto_topic_creation: false,
+            ..request.clone()
+        };
+        assert!(missing_of(&world, 4, &forbidden).is_empty());
+        // Older versions cannot forbid it.
+        assert_eq!(missing_of(&world, 3, &forbidden), ["also", "new"]);
+        let closed = World::new(&[("auto.create.topics.enable", "false")]);
+        assert!(missing_of(&closed, 13, &request).is_empty());
+    }
+}

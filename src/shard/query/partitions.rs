@@ -126,3 +126,117 @@ fn topic_without_partitions(name: String, error: ErrorCode) -> TopicPage<'static
         ..Default::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask};
+    use crate::wire::messages::{describe_topic_partitions_request, describe_topic_partitions_request::TopicRequest};
+
+    fn request(
+        names: &[&'static str],
+        limit: i32,
+        cursor: Option<(&'static str, i32)>,
+    ) -> DescribeTopicPartitionsRequest<'static> {
+        DescribeTopicPartitionsRequest {
+            topics: names.iter().map(|&name| TopicRequest { name: name.into() }).collect(),
+            response_partition_limit: limit,
+            cursor: cursor.map(|(name, partition_index)| describe_topic_partitions_request::Cursor {
+                topic_name: name.into(),
+                partition_index,
+            }),
+        }
+    }
+
+    /// The answer in short: `ERROR NAME [PARTITIONS]` of each topic, and the next cursor.
+    fn page(world: &World, request: DescribeTopicPartitionsRequest<'_>) -> String {
+        let response = ask!(
+            world.query(0),
+            DescribeTopicPartitions,
+            DescribeTopicPartitionsResponse,
+            request
+        );
+        let mut lines = Vec::new();
+        for topic in &response.topics {
+            let partitions: Vec<i32> = topic.partitions.iter().map(|p| p.partition_index).collect();
+            lines.push(format!(
+                "{} {} {partitions:?}",
+                topic.error_code,
+                topic.name.as_deref().expect("a name")
+            ));
+        }
+        if let Some(cursor) = &response.next_cursor {
+            lines.push(format!("next {} {}", cursor.topic_name, cursor.partition_index));
+        }
+        lines.join(", ")
+    }
+
+    fn world(settings: &[(&str, &str)]) -> World {
+        let mut world = World::new(settings);
+        for (name, partitions) in [("a", 2), ("b", 3), ("c", 1)] {
+            world.topic(name, partitions, &[]);
+        }
+        world
+    }
+
+    #[test]
+    fn pages_follow_each_other() {
+        let world = world(&[]);
+        assert_eq!(
+            page(&world, request(&[], 2000, None)),
+            "0 a [0, 1], 0 b [0, 1, 2], 0 c [0]"
+        );
+        assert_eq!(page(&world, request(&[], 3, None)), "0 a [0, 1], 0 b [0], next b 1");
+        assert_eq!(page(&world, request(&[], 3, Some(("b", 1)))), "0 b [1, 2], 0 c [0]");
+        assert_eq!(page(&world, request(&[], 2, None)), "0 a [0, 1], next b 0");
+        // At least one partition, whatever the client says.
+        assert_eq!(page(&world, request(&[], -4, None)), "0 a [0], next a 1");
+        // A cursor may point at what is gone.
+        assert_eq!(page(&world, request(&[], 9, Some(("aa", 5)))), "0 b [0, 1, 2], 0 c [0]");
+        assert_eq!(page(&world, request(&[], 9, Some(("b", 7)))), "0 b [], 0 c [0]");
+    }
+
+    #[test]
+    fn the_broker_limits_pages() {
+        let world = world(&[("max.request.partition.size.limit", "1")]);
+        assert_eq!(page(&world, request(&[], 2000, None)), "0 a [0], next a 1");
+    }
+
+    #[test]
+    fn names_choose_and_faults_are_told_apart() {
+        let world = world(&[]);
+        let names = ["c", "no", "a", "c", "a/b"];
+        assert_eq!(
+            page(&world, request(&names, 9, None)),
+            "0 a [0, 1], 17 a/b [], 0 c [0], 3 no []"
+        );
+        assert_eq!(page(&world, request(&names, 9, Some(("c", 0)))), "0 c [0], 3 no []");
+        assert_eq!(page(&world, request(&names, 2, None)), "0 a [0, 1], next a/b 0");
+        assert_eq!(page(&world, request(&["a"], 9, Some(("b", 0)))), "42 a []");
+        assert_eq!(page(&world, request(&["a"], 9, Some(("a", -1)))), "42 a []");
+    }
+
+    #[test]
+    fn partitions_are_whole() {
+        let world = world(&[]);
+        let asked = request(&["a"], 1, None);
+        let response = ask!(
+            world.query(0),
+            DescribeTopicPartitions,
+            DescribeTopicPartitionsResponse,
+            asked
+        );
+        assert_eq!(response.topics[0].topic_authorized_operations, 3576);
+        assert_eq!(response.topics[0].topic_id, crate::types::Uuid([1; 16]));
+        let expected = Partition {
+            leader_id: 1,
+            leader_epoch: 0,
+            replica_nodes: vec![1],
+            isr_nodes: vec![1],
+            eligible_leader_replicas: Some(vec![]),
+            last_known_elr: Some(vec![]),
+            ..Default::default()
+        };
+        assert_eq!(response.topics[0].partitions, [expected]);
+    }
+}
