@@ -46,13 +46,8 @@ fn generate(schema: &str) -> Result<String, Box<dyn std::error::Error>> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    BuilderOptions::new_with_files([&source])
-        .set_output_path(&out)
-        .supress_buildrs_directives()
-        .compile()?;
-    let mut paths = fs::read_dir(out.join(schema))?
-        .map(|entry| Ok(entry?.path()))
-        .collect::<io::Result<Vec<_>>>()?;
+    BuilderOptions::new_with_files([&source]).set_output_path(&out).supress_buildrs_directives().compile()?;
+    let mut paths = fs::read_dir(out.join(schema))?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
     paths.sort();
     let checksum = crc32c::crc32c(&fs::read(&source)?);
     let mut rust = format!(
@@ -66,9 +61,7 @@ fn generate(schema: &str) -> Result<String, Box<dyn std::error::Error>> {
     );
     for path in paths {
         let text = fs::read_to_string(&path)?;
-        let body = text
-            .strip_prefix(PREAMBLE)
-            .ok_or("flatc's output begins otherwise than this program expects")?;
+        let body = text.strip_prefix(PREAMBLE).ok_or("flatc's output begins otherwise than this program expects")?;
         rust.push('\n');
         rust.push_str(body.trim_end());
         rust.push('\n');

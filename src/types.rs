@@ -40,11 +40,7 @@ impl Uuid {
         for (i, &c) in text.iter().enumerate() {
             let digit = BASE64_URL.iter().position(|&b| b == c)? as u128;
             // The last character carries only the lowest two bits of the 128.
-            value = if i < 21 {
-                value << 6 | digit
-            } else {
-                value << 2 | digit >> 4
-            };
+            value = if i < 21 { value << 6 | digit } else { value << 2 | digit >> 4 };
         }
         Some(Uuid(value.to_be_bytes()))
     }
@@ -55,11 +51,7 @@ impl fmt::Display for Uuid {
         let value = u128::from_be_bytes(self.0);
         let mut text = [0u8; 22];
         for (i, c) in text.iter_mut().enumerate() {
-            let digit = if i < 21 {
-                value >> (122 - 6 * i) & 63
-            } else {
-                value << 4 & 63
-            };
+            let digit = if i < 21 { value >> (122 - 6 * i) & 63 } else { value << 4 & 63 };
             *c = BASE64_URL[digit as usize];
         }
         f.write_str(std::str::from_utf8(&text).expect("base64 is ASCII"))

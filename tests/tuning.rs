@@ -62,12 +62,7 @@ fn command() -> Command {
 }
 
 fn run(data: &Path, arguments: &[&str]) -> Output {
-    command()
-        .arg("--data-dir")
-        .arg(data)
-        .args(arguments)
-        .output()
-        .expect("tuning/check runs")
+    command().arg("--data-dir").arg(data).args(arguments).output().expect("tuning/check runs")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -134,9 +129,7 @@ type Checks = BTreeMap<String, BTreeMap<String, String>>;
 
 /// The report's checks by name. Asserts its form: each known name once, all fields, a valid state, the right exit code.
 fn checks(output: &Output) -> Checks {
-    let mut json = Json {
-        rest: text(&output.stdout),
-    };
+    let mut json = Json { rest: text(&output.stdout) };
     json.expect("{");
     assert_eq!(json.string(), "host");
     json.expect(":");
@@ -148,14 +141,8 @@ fn checks(output: &Output) -> Checks {
     let mut checks = Checks::new();
     loop {
         let check = json.object();
-        assert_eq!(
-            check.keys().collect::<Vec<_>>(),
-            ["fix", "name", "state", "value", "why"]
-        );
-        assert!(
-            check.values().all(|value| !value.is_empty()),
-            "an empty field in {check:?}"
-        );
+        assert_eq!(check.keys().collect::<Vec<_>>(), ["fix", "name", "state", "value", "why"]);
+        assert!(check.values().all(|value| !value.is_empty()), "an empty field in {check:?}");
         assert!(STATES.contains(&check["state"].as_str()), "{check:?}");
         assert!(checks.insert(check["name"].clone(), check).is_none(), "a check twice");
         if !json.take(",") {
@@ -166,10 +153,7 @@ fn checks(output: &Output) -> Checks {
     json.expect("}");
     assert_eq!(json.rest, "\n");
     assert_eq!(checks.keys().collect::<Vec<_>>(), NAMES);
-    assert_eq!(
-        output.status.code(),
-        Some(exit_code(checks.values().map(|check| check["state"].as_str())))
-    );
+    assert_eq!(output.status.code(), Some(exit_code(checks.values().map(|check| check["state"].as_str()))));
     assert_eq!(text(&output.stderr), "");
     checks
 }
@@ -197,10 +181,7 @@ fn host(scratch: &Scratch) {
     scratch.write("proc/sys/kernel/io_uring_disabled", "0\n");
     scratch.write("proc/sys/vm/swappiness", "60\n");
     scratch.write("proc/self/status", "Cpus_allowed_list:\t0-1\nSeccomp:\t0\n");
-    scratch.write(
-        "proc/self/mountinfo",
-        "1 1 254:1 / / rw,noatime shared:1 - xfs /dev/vda1 rw,inode64\n",
-    );
+    scratch.write("proc/self/mountinfo", "1 1 254:1 / / rw,noatime shared:1 - xfs /dev/vda1 rw,inode64\n");
     scratch.write("proc/swaps", "Filename Type Size Used Priority\n");
     scratch.write("proc/1/comm", "init\n");
     scratch.write(
@@ -218,20 +199,13 @@ fn host(scratch: &Scratch) {
             scratch.write(&format!("{dir}/disable"), &format!("{disable}\n"));
         }
     }
-    scratch.write(
-        "sys/devices/system/clocksource/clocksource0/current_clocksource",
-        "tsc\n",
-    );
+    scratch.write("sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n");
     scratch.write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
     scratch.write(&format!("{disk}/queue/scheduler"), "[none] mq-deadline\n");
     scratch.write(&format!("{disk}/queue/write_cache"), "write through\n");
     scratch.write(&format!("{disk}/vda1/partition"), "1\n");
     fs::create_dir_all(scratch.0.join("sys/dev/block")).expect("directory");
-    symlink(
-        "../../devices/pci0/virtio1/block/vda/vda1",
-        scratch.0.join("sys/dev/block/254:1"),
-    )
-    .expect("link");
+    symlink("../../devices/pci0/virtio1/block/vda/vda1", scratch.0.join("sys/dev/block/254:1")).expect("link");
 }
 
 fn run_on(root: &Scratch, data: &Scratch, arguments: &[&str]) -> Checks {
@@ -274,25 +248,14 @@ fn table() {
     for seconds in ["0", "1"] {
         let data = Scratch::new("table");
         let output = run(&data.0, &["--probe-seconds", seconds]);
-        let lines: Vec<Vec<&str>> = text(&output.stdout)
-            .lines()
-            .map(|line| line.split_whitespace().collect())
-            .collect();
-        let rows: Vec<_> = lines
-            .iter()
-            .filter(|line| line.len() > 2 && STATES.contains(&line[0]))
-            .collect();
+        let lines: Vec<Vec<&str>> =
+            text(&output.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
+        let rows: Vec<_> = lines.iter().filter(|line| line.len() > 2 && STATES.contains(&line[0])).collect();
         let mut names: Vec<_> = rows.iter().map(|row| row[1]).collect();
         names.sort_unstable();
         assert_eq!(names, NAMES);
-        assert_eq!(
-            lines.iter().filter(|line| line.first() == Some(&"why:")).count(),
-            NAMES.len()
-        );
-        assert_eq!(
-            lines.iter().filter(|line| line.first() == Some(&"fix:")).count(),
-            NAMES.len()
-        );
+        assert_eq!(lines.iter().filter(|line| line.first() == Some(&"why:")).count(), NAMES.len());
+        assert_eq!(lines.iter().filter(|line| line.first() == Some(&"fix:")).count(), NAMES.len());
         assert_eq!(output.status.code(), Some(exit_code(rows.iter().map(|row| row[0]))));
         assert_empty(&data.0);
     }
@@ -338,19 +301,10 @@ fn good_host() {
         };
         assert_eq!(checks[name]["state"], expected, "{:?}", checks[name]);
     }
-    assert!(
-        checks["interrupts_disk"]["value"].starts_with("50 %"),
-        "{:?}",
-        checks["interrupts_disk"]
-    );
+    assert!(checks["interrupts_disk"]["value"].starts_with("50 %"), "{:?}", checks["interrupts_disk"]);
     assert_eq!(checks["disk_scheduler"]["value"], "vda: none");
     assert_eq!(checks["interrupts_disk"]["state"], "good");
-    assert_eq!(
-        run_on(&root, &data, &["--cores", "3"])["interrupts_disk"]["value"]
-            .split(' ')
-            .next(),
-        Some("25")
-    );
+    assert_eq!(run_on(&root, &data, &["--cores", "3"])["interrupts_disk"]["value"].split(' ').next(), Some("25"));
 }
 
 #[test]
@@ -363,78 +317,23 @@ fn bad_host() {
     for (path, content, name, state) in [
         ("proc/sys/kernel/osrelease", "5.4.0-42\n", "kernel", "bad"),
         ("proc/sys/kernel/io_uring_disabled", "2\n", "io_uring_disabled", "bad"),
-        (
-            "proc/self/status",
-            "Cpus_allowed_list:\t0-1\nSeccomp:\t2\n",
-            "seccomp",
-            "warn",
-        ),
+        ("proc/self/status", "Cpus_allowed_list:\t0-1\nSeccomp:\t2\n", "seccomp", "warn"),
         (clock, "hpet\n", "clock_source", "bad"),
         (clock, "", "clock_source", "unknown"),
-        (
-            "sys/kernel/mm/transparent_hugepage/enabled",
-            "[always] madvise never\n",
-            "transparent_huge_pages",
-            "warn",
-        ),
-        (
-            "sys/devices/system/cpu/cpu1/cpufreq/scaling_governor",
-            "powersave\n",
-            "cpu_governor",
-            "warn",
-        ),
-        (
-            "sys/devices/system/cpu/cpu1/cpuidle/state1/disable",
-            "0\n",
-            "cpu_idle",
-            "warn",
-        ),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n", "transparent_huge_pages", "warn"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/scaling_governor", "powersave\n", "cpu_governor", "warn"),
+        ("sys/devices/system/cpu/cpu1/cpuidle/state1/disable", "0\n", "cpu_idle", "warn"),
         (&format!("{queue}/scheduler"), "none [bfq]\n", "disk_scheduler", "warn"),
-        (
-            mount,
-            "1 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw,discard\n",
-            "mount_options",
-            "warn",
-        ),
+        (mount, "1 1 254:1 / / rw,relatime - ext4 /dev/vda1 rw,discard\n", "mount_options", "warn"),
         (mount, "1 1 254:1 / / rw - ext4 /dev/vda1 rw\n", "mount_options", "warn"),
-        (
-            mount,
-            "1 1 254:1 / / rw,noatime - ext4 /dev/vda1 rw,nobarrier\n",
-            "mount_options",
-            "good",
-        ),
-        (
-            &format!("{queue}/write_cache"),
-            "write back\n",
-            "disk_write_cache",
-            "good",
-        ),
-        (
-            mount,
-            "1 1 254:1 / / rw,noatime - ext4 /dev/vda1 rw,nobarrier\n",
-            "mount_options",
-            "bad",
-        ),
-        (
-            mount,
-            "1 1 0:31 / / rw,relatime - overlay overlay rw,lowerdir=/a\n",
-            "file_system",
-            "bad",
-        ),
+        (mount, "1 1 254:1 / / rw,noatime - ext4 /dev/vda1 rw,nobarrier\n", "mount_options", "good"),
+        (&format!("{queue}/write_cache"), "write back\n", "disk_write_cache", "good"),
+        (mount, "1 1 254:1 / / rw,noatime - ext4 /dev/vda1 rw,nobarrier\n", "mount_options", "bad"),
+        (mount, "1 1 0:31 / / rw,relatime - overlay overlay rw,lowerdir=/a\n", "file_system", "bad"),
         (mount, "", "file_system", "unknown"),
-        (
-            "proc/swaps",
-            "Filename Type Size Used Priority\n/swap file 2048 0 -2\n",
-            "swap",
-            "warn",
-        ),
+        ("proc/swaps", "Filename Type Size Used Priority\n/swap file 2048 0 -2\n", "swap", "warn"),
         ("proc/2/comm", "irqbalance\n", "irqbalance", "warn"),
-        (
-            "etc/default/irqbalance",
-            "IRQBALANCE_BANNED_CPULIST=0-1\n",
-            "irqbalance",
-            "good",
-        ),
+        ("etc/default/irqbalance", "IRQBALANCE_BANNED_CPULIST=0-1\n", "irqbalance", "good"),
     ] {
         root.write(path, content);
         let checks = run_on(&root, &data, &[]);
@@ -447,9 +346,7 @@ fn bad_host() {
 #[test]
 fn silent_host() {
     let (root, data) = (Scratch::new("silent-root"), Scratch::new("silent-data"));
-    let bash = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let bash = ["/bin/bash", "/usr/bin/bash", "/usr/local/bin/bash"].into_iter().find(|path| Path::new(path).exists());
     let output = Command::new(bash.expect("bash"))
         .arg(command().get_program())
         .env("KLAMM_CHECK_ROOT", &root.0)
@@ -493,10 +390,7 @@ fn interrupted_probe_leaves_nothing() {
         assert!(Instant::now() < patience, "the probe does not begin");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let kill = Command::new("kill")
-        .args(["-TERM", &child.id().to_string()])
-        .status()
-        .expect("kill runs");
+    let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
     assert!(kill.success());
     let status = child.wait().expect("the script ends");
     assert_eq!(status.code(), Some(143), "ends by its own trap");

@@ -25,21 +25,14 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             2 => bytes.splice(at..at, [NASTY[random.below(8)]; 4]).for_each(drop),
             3 if at < bytes.len() => drop(bytes.remove(at)),
             4 if at < bytes.len() => bytes[at] ^= 1 << random.below(8),
-            _ => bytes
-                .iter_mut()
-                .skip(at)
-                .take(1 + random.below(4))
-                .for_each(|byte| *byte = NASTY[random.below(8)]),
+            _ => bytes.iter_mut().skip(at).take(1 + random.below(4)).for_each(|byte| *byte = NASTY[random.below(8)]),
         }
     }
 }
 
 macro_rules! fuzz {
     ($name:ident, $declared:expr, $accepted:expr) => {{
-        let declared = $declared
-            .iter()
-            .find(|message| message.name == stringify!($name))
-            .expect("declared");
+        let declared = $declared.iter().find(|message| message.name == stringify!($name)).expect("declared");
         for version in ours::$name::VERSIONS {
             for seed in 0..ROUNDS {
                 let mut random = Random(seed);
@@ -111,11 +104,7 @@ fn batches_survive_mutation() {
             assert_eq!(&bytes[batch.position..][..batch.bytes.len()], batch.bytes);
             assert!(!crc_ok(batch.bytes) || batch.bytes[CRC_START..] == *tail, "seed {seed}");
             assert!(batch.records().count() <= batch.bytes.len());
-            let _ = (
-                batch.header.last_offset(),
-                batch.header.last_sequence(),
-                batch.header.compression(),
-            );
+            let _ = (batch.header.last_offset(), batch.header.last_sequence(), batch.header.compression());
         }
         assert!(walk.position() <= bytes.len());
         assert!(walk.position() == bytes.len() || Batch::first(&bytes[walk.position()..]).is_err());

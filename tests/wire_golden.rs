@@ -10,33 +10,21 @@ use klamm::wire::messages::*;
 fn golden(name: &str) -> Vec<u8> {
     let path = format!("{}/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let digits = text
-        .lines()
-        .flat_map(|line| line.split('#').next().unwrap().split_whitespace());
-    digits
-        .map(|byte| u8::from_str_radix(byte, 16).expect("two digits"))
-        .collect()
+    let digits = text.lines().flat_map(|line| line.split('#').next().unwrap().split_whitespace());
+    digits.map(|byte| u8::from_str_radix(byte, 16).expect("two digits")).collect()
 }
 
 macro_rules! request {
     ($name:literal, $api:ident, $version:literal, $correlation:literal, $client:expr, $message:expr) => {{
         let (bytes, message) = (golden($name), $message);
-        let frame = request_frame(ApiKey::$api, $version, $correlation, $client, |w| {
-            message.encode(w, $version)
-        });
+        let frame = request_frame(ApiKey::$api, $version, $correlation, $client, |w| message.encode(w, $version));
         assert_eq!(frame.concat(), bytes);
         let body = &bytes[LENGTH_BYTES..];
         let head = Head::decode(body).unwrap();
-        assert_eq!(
-            (head.api, head.version, head.correlation_id),
-            (ApiKey::$api, $version, $correlation)
-        );
+        assert_eq!((head.api, head.version, head.correlation_id), (ApiKey::$api, $version, $correlation));
         assert_eq!(head.client_id.as_deref(), $client);
         let mut reader = Reader::new(&body[head.body_start..]);
-        assert_eq!(
-            Request::decode(head.api, head.version, &mut reader),
-            Ok(Request::$api(message))
-        );
+        assert_eq!(Request::decode(head.api, head.version, &mut reader), Ok(Request::$api(message)));
         assert_eq!(reader.remaining(), 0);
     }};
 }
@@ -45,15 +33,9 @@ macro_rules! response {
     ($name:literal, $response:ident, $api:ident, $version:literal, $correlation:literal, $message:expr) => {{
         let (bytes, message) = (golden($name), $message);
         let header = ApiKey::$api.header_versions($version).1;
-        assert_eq!(
-            response_frame(header, $correlation, |w| message.encode(w, $version)).concat(),
-            bytes
-        );
+        assert_eq!(response_frame(header, $correlation, |w| message.encode(w, $version)).concat(), bytes);
         let mut reader = Reader::new(&bytes[LENGTH_BYTES..]);
-        assert_eq!(
-            ResponseHeader::decode(&mut reader, header).unwrap().correlation_id,
-            $correlation
-        );
+        assert_eq!(ResponseHeader::decode(&mut reader, header).unwrap().correlation_id, $correlation);
         assert_eq!($response::decode(&mut reader, $version), Ok(message));
         assert_eq!(reader.remaining(), 0);
     }};
@@ -74,16 +56,8 @@ fn api_versions() {
     use api_versions_response::{ApiVersion, FinalizedFeatureKey};
     let response = ApiVersionsResponse {
         api_keys: vec![
-            ApiVersion {
-                api_key: 0,
-                min_version: 3,
-                max_version: 13,
-            },
-            ApiVersion {
-                api_key: 1,
-                min_version: 4,
-                max_version: 18,
-            },
+            ApiVersion { api_key: 0, min_version: 3, max_version: 13 },
+            ApiVersion { api_key: 1, min_version: 4, max_version: 18 },
         ],
         finalized_features_epoch: 9,
         finalized_features: vec![FinalizedFeatureKey {
@@ -93,23 +67,12 @@ fn api_versions() {
         }],
         ..Default::default()
     };
-    response!(
-        "api_versions_response_3",
-        ApiVersionsResponse,
-        ApiVersions,
-        3,
-        7,
-        response
-    );
+    response!("api_versions_response_3", ApiVersionsResponse, ApiVersions, 3, 7, response);
 }
 
 #[test]
 fn metadata() {
-    let request = MetadataRequest {
-        topics: None,
-        include_topic_authorized_operations: true,
-        ..Default::default()
-    };
+    let request = MetadataRequest { topics: None, include_topic_authorized_operations: true, ..Default::default() };
     request!("metadata_request_9", Metadata, 9, 1, None, request);
 }
 
@@ -133,21 +96,9 @@ fn record_batch() {
 fn produce() {
     use produce_request::{PartitionProduceData, TopicProduceData};
     let batch = golden("record_batch");
-    let partition = PartitionProduceData {
-        index: 1,
-        records: Some(Records::Slice(&batch)),
-    };
-    let topic = TopicProduceData {
-        name: "t".into(),
-        partition_data: vec![partition],
-        ..Default::default()
-    };
-    let request = ProduceRequest {
-        acks: -1,
-        timeout_ms: 30_000,
-        topic_data: vec![topic],
-        ..Default::default()
-    };
+    let partition = PartitionProduceData { index: 1, records: Some(Records::Slice(&batch)) };
+    let topic = TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
     request!("produce_request_3", Produce, 3, 2, Some("c"), request);
 }
 
@@ -169,23 +120,13 @@ fn fetch() {
         high_watermark: 100,
         last_stable_offset: 100,
         log_start_offset: 0,
-        diverging_epoch: EpochEndOffset {
-            epoch: 3,
-            end_offset: 80,
-        },
+        diverging_epoch: EpochEndOffset { epoch: 3, end_offset: 80 },
         records: Some(Records::Slice(&[])),
         ..Default::default()
     };
-    let topic = FetchableTopicResponse {
-        topic_id: topic_id(),
-        partitions: vec![served, diverging],
-        ..Default::default()
-    };
-    let response = FetchResponse {
-        session_id: 42,
-        responses: vec![topic],
-        ..Default::default()
-    };
+    let topic =
+        FetchableTopicResponse { topic_id: topic_id(), partitions: vec![served, diverging], ..Default::default() };
+    let response = FetchResponse { session_id: 42, responses: vec![topic], ..Default::default() };
     response!("fetch_response_13", FetchResponse, Fetch, 13, 3, response);
 }
 
@@ -207,15 +148,8 @@ fn describe_topic_partitions() {
         partitions: vec![partition],
         ..Default::default()
     };
-    let next_cursor = Some(Cursor {
-        topic_name: "u".into(),
-        partition_index: 3,
-    });
-    let response = DescribeTopicPartitionsResponse {
-        topics: vec![topic],
-        next_cursor,
-        ..Default::default()
-    };
+    let next_cursor = Some(Cursor { topic_name: "u".into(), partition_index: 3 });
+    let response = DescribeTopicPartitionsResponse { topics: vec![topic], next_cursor, ..Default::default() };
     response!(
         "describe_topic_partitions_response_0",
         DescribeTopicPartitionsResponse,
@@ -235,11 +169,7 @@ fn offset_commit() {
         committed_leader_epoch: 6,
         committed_metadata: Some("".into()),
     };
-    let topic = OffsetCommitRequestTopic {
-        name: "t".into(),
-        partitions: vec![partition],
-        ..Default::default()
-    };
+    let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
     let request = OffsetCommitRequest {
         group_id: "g".into(),
         generation_id_or_member_epoch: 3,

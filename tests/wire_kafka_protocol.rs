@@ -23,11 +23,7 @@ fn plain_values(message: &impl Debug) -> Vec<(String, String)> {
             continue;
         };
         // A newtype shows its name around the value.
-        let value = pair[1]
-            .rsplit('(')
-            .next()
-            .unwrap()
-            .trim_end_matches([',', ')', '}', ']']);
+        let value = pair[1].rsplit('(').next().unwrap().trim_end_matches([',', ')', '}', ']']);
         if value.parse::<i64>().is_ok() || ["true", "false", "None"].contains(&value) {
             values.push((name.to_string(), value.to_string()));
         }
@@ -39,10 +35,7 @@ fn plain_values(message: &impl Debug) -> Vec<(String, String)> {
 /// Decodes and encodes `bytes` as message `$name` in our codec and in theirs.
 macro_rules! compare {
     ($name:ident, $declared:expr) => {{
-        let declared = $declared
-            .iter()
-            .find(|message| message.name == stringify!($name))
-            .expect("declared");
+        let declared = $declared.iter().find(|message| message.name == stringify!($name)).expect("declared");
         let range = theirs::$name::VERSIONS;
         let versions = shared(declared, range.min, range.max);
         assert!(!versions.is_empty(), "{}", declared.name);
@@ -106,18 +99,10 @@ klamm::for_each_api!(compare_all);
 fn record_batches_are_understood_by_each_other() {
     use kafka_protocol::records::{Compression, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions};
     use klamm::wire::batch::{BatchBuilder, batches, crc_ok};
-    let builder = BatchBuilder::new(1 << 33)
-        .producer(77, 3, 1000)
-        .leader_epoch(6)
-        .transactional();
+    let builder = BatchBuilder::new(1 << 33).producer(77, 3, 1000).leader_epoch(6).transactional();
     let built = builder
         .record(1_700_000_000_123, Some(b"key"), Some(&[b'v'; 200]))
-        .record_with_headers(
-            1_700_000_000_003,
-            None,
-            None,
-            &[("name", Some(b"text")), ("null", None)],
-        )
+        .record_with_headers(1_700_000_000_003, None, None, &[("name", Some(b"text")), ("null", None)])
         .build();
     let sets = RecordBatchDecoder::decode_all(&mut built.clone()).expect("theirs reads ours");
     assert_eq!(sets.len(), 1);
@@ -127,33 +112,17 @@ fn record_batches_are_understood_by_each_other() {
     assert_eq!((records[1].key.as_ref(), records[1].value.as_ref()), (None, None));
     assert_eq!((records[1].offset, records[1].sequence), ((1 << 33) + 1, 1001));
     assert_eq!((records[1].timestamp, records[1].headers.len()), (1_700_000_000_003, 2));
-    assert_eq!(
-        (
-            records[0].producer_id,
-            records[0].producer_epoch,
-            records[0].transactional
-        ),
-        (77, 3, true)
-    );
+    assert_eq!((records[0].producer_id, records[0].producer_epoch, records[0].transactional), (77, 3, true));
     assert_eq!(records[0].partition_leader_epoch, 6);
 
-    let options = RecordEncodeOptions {
-        version: 2,
-        compression: Compression::None,
-    };
+    let options = RecordEncodeOptions { version: 2, compression: Compression::None };
     let mut theirs = bytes::BytesMut::new();
     RecordBatchEncoder::encode(&mut theirs, records, &options).expect("theirs writes its own");
     let mut walk = batches(&theirs);
     let batch = walk.next().expect("ours reads theirs");
     assert!(crc_ok(batch.bytes) && batch.header.is_transactional() && !batch.header.is_control());
-    assert_eq!(
-        (batch.header.base_offset.get(), batch.header.last_offset()),
-        (1 << 33, (1 << 33) + 1)
-    );
-    let read: Vec<_> = batch
-        .records()
-        .collect::<Result<_, _>>()
-        .expect("every record is well formed");
+    assert_eq!((batch.header.base_offset.get(), batch.header.last_offset()), (1 << 33, (1 << 33) + 1));
+    let read: Vec<_> = batch.records().collect::<Result<_, _>>().expect("every record is well formed");
     assert_eq!((read[0].value, read[1].key), (Some(&[b'v'; 200][..]), None));
     assert_eq!(read[1].headers, [("name", Some(&b"text"[..])), ("null", None)]);
     assert_eq!(walk.position(), theirs.len());

@@ -20,9 +20,7 @@ pub enum AlterOp {
 
 impl AlterOp {
     pub fn from_number(number: i8) -> Option<AlterOp> {
-        [AlterOp::Set, AlterOp::Delete, AlterOp::Append, AlterOp::Subtract]
-            .into_iter()
-            .find(|op| *op as i8 == number)
+        [AlterOp::Set, AlterOp::Delete, AlterOp::Append, AlterOp::Subtract].into_iter().find(|op| *op as i8 == number)
     }
 }
 
@@ -54,13 +52,7 @@ pub fn alter(
             let op = format!("{op:?}").to_uppercase();
             return Err(format!("Can't {op} to key {name} because its type is not LIST."));
         }
-        let mut list = split_list(
-            current
-                .get(name)
-                .map(String::as_str)
-                .or(definition.default)
-                .unwrap_or(""),
-        );
+        let mut list = split_list(current.get(name).map(String::as_str).or(definition.default).unwrap_or(""));
         let changed = split_list(value);
         if op == AlterOp::Subtract {
             list.retain(|element| !changed.contains(element));
@@ -151,18 +143,11 @@ mod tests {
     #[test]
     fn only_dynamic_broker_settings_change() {
         let set = |name, value, per_broker| validate_broker_dynamic(name, Some(value), per_broker);
-        assert_eq!(
-            set("node.id", "4", true),
-            Err("Cannot update these configs dynamically: Set(node.id)".into())
-        );
+        assert_eq!(set("node.id", "4", true), Err("Cannot update these configs dynamically: Set(node.id)".into()));
         assert_eq!(set("message.max.bytes", "5", true), Ok(()));
         assert_eq!(set("leader.replication.throttled.rate", "5", false), Ok(()));
         assert!(set("message.max.bytes", "x", true).is_err());
-        assert!(
-            set("ssl.client.auth", "none", false)
-                .expect_err("per broker")
-                .contains("broker id must be specified")
-        );
+        assert!(set("ssl.client.auth", "none", false).expect_err("per broker").contains("broker id must be specified"));
         assert_eq!(set("ssl.client.auth", "none", true), Ok(()));
         assert!(set("max.connections.per.ip.overrides", "h:1", true).is_err());
         assert!(set("no.such", "1", true).is_err());

@@ -98,10 +98,7 @@ impl Config {
 
     /// Connections that one address may have.
     pub fn connections_max_of(&self, address: IpAddr) -> u32 {
-        self.connections_per_ip_overrides
-            .get(&address.to_canonical())
-            .copied()
-            .unwrap_or(self.connections_per_ip_max)
+        self.connections_per_ip_overrides.get(&address.to_canonical()).copied().unwrap_or(self.connections_per_ip_max)
     }
 
     /// This configuration with the values that were set while the broker runs: for this broker, and for all brokers.
@@ -113,24 +110,15 @@ impl Config {
         all_brokers: &BTreeMap<String, String>,
     ) -> (Config, Vec<String>) {
         let mut values = self.values.clone();
-        values
-            .values_mut()
-            .for_each(|given| given.retain(|given| given.source == Source::StaticBroker));
+        values.values_mut().for_each(|given| given.retain(|given| given.source == Source::StaticBroker));
         let mut left_out = Vec::new();
-        for (source, settings) in [
-            (Source::DynamicDefaultBroker, all_brokers),
-            (Source::DynamicBroker, broker),
-        ] {
+        for (source, settings) in [(Source::DynamicDefaultBroker, all_brokers), (Source::DynamicBroker, broker)] {
             for (name, value) in settings {
                 let per_broker = source == Source::DynamicBroker;
                 match super::validate_broker_dynamic(name, Some(value), per_broker) {
                     Ok(()) => {
                         let name = broker_definition(name).name;
-                        let given = Given {
-                            value: value.clone(),
-                            source,
-                            origin: "set while running".into(),
-                        };
+                        let given = Given { value: value.clone(), source, origin: "set while running".into() };
                         values.entry(name).or_default().insert(0, given);
                     }
                     Err(why) => left_out.push(why),
@@ -138,11 +126,7 @@ impl Config {
             }
         }
         values.retain(|_, given| !given.is_empty());
-        assert!(
-            values
-                .values()
-                .all(|given| given.is_sorted_by_key(|given| given.source))
-        );
+        assert!(values.values().all(|given| given.is_sorted_by_key(|given| given.source)));
         match Config::build(values) {
             Ok(config) => (config, left_out),
             Err(why) => {
@@ -156,10 +140,7 @@ impl Config {
     pub(super) fn build(mut values: Values) -> Result<Config, ConfigError> {
         for (name, given) in &values {
             let definition = broker_definition(name);
-            assert!(
-                given.iter().all(|given| definition.check(&given.value).is_ok()),
-                "{name} was not checked"
-            );
+            assert!(given.iter().all(|given| definition.check(&given.value).is_ok()), "{name} was not checked");
         }
         take_older_node_id(&mut values)?;
         let read = Reader(&values);
@@ -202,16 +183,10 @@ impl Config {
 
 /// `broker.id` is the older name of `node.id`: a value under it counts as one of `node.id`.
 fn take_older_node_id(values: &mut Values) -> Result<(), ConfigError> {
-    let older = values
-        .get("broker.id")
-        .and_then(|given| given.first())
-        .filter(|given| given.value != "-1")
-        .cloned();
+    let older = values.get("broker.id").and_then(|given| given.first()).filter(|given| given.value != "-1").cloned();
     let Some(older) = older else { return Ok(()) };
     let node_id = broker_definition("node.id");
-    node_id
-        .check(&older.value)
-        .map_err(|why| ConfigError::at(&older.origin, why))?;
+    node_id.check(&older.value).map_err(|why| ConfigError::at(&older.origin, why))?;
     let node = values.entry(node_id.name).or_default();
     match node.first() {
         None => node.push(older),
@@ -236,9 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&self, name: &str) -> Option<&'a str> {
-        self.given(name)
-            .map(|given| given.value.as_str())
-            .or(broker_definition(name).default)
+        self.given(name).map(|given| given.value.as_str()).or(broker_definition(name).default)
     }
 
     /// A mistake in a setting, with its place.
@@ -254,8 +227,7 @@ impl<'a> Reader<'a> {
     }
 
     fn boolean(&self, name: &str) -> bool {
-        self.text(name)
-            .is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
+        self.text(name).is_some_and(|text| text.trim().eq_ignore_ascii_case("true"))
     }
 
     fn list(&self, name: &str) -> Vec<&'a str> {
@@ -274,10 +246,7 @@ impl<'a> Reader<'a> {
                 return Err(self.wrong(name, why.into()));
             }
         }
-        if !self
-            .integer::<u32>("journal.file.bytes")
-            .is_multiple_of(JOURNAL_FILE_ALIGNMENT)
-        {
+        if !self.integer::<u32>("journal.file.bytes").is_multiple_of(JOURNAL_FILE_ALIGNMENT) {
             let why = format!("direct writes need a multiple of {JOURNAL_FILE_ALIGNMENT}");
             return Err(self.wrong("journal.file.bytes", why));
         }
@@ -288,16 +257,11 @@ impl<'a> Reader<'a> {
     fn listeners(&self) -> Result<(Vec<Listener>, Vec<String>), ConfigError> {
         let wrong = |why| self.wrong("listeners", why);
         let all = listener::parse_listeners(self.text("listeners").unwrap_or("")).map_err(wrong)?;
-        let controller: Vec<String> = self
-            .list("controller.listener.names")
-            .into_iter()
-            .map(str::to_ascii_uppercase)
-            .collect();
+        let controller: Vec<String> =
+            self.list("controller.listener.names").into_iter().map(str::to_ascii_uppercase).collect();
         let (ignored, served): (Vec<_>, Vec<_>) = all.into_iter().partition(|l| controller.contains(&l.name));
         if served.is_empty() {
-            return Err(wrong(
-                "no listener is left for clients; add one like PLAINTEXT://127.0.0.1:9092".into(),
-            ));
+            return Err(wrong("no listener is left for clients; add one like PLAINTEXT://127.0.0.1:9092".into()));
         }
         listener::check_ports(&served).map_err(wrong)?;
         let map = self.text("listener.security.protocol.map").unwrap_or("");
@@ -310,11 +274,7 @@ impl<'a> Reader<'a> {
         listeners: &[Listener],
         controller: &[String],
     ) -> Result<Vec<Listener>, ConfigError> {
-        let name = if self.given("advertised.listeners").is_some() {
-            "advertised.listeners"
-        } else {
-            "listeners"
-        };
+        let name = if self.given("advertised.listeners").is_some() { "advertised.listeners" } else { "listeners" };
         let wrong = |why| self.wrong(name, why);
         let mut advertised = match self.text("advertised.listeners") {
             Some(text) => listener::parse_listeners(text).map_err(wrong)?,
@@ -329,11 +289,7 @@ impl<'a> Reader<'a> {
     }
 
     fn data_dir(&self) -> Result<PathBuf, ConfigError> {
-        let name = if self.text("log.dirs").is_some() {
-            "log.dirs"
-        } else {
-            "log.dir"
-        };
+        let name = if self.text("log.dirs").is_some() { "log.dirs" } else { "log.dir" };
         match self.list(name)[..] {
             [directory] => Ok(PathBuf::from(directory)),
             _ => Err(self.wrong(name, "this build keeps its data in one directory; give one".into())),
@@ -384,29 +340,18 @@ mod tests {
     use crate::config::{TopicSettings, definitions};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     fn load(pairs: &[(&str, &str)]) -> Config {
         let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides)
-            .expect("valid")
-            .config
+        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
     }
 
     /// All that the broker gets out of a configuration, besides the texts.
     fn typed(config: &Config) -> String {
-        let texts_left_out = Config {
-            values: Values::new(),
-            ..config.clone()
-        };
-        format!(
-            "{texts_left_out:?} {:?}",
-            TopicSettings::resolve(&BTreeMap::new(), config)
-        )
+        let texts_left_out = Config { values: Values::new(), ..config.clone() };
+        format!("{texts_left_out:?} {:?}", TopicSettings::resolve(&BTreeMap::new(), config))
     }
 
     /// Another valid value than the default.
@@ -431,11 +376,7 @@ mod tests {
     #[test]
     fn every_obeyed_setting_changes_what_the_broker_reads() {
         let default = typed(&Config::default());
-        let in_checks_alone = [
-            "process.roles",
-            "listener.security.protocol.map",
-            "controller.listener.names",
-        ];
+        let in_checks_alone = ["process.roles", "listener.security.protocol.map", "controller.listener.names"];
         let obeyed = definitions(Scope::Broker).filter(|definition| definition.effect == Effect::Obeyed);
         let mut count = 0;
         for definition in obeyed.filter(|definition| !in_checks_alone.contains(&definition.name)) {
@@ -443,20 +384,12 @@ mod tests {
                 "connection.requests.max" | "journal.files.max" => "99",
                 _ => other_value(definition),
             };
-            assert_ne!(
-                typed(&load(&[(definition.name, value)])),
-                default,
-                "{}={value}",
-                definition.name
-            );
+            assert_ne!(typed(&load(&[(definition.name, value)])), default, "{}={value}", definition.name);
             count += 1;
         }
         assert!(count > 30, "{count}");
         // The three that decide whether the others may stand.
-        let named = [
-            ("listeners", "A://:1,B://:2"),
-            ("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT"),
-        ];
+        let named = [("listeners", "A://:1,B://:2"), ("listener.security.protocol.map", "A:PLAINTEXT,B:PLAINTEXT")];
         assert_eq!(load(&named).listeners.len(), 2);
         let controller = load(&[named[0], named[1], ("controller.listener.names", "b")]);
         assert_eq!(controller.controller_listeners, ["B"]);
@@ -467,28 +400,15 @@ mod tests {
         assert_eq!(load(&[("broker.id", "7")]).node_id, 7);
         assert_eq!(load(&[("broker.id", "7"), ("node.id", "7")]).node_id, 7);
         assert_eq!(load(&[("broker.id", "-1"), ("node.id", "8")]).node_id, 8);
-        assert_eq!(
-            load(&[("broker.id", "7")]).get("node.id"),
-            Some(("7", Source::StaticBroker))
-        );
+        assert_eq!(load(&[("broker.id", "7")]).get("node.id"), Some(("7", Source::StaticBroker)));
     }
 
     #[test]
     fn addresses_may_have_limits_of_their_own() {
-        let config = load(&[
-            ("max.connections.per.ip", "9"),
-            ("max.connections.per.ip.overrides", "10.0.0.1:5,[::1]:6"),
-        ]);
+        let config =
+            load(&[("max.connections.per.ip", "9"), ("max.connections.per.ip.overrides", "10.0.0.1:5,[::1]:6")]);
         let max_of = |address: &str| config.connections_max_of(address.parse().expect("address"));
-        assert_eq!(
-            (
-                max_of("10.0.0.1"),
-                max_of("::ffff:10.0.0.1"),
-                max_of("::1"),
-                max_of("10.0.0.2")
-            ),
-            (5, 5, 6, 9)
-        );
+        assert_eq!((max_of("10.0.0.1"), max_of("::ffff:10.0.0.1"), max_of("::1"), max_of("10.0.0.2")), (5, 5, 6, 9));
     }
 
     #[test]
@@ -507,10 +427,7 @@ mod tests {
         assert_eq!(left_out.len(), 2);
         assert_eq!(changed.connections_max, 30);
         assert_eq!(changed.get("max.connections"), Some(("30", Source::DynamicBroker)));
-        assert_eq!(
-            changed.get("message.max.bytes"),
-            Some(("3000", Source::DynamicDefaultBroker))
-        );
+        assert_eq!(changed.get("message.max.bytes"), Some(("3000", Source::DynamicDefaultBroker)));
         assert_eq!(changed.given("max.connections").len(), 3);
         let (restored, left_out) = changed.with_dynamic(&map(&[]), &map(&[]));
         assert!(left_out.is_empty());

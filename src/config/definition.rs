@@ -125,9 +125,7 @@ impl Definition {
         }
         if let Some(topic) = self.topic {
             let doc = definition(Scope::Topic, topic).map_or("", |topic| topic.doc);
-            return format!("Default of the topic setting `{topic}`. {doc}")
-                .trim_end()
-                .to_string();
+            return format!("Default of the topic setting `{topic}`. {doc}").trim_end().to_string();
         }
         match self.group {
             Some(group) => format!("Default of the group setting `{group}`. It has no effect in this broker."),
@@ -321,17 +319,9 @@ mod tests {
         for topic in definitions(Scope::Topic) {
             assert!(topic.doc.len() > 20 && topic.doc.ends_with('.'), "{}", topic.name);
         }
-        for definition in SCOPES
-            .into_iter()
-            .flat_map(definitions)
-            .filter(|d| d.effect == Effect::Obeyed)
-        {
+        for definition in SCOPES.into_iter().flat_map(definitions).filter(|d| d.effect == Effect::Obeyed) {
             let doc = definition.documentation();
-            assert!(
-                !doc.contains("no effect") && doc.ends_with('.'),
-                "{}: {doc}",
-                definition.name
-            );
+            assert!(!doc.contains("no effect") && doc.ends_with('.'), "{}: {doc}", definition.name);
         }
     }
 
@@ -340,11 +330,7 @@ mod tests {
         for definition in definitions(Scope::Broker) {
             if let Some(topic) = definition.topic {
                 let topic = super::definition(Scope::Topic, topic).expect("topic setting");
-                assert!(
-                    topic.broker.iter().any(|&(name, _)| name == definition.name),
-                    "{}",
-                    definition.name
-                );
+                assert!(topic.broker.iter().any(|&(name, _)| name == definition.name), "{}", definition.name);
             }
             if let Some(group) = definition.group {
                 assert!(super::definition(Scope::Group, group).is_some(), "{}", definition.name);
@@ -357,10 +343,7 @@ mod tests {
         for topic in definitions(Scope::Topic).chain(definitions(Scope::Group)) {
             for (name, _) in &topic.broker {
                 let broker = broker_definition(name);
-                assert!(
-                    broker.topic == Some(topic.name) || broker.group == Some(topic.name),
-                    "{name}"
-                );
+                assert!(broker.topic == Some(topic.name) || broker.group == Some(topic.name), "{name}");
             }
         }
         for group in definitions(Scope::Group) {
@@ -373,16 +356,9 @@ mod tests {
     #[test]
     fn a_topic_default_is_the_default_of_its_broker_settings() {
         for topic in definitions(Scope::Topic).filter(|topic| !topic.broker.is_empty()) {
-            let set = topic
-                .broker
-                .iter()
-                .find_map(|&(name, factor)| Some((broker_definition(name).default?, factor)));
+            let set = topic.broker.iter().find_map(|&(name, factor)| Some((broker_definition(name).default?, factor)));
             let (value, factor) = set.expect("one of them has a default");
-            let value = if factor == 1 {
-                value.into()
-            } else {
-                (value.parse::<i64>().unwrap() * factor).to_string()
-            };
+            let value = if factor == 1 { value.into() } else { (value.parse::<i64>().unwrap() * factor).to_string() };
             assert_eq!(Some(value.as_str()), topic.default, "{}", topic.name);
         }
     }

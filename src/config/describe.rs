@@ -54,16 +54,9 @@ pub fn describe_topic(overrides: &BTreeMap<String, String>, config: &Config, nam
         }
         let mut synonyms: Vec<Synonym> = Vec::new();
         if let Some(value) = own {
-            synonyms.push(Synonym {
-                name: definition.name,
-                value: Some(value.clone()),
-                source: Source::Topic,
-            });
+            synonyms.push(Synonym { name: definition.name, value: Some(value.clone()), source: Source::Topic });
         }
-        definition
-            .broker
-            .iter()
-            .for_each(|(broker, _)| synonyms.extend(broker_synonyms(broker, config)));
+        definition.broker.iter().for_each(|(broker, _)| synonyms.extend(broker_synonyms(broker, config)));
         let (value, source) = match own {
             Some(value) => (Some(value.clone()), Source::Topic),
             None => match inherited(definition, config) {
@@ -87,11 +80,7 @@ pub fn describe_broker(config: &Config, names: Option<&[&str]>) -> Vec<Described
             Some((value, source)) => (Some(value.to_string()), source),
             None => (None, Source::Default),
         };
-        let synonyms = definition
-            .synonyms
-            .iter()
-            .flat_map(|name| broker_synonyms(name, config))
-            .collect();
+        let synonyms = definition.synonyms.iter().flat_map(|name| broker_synonyms(name, config)).collect();
         described.push(entry(definition, value, source, definition.read_only(), synonyms));
     }
     described
@@ -104,18 +93,8 @@ pub fn describe_broker_default(config: &Config, names: Option<&[&str]>) -> Vec<D
         let default = |given: &&super::broker::Given| given.source == Source::DynamicDefaultBroker;
         if let Some(given) = config.given(definition.name).iter().find(default) {
             let value = Some(given.value.clone());
-            let synonym = Synonym {
-                name: definition.name,
-                value: value.clone(),
-                source: given.source,
-            };
-            described.push(entry(
-                definition,
-                value,
-                given.source,
-                definition.read_only(),
-                vec![synonym],
-            ));
+            let synonym = Synonym { name: definition.name, value: value.clone(), source: given.source };
+            described.push(entry(definition, value, given.source, definition.read_only(), vec![synonym]));
         }
     }
     described
@@ -130,10 +109,7 @@ fn visible<'a>(scope: Scope, names: Option<&'a [&'a str]>) -> impl Iterator<Item
 /// Everything that was given for a broker setting, and its default, strongest first.
 fn broker_synonyms(name: &str, config: &Config) -> Vec<Synonym> {
     let definition = super::definition::broker_definition(name);
-    let given = config
-        .given(name)
-        .iter()
-        .map(|given| (given.value.as_str(), given.source));
+    let given = config.given(name).iter().map(|given| (given.value.as_str(), given.source));
     let default = definition.default.map(|default| (default, Source::Default));
     let synonym = |(value, source): (&str, Source)| Synonym {
         name: definition.name,
@@ -170,17 +146,12 @@ mod tests {
     use crate::config::{validate_broker_dynamic, validate_topic_all};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     fn config(pairs: &[(&str, &str)]) -> Config {
         let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides)
-            .expect("valid")
-            .config
+        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
     }
 
     fn synonyms(described: &Described) -> Vec<(&str, &str, i8)> {
@@ -198,14 +169,8 @@ mod tests {
         let all = describe_topic(&own, &config, None);
         let find = |name: &str| all.iter().find(|described| described.name == name).expect(name);
         let retention = find("retention.ms");
-        assert_eq!(
-            (retention.value.as_deref(), retention.source),
-            (Some("86400000"), Source::StaticBroker)
-        );
-        assert_eq!(
-            synonyms(retention),
-            [("log.retention.hours", "24", 4), ("log.retention.hours", "168", 5)]
-        );
+        assert_eq!((retention.value.as_deref(), retention.source), (Some("86400000"), Source::StaticBroker));
+        assert_eq!(synonyms(retention), [("log.retention.hours", "24", 4), ("log.retention.hours", "168", 5)]);
         assert!(!retention.is_default && !retention.read_only && !retention.sensitive);
         let segment = find("segment.bytes");
         assert_eq!(segment.value.as_deref(), Some("3000000"));
@@ -218,27 +183,17 @@ mod tests {
             ]
         );
         let policy = find("cleanup.policy");
-        assert_eq!(
-            (policy.value.as_deref(), policy.config_type.number()),
-            (Some("delete"), 7)
-        );
+        assert_eq!((policy.value.as_deref(), policy.config_type.number()), (Some("delete"), 7));
         assert!(policy.is_default && policy.documentation.contains("compact"));
         assert!(all.iter().all(|described| !described.name.starts_with("internal.")));
         assert!(all.iter().all(|described| described.name != "message.format.version"));
-        assert_eq!(
-            describe_topic(&map(&[("message.format.version", "2.8")]), &config, None).len(),
-            all.len() + 1
-        );
+        assert_eq!(describe_topic(&map(&[("message.format.version", "2.8")]), &config, None).len(), all.len() + 1);
     }
 
     #[test]
     fn names_choose() {
         let config = Config::default();
-        let some = describe_topic(
-            &BTreeMap::new(),
-            &config,
-            Some(&["retention.ms", "no.such", "cleanup.policy"]),
-        );
+        let some = describe_topic(&BTreeMap::new(), &config, Some(&["retention.ms", "no.such", "cleanup.policy"]));
         let names: Vec<_> = some.iter().map(|described| described.name).collect();
         assert_eq!(names, ["cleanup.policy", "retention.ms"]);
         assert!(describe_broker(&config, Some(&[])).is_empty());
@@ -248,10 +203,8 @@ mod tests {
     fn what_is_read_of_a_topic_can_be_written_back() {
         let config = config(&[("log.retention.hours", "24"), ("log.cleanup.policy", "compact")]);
         let read = describe_topic(&map(&[("message.downconversion.enable", "false")]), &config, None);
-        let written: BTreeMap<String, String> = read
-            .iter()
-            .filter_map(|described| Some((described.name.to_string(), described.value.clone()?)))
-            .collect();
+        let written: BTreeMap<String, String> =
+            read.iter().filter_map(|described| Some((described.name.to_string(), described.value.clone()?))).collect();
         assert!(written.len() > 37, "{}", written.len());
         assert_eq!(validate_topic_all(&written, &config), Ok(()));
     }
@@ -260,17 +213,9 @@ mod tests {
     fn what_is_read_of_a_broker_can_be_written_back() {
         let config = Config::default();
         let mut count = 0;
-        for described in describe_broker(&config, None)
-            .into_iter()
-            .filter(|described| !described.read_only)
-        {
+        for described in describe_broker(&config, None).into_iter().filter(|described| !described.read_only) {
             if let Some(value) = &described.value {
-                assert_eq!(
-                    validate_broker_dynamic(described.name, Some(value), true),
-                    Ok(()),
-                    "{}",
-                    described.name
-                );
+                assert_eq!(validate_broker_dynamic(described.name, Some(value), true), Ok(()), "{}", described.name);
                 count += 1;
             }
         }
@@ -279,45 +224,23 @@ mod tests {
 
     #[test]
     fn broker_settings_come_with_their_sources() {
-        let config = config(&[
-            ("max.connections", "10"),
-            ("ssl.key.password", "secret"),
-            ("zookeeper.connect", "z"),
-        ]);
+        let config = config(&[("max.connections", "10"), ("ssl.key.password", "secret"), ("zookeeper.connect", "z")]);
         let (config, _) = config.with_dynamic(&map(&[("max.connections", "30")]), &map(&[("max.connections", "20")]));
         let all = describe_broker(&config, None);
         let find = |name: &str| all.iter().find(|described| described.name == name);
         let connections = find("max.connections").expect("there");
-        assert_eq!(
-            (connections.value.as_deref(), connections.source.number()),
-            (Some("30"), 2)
-        );
-        assert_eq!(
-            connections
-                .synonyms
-                .iter()
-                .map(|s| s.source.number())
-                .collect::<Vec<_>>(),
-            [2, 3, 4, 5]
-        );
+        assert_eq!((connections.value.as_deref(), connections.source.number()), (Some("30"), 2));
+        assert_eq!(connections.synonyms.iter().map(|s| s.source.number()).collect::<Vec<_>>(), [2, 3, 4, 5]);
         let password = find("ssl.key.password").expect("there");
         assert!(password.sensitive && password.value.is_none() && password.config_type == Type::Password);
         assert!(password.synonyms.iter().all(|synonym| synonym.value.is_none()));
         assert!(find("node.id").expect("there").read_only);
-        for shown in [
-            "auto.create.topics.enable",
-            "delete.topic.enable",
-            "zookeeper.connect",
-            "ack.durability",
-        ] {
+        for shown in ["auto.create.topics.enable", "delete.topic.enable", "zookeeper.connect", "ack.durability"] {
             assert!(find(shown).is_some(), "{shown}");
         }
         assert!(find("unstable.api.versions.enable").is_none() && find("zookeeper.set.acl").is_none());
         let defaults = describe_broker_default(&config, None);
         assert_eq!(defaults.len(), 1);
-        assert_eq!(
-            (defaults[0].value.as_deref(), defaults[0].source.number()),
-            (Some("20"), 3)
-        );
+        assert_eq!((defaults[0].value.as_deref(), defaults[0].source.number()), (Some("20"), 3));
     }
 }

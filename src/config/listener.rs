@@ -22,10 +22,7 @@ pub(super) fn parse_listeners(value: &str) -> Result<Vec<Listener>, String> {
     for text in split_list(value) {
         let listener = parse_listener(text).ok_or_else(|| format!("{text} is not NAME://HOST:PORT"))?;
         if listeners.iter().any(|other| other.name == listener.name) {
-            return Err(format!(
-                "Each listener must have a different name, and {} is given twice",
-                listener.name
-            ));
+            return Err(format!("Each listener must have a different name, and {} is given twice", listener.name));
         }
         listeners.push(listener);
     }
@@ -41,11 +38,7 @@ fn parse_listener(text: &str) -> Option<Listener> {
     };
     let name_is_good = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     let host_is_good = host.chars().all(|c| c.is_ascii_alphanumeric() || "-%._:".contains(c));
-    let listener = Listener {
-        name: name.to_ascii_uppercase(),
-        host: host.to_string(),
-        port: port.parse().ok()?,
-    };
+    let listener = Listener { name: name.to_ascii_uppercase(), host: host.to_string(), port: port.parse().ok()? };
     (name_is_good && host_is_good).then_some(listener)
 }
 
@@ -55,9 +48,7 @@ pub(super) fn check_ports(listeners: &[Listener]) -> Result<(), String> {
         let same = |other: &&Listener| other.port == listener.port && other.host == listener.host;
         if let Some(other) = listeners[..i].iter().find(same) {
             let (a, b) = (&other.name, &listener.name);
-            return Err(format!(
-                "Each listener must have a different port, and {a} and {b} have the same"
-            ));
+            return Err(format!("Each listener must have a different port, and {a} and {b} have the same"));
         }
     }
     Ok(())
@@ -69,9 +60,7 @@ pub(super) fn check_protocols(listeners: &[Listener], map: &str) -> Result<(), S
         let name = &listener.name;
         let entry = split_list(map).into_iter().find_map(|entry| {
             let (key, protocol) = entry.split_once(':')?;
-            key.trim()
-                .eq_ignore_ascii_case(name)
-                .then(|| protocol.trim().to_ascii_uppercase())
+            key.trim().eq_ignore_ascii_case(name).then(|| protocol.trim().to_ascii_uppercase())
         });
         match entry.as_deref() {
             Some("PLAINTEXT") => {}
@@ -96,10 +85,7 @@ pub(super) fn check_protocols(listeners: &[Listener], map: &str) -> Result<(), S
 pub(super) fn check_advertised(advertised: &[Listener], listeners: &[Listener]) -> Result<(), String> {
     for listener in advertised {
         if !listeners.iter().any(|other| other.name == listener.name) {
-            return Err(format!(
-                "advertised listener {} is not among `listeners`",
-                listener.name
-            ));
+            return Err(format!("advertised listener {} is not among `listeners`", listener.name));
         }
         if META_ADDRESSES.contains(&listener.host.as_str()) {
             return Err(format!(
@@ -122,15 +108,8 @@ mod tests {
 
     #[test]
     fn listeners_are_read() {
-        let listener = |name: &str, host: &str, port| Listener {
-            name: name.into(),
-            host: host.into(),
-            port,
-        };
-        assert_eq!(
-            one("PLAINTEXT://127.0.0.1:9092"),
-            listener("PLAINTEXT", "127.0.0.1", 9092)
-        );
+        let listener = |name: &str, host: &str, port| Listener { name: name.into(), host: host.into(), port };
+        assert_eq!(one("PLAINTEXT://127.0.0.1:9092"), listener("PLAINTEXT", "127.0.0.1", 9092));
         assert_eq!(one("internal://:0"), listener("INTERNAL", "", 0));
         assert_eq!(one("PLAINTEXT://[::1]:9092"), listener("PLAINTEXT", "::1", 9092));
         assert_eq!(parse_listeners("A://a:1, B://b:2").expect("two").len(), 2);
@@ -152,25 +131,14 @@ mod tests {
     fn only_plaintext_is_served() {
         let map = "PLAINTEXT:PLAINTEXT, OUT:SSL,IN:plaintext";
         assert_eq!(check_protocols(&[one("PLAINTEXT://:1"), one("in://:2")], map), Ok(()));
-        assert!(
-            check_protocols(&[one("OUT://:1")], map)
-                .expect_err("TLS")
-                .contains("SSL")
-        );
-        assert!(
-            check_protocols(&[one("NEW://:1")], map)
-                .expect_err("unmapped")
-                .contains("NEW:PLAINTEXT")
-        );
+        assert!(check_protocols(&[one("OUT://:1")], map).expect_err("TLS").contains("SSL"));
+        assert!(check_protocols(&[one("NEW://:1")], map).expect_err("unmapped").contains("NEW:PLAINTEXT"));
     }
 
     #[test]
     fn ports_and_advertised_addresses_are_checked() {
         assert!(check_ports(&[one("A://h:1"), one("B://h:1")]).is_err());
-        assert_eq!(
-            check_ports(&[one("A://h:0"), one("B://h:0"), one("C://h:1"), one("D://g:1")]),
-            Ok(())
-        );
+        assert_eq!(check_ports(&[one("A://h:0"), one("B://h:0"), one("C://h:1"), one("D://g:1")]), Ok(()));
         assert!(check_advertised(&[one("A://0.0.0.0:1")], &[one("A://0.0.0.0:1")]).is_err());
         assert!(check_advertised(&[one("B://h:1")], &[one("A://h:1")]).is_err());
         assert_eq!(check_advertised(&[one("A://h:1")], &[one("A://0.0.0.0:1")]), Ok(()));

@@ -95,18 +95,12 @@ impl Config {
 
 /// The setting that an environment variable names; `None` when it names none.
 fn setting_of_variable(variable: &str) -> Option<String> {
-    let name = variable
-        .strip_prefix("KAFKA_")
-        .or_else(|| variable.strip_prefix("KLAMM_"))?;
+    let name = variable.strip_prefix("KAFKA_").or_else(|| variable.strip_prefix("KLAMM_"))?;
     if NOT_SETTINGS.contains(&variable) || NOT_SETTINGS_STARTS.iter().any(|start| variable.starts_with(start)) {
         return None;
     }
     // A character that no variable's name has stands in, so that the shorter replacements leave it alone.
-    let name = name
-        .to_ascii_lowercase()
-        .replace("___", "-")
-        .replace("__", "\0")
-        .replace('_', ".");
+    let name = name.to_ascii_lowercase().replace("___", "-").replace("__", "\0").replace('_', ".");
     Some(name.replace('\0', "_"))
 }
 
@@ -133,32 +127,21 @@ impl Gathered {
             return Ok(());
         };
         if let Err(why) = definition.admit(value) {
-            let shown = if definition.sensitive() {
-                format!("{name} is not valid")
-            } else {
-                why
-            };
+            let shown = if definition.sensitive() { format!("{name} is not valid") } else { why };
             return wrong(format!("{shown} ({})", allowed(definition)));
         }
         if definition.effect == Effect::None {
             self.no_effect.insert(name.to_string(), origin.clone());
         }
-        let given = Given {
-            value: value.to_string(),
-            source: Source::StaticBroker,
-            origin,
-        };
+        let given = Given { value: value.to_string(), source: Source::StaticBroker, origin };
         self.values.insert(definition.name, vec![given]);
         Ok(())
     }
 
     fn finish(self) -> Result<Loaded, ConfigError> {
         let config = Config::build(self.values)?;
-        let mut no_effect: Vec<String> = self
-            .no_effect
-            .into_iter()
-            .map(|(name, origin)| format!("{name} ({origin})"))
-            .collect();
+        let mut no_effect: Vec<String> =
+            self.no_effect.into_iter().map(|(name, origin)| format!("{name} ({origin})")).collect();
         let ignored = config.controller_listeners.iter();
         no_effect.extend(ignored.map(|name| format!("listeners: {name} (controller listeners are not opened)")));
         Ok(Loaded { config, no_effect })
@@ -174,23 +157,14 @@ fn per_listener(name: &str) -> Option<&'static Definition> {
 
 fn is_security(definition: &Definition) -> bool {
     let name = definition.name;
-    ["ssl.", "sasl.", "principal."]
-        .iter()
-        .any(|start| name.starts_with(start))
-        || name == "connections.max.reauth.ms"
+    ["ssl.", "sasl.", "principal."].iter().any(|start| name.starts_with(start)) || name == "connections.max.reauth.ms"
 }
 
 /// Type, range and default, for messages.
 fn allowed(definition: &Definition) -> String {
     let value_type = format!("{:?}", definition.value_type).to_lowercase();
-    let range = if definition.range_text == "-" {
-        String::new()
-    } else {
-        format!(" {}", definition.range_text)
-    };
-    let default = definition
-        .default
-        .map_or("none", |default| if default.is_empty() { "empty" } else { default });
+    let range = if definition.range_text == "-" { String::new() } else { format!(" {}", definition.range_text) };
+    let default = definition.default.map_or("none", |default| if default.is_empty() { "empty" } else { default });
     format!("allowed: {value_type}{range}; default: {default}")
 }
 
@@ -259,43 +233,19 @@ mod tests {
     #[test]
     fn overrides_win_over_environment_over_file_over_defaults() {
         let file = "num.partitions=2\nfetch.max.bytes=2000\nbroker.rack=a";
-        let env = [
-            ("KAFKA_FETCH_MAX_BYTES", "3000"),
-            ("KAFKA_BROKER_RACK", "b"),
-            ("HOME", "x"),
-        ];
-        let config = load(file, &env, &[("broker.rack", "c"), ("broker.rack", "d")])
-            .expect("valid")
-            .config;
-        assert_eq!(
-            (config.num_partitions, config.fetch_bytes_max, config.rack.as_deref()),
-            (2, 3000, Some("d"))
-        );
+        let env = [("KAFKA_FETCH_MAX_BYTES", "3000"), ("KAFKA_BROKER_RACK", "b"), ("HOME", "x")];
+        let config = load(file, &env, &[("broker.rack", "c"), ("broker.rack", "d")]).expect("valid").config;
+        assert_eq!((config.num_partitions, config.fetch_bytes_max, config.rack.as_deref()), (2, 3000, Some("d")));
         assert_eq!(config.get("broker.rack"), Some(("d", Source::StaticBroker)));
-        assert_eq!(
-            load("num.partitions=2\nnum.partitions=3", &[], &[])
-                .expect("valid")
-                .config
-                .num_partitions,
-            3
-        );
+        assert_eq!(load("num.partitions=2\nnum.partitions=3", &[], &[]).expect("valid").config.num_partitions, 3);
     }
 
     #[test]
     fn variables_name_settings() {
         assert_eq!(setting_of_variable("KAFKA_LOG_DIRS").as_deref(), Some("log.dirs"));
         assert_eq!(setting_of_variable("KAFKA_A__B___C_D").as_deref(), Some("a_b-c.d"));
-        assert_eq!(
-            setting_of_variable("KLAMM_JOURNAL_FILES_MAX").as_deref(),
-            Some("journal.files.max")
-        );
-        for other in [
-            "KAFKA_HEAP_OPTS",
-            "KAFKA_SERVICE_HOST",
-            "KAFKA_PORT_9092_TCP",
-            "KLAMM_LOG",
-            "PATH",
-        ] {
+        assert_eq!(setting_of_variable("KLAMM_JOURNAL_FILES_MAX").as_deref(), Some("journal.files.max"));
+        for other in ["KAFKA_HEAP_OPTS", "KAFKA_SERVICE_HOST", "KAFKA_PORT_9092_TCP", "KLAMM_LOG", "PATH"] {
             assert_eq!(setting_of_variable(other), None);
         }
         let loaded = load("", &[("KLAMM_CORES", "0,2-3"), ("KAFKA_OPTS", "-x")], &[]).expect("valid");
@@ -310,10 +260,7 @@ mod tests {
         );
         assert!(refusal("zzz.qqq=1").contains("unknown setting zzz.qqq; remove it"));
         let error = load("", &[("KAFKA_LISTENRS", "x")], &[]).expect_err("unknown");
-        assert_eq!(
-            error,
-            "environment variable KAFKA_LISTENRS: unknown setting listenrs; did you mean listeners?"
-        );
+        assert_eq!(error, "environment variable KAFKA_LISTENRS: unknown setting listenrs; did you mean listeners?");
         let error = load("", &[], &[("num.partitions", "0")]).expect_err("too low");
         assert_eq!(
             error,
@@ -329,10 +276,7 @@ mod tests {
     fn promises_that_cannot_be_kept_are_refused() {
         for (file, expected) in [
             ("create.topic.policy.class.name=com.acme.Policy", "Java classes"),
-            (
-                "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "authorization",
-            ),
+            ("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer", "authorization"),
             ("remote.log.storage.system.enable=true", "Tiered"),
             ("listeners=SSL://:9093", "PLAINTEXT only"),
             ("listeners=SASL_PLAINTEXT://h:9093", "PLAINTEXT only"),
@@ -348,10 +292,7 @@ mod tests {
             ("journal.file.bytes=5000000", "multiple of 4096"),
         ] {
             let error = refusal(file);
-            assert!(
-                error.starts_with("my.properties:") && error.contains(expected),
-                "{file}: {error}"
-            );
+            assert!(error.starts_with("my.properties:") && error.contains(expected), "{file}: {error}");
             assert!(!error.contains("secret"));
         }
         // The defaults of such settings, and empty ones, promise nothing.
@@ -383,14 +324,8 @@ mod tests {
         let env = [
             ("KAFKA_NODE_ID", "1"),
             ("KAFKA_PROCESS_ROLES", "broker,controller"),
-            (
-                "KAFKA_LISTENERS",
-                "PLAINTEXT://:9092,CONTROLLER://:9093,PLAINTEXT_HOST://:19092",
-            ),
-            (
-                "KAFKA_ADVERTISED_LISTENERS",
-                "PLAINTEXT://kafka:9092,PLAINTEXT_HOST://localhost:19092",
-            ),
+            ("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093,PLAINTEXT_HOST://:19092"),
+            ("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://kafka:9092,PLAINTEXT_HOST://localhost:19092"),
             ("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER"),
             (
                 "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",

@@ -30,11 +30,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Property>, (usize, String)> {
         let line = index + 1;
         let (key, value) = split(&logical);
         let unescape = |text| unescape(text).map_err(|error| (line, error));
-        properties.push(Property {
-            key: unescape(key)?,
-            value: unescape(value)?.trim().to_string(),
-            line,
-        });
+        properties.push(Property { key: unescape(key)?, value: unescape(value)?.trim().to_string(), line });
     }
     Ok(properties)
 }
@@ -57,12 +53,7 @@ fn split(line: &str) -> (&str, &str) {
     };
     let (key, rest) = line.split_at(end);
     let rest = rest.trim_start_matches(is_blank);
-    (
-        key,
-        rest.strip_prefix(['=', ':'])
-            .unwrap_or(rest)
-            .trim_start_matches(is_blank),
-    )
+    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start_matches(is_blank))
 }
 
 fn is_blank(c: char) -> bool {
@@ -78,9 +69,7 @@ fn unescape(text: &str) -> Result<String, String> {
         let escape = if c == '\\' { rest.next() } else { None };
         if escape == Some('u') {
             let digits: String = rest.by_ref().take(4).collect();
-            let unit = u16::from_str_radix(&digits, 16)
-                .ok()
-                .filter(|_| digits.len() == 4 && !digits.starts_with('+'));
+            let unit = u16::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4 && !digits.starts_with('+'));
             units.push(unit.ok_or_else(|| format!("\\u{digits} is not \\u and four hexadecimal digits"))?);
             continue;
         }
@@ -111,11 +100,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String, usize)> {
-        parse(text)
-            .expect("valid")
-            .into_iter()
-            .map(|p| (p.key, p.value, p.line))
-            .collect()
+        parse(text).expect("valid").into_iter().map(|p| (p.key, p.value, p.line)).collect()
     }
 
     fn pair(key: &str, value: &str, line: usize) -> (String, String, usize) {
@@ -141,10 +126,7 @@ mod tests {
 
     #[test]
     fn escapes_are_read() {
-        assert_eq!(
-            pairs("k=\\u00e4\\ud83d\\ude00\\tb\\\\c\\q"),
-            [pair("k", "ä😀\tb\\cq", 1)]
-        );
+        assert_eq!(pairs("k=\\u00e4\\ud83d\\ude00\\tb\\\\c\\q"), [pair("k", "ä😀\tb\\cq", 1)]);
         assert_eq!(pairs("k=even\\\\\nl=1"), [pair("k", "even\\", 1), pair("l", "1", 2)]);
         assert_eq!(pairs("k=open\\"), [pair("k", "open", 1)]);
     }

@@ -71,19 +71,10 @@ impl TopicSettings {
         let text = |name: &str| {
             let definition = topic_definition(name).unwrap_or_else(|| panic!("{name} is not in the tables"));
             let own = overrides.get(name).filter(|value| definition.admit(value).is_ok());
-            let value = own
-                .cloned()
-                .or_else(|| inherited(definition, config).map(|(value, _)| value));
-            value
-                .unwrap_or_else(|| panic!("{name} has a default"))
-                .trim()
-                .to_string()
+            let value = own.cloned().or_else(|| inherited(definition, config).map(|(value, _)| value));
+            value.unwrap_or_else(|| panic!("{name} has a default")).trim().to_string()
         };
-        let number = |name: &str| {
-            text(name)
-                .parse::<i64>()
-                .unwrap_or_else(|_| panic!("{name} is checked"))
-        };
+        let number = |name: &str| text(name).parse::<i64>().unwrap_or_else(|_| panic!("{name} is checked"));
         let at_least_0 = |name: &str| u64::try_from(number(name)).unwrap_or_else(|_| panic!("{name} is checked"));
         let int = |name: &str| u32::try_from(number(name)).unwrap_or_else(|_| panic!("{name} is checked"));
         let limit = |name: &str| u64::try_from(number(name)).ok();
@@ -94,10 +85,7 @@ impl TopicSettings {
                 "memory" => AckDurability::Memory,
                 _ => AckDurability::Disk,
             },
-            cleanup_policy: CleanupPolicy {
-                compact: policy("compact"),
-                delete: policy("delete"),
-            },
+            cleanup_policy: CleanupPolicy { compact: policy("compact"), delete: policy("delete") },
             compression: match text("compression.type").as_str() {
                 "uncompressed" => Compression::Uncompressed,
                 "gzip" => Compression::Gzip,
@@ -158,9 +146,7 @@ pub fn validate_topic(name: &str, value: Option<&str>) -> Result<(), String> {
 
 /// Checks all of a topic's own settings together, as they would be after a change.
 pub fn validate_topic_all(overrides: &BTreeMap<String, String>, config: &Config) -> Result<(), String> {
-    overrides
-        .iter()
-        .try_for_each(|(name, value)| validate_topic(name, Some(value)))?;
+    overrides.iter().try_for_each(|(name, value)| validate_topic(name, Some(value)))?;
     let number = |name: &str| -> Option<i64> {
         let inherited = || inherited(topic_definition(name)?, config).map(|(value, _)| value);
         overrides.get(name).cloned().or_else(inherited)?.trim().parse().ok()
@@ -180,17 +166,12 @@ mod tests {
     use crate::config::{Effect, definitions};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect()
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
     }
 
     fn config(pairs: &[(&str, &str)]) -> Config {
         let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides)
-            .expect("valid")
-            .config
+        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
     }
 
     #[test]
@@ -198,10 +179,7 @@ mod tests {
         let settings = TopicSettings::resolve(&BTreeMap::new(), &Config::default());
         let expected = TopicSettings {
             ack_durability: AckDurability::Disk,
-            cleanup_policy: CleanupPolicy {
-                compact: false,
-                delete: true,
-            },
+            cleanup_policy: CleanupPolicy { compact: false, delete: true },
             compression: Compression::Producer,
             flush_ms: i64::MAX as u64,
             index_interval_bytes: 4096,
@@ -243,85 +221,42 @@ mod tests {
         assert_eq!(resolve(&[("log.retention.hours", "2")]).retention_ms, Some(7_200_000));
         let minutes = [("log.retention.hours", "2"), ("log.retention.minutes", "3")];
         assert_eq!(resolve(&minutes).retention_ms, Some(180_000));
-        assert_eq!(
-            resolve(&[minutes[0], minutes[1], ("log.retention.ms", "5")]).retention_ms,
-            Some(5)
-        );
+        assert_eq!(resolve(&[minutes[0], minutes[1], ("log.retention.ms", "5")]).retention_ms, Some(5));
         assert_eq!(resolve(&[("log.retention.hours", "-1")]).retention_ms, None);
         assert_eq!(resolve(&[("log.flush.scheduler.interval.ms", "9")]).flush_ms, 9);
         assert_eq!(resolve(&[("log.roll.hours", "1")]).segment_ms, 3_600_000);
-        assert_eq!(
-            resolve(&[("ack.durability", "memory")]).ack_durability,
-            AckDurability::Memory
-        );
-        let own = map(&[
-            ("retention.ms", "-1"),
-            ("cleanup.policy", "compact,delete"),
-            ("segment.bytes", "7"),
-        ]);
+        assert_eq!(resolve(&[("ack.durability", "memory")]).ack_durability, AckDurability::Memory);
+        let own = map(&[("retention.ms", "-1"), ("cleanup.policy", "compact,delete"), ("segment.bytes", "7")]);
         let settings = TopicSettings::resolve(&own, &config(&minutes));
         assert_eq!(settings.retention_ms, None);
-        assert_eq!(
-            settings.cleanup_policy,
-            CleanupPolicy {
-                compact: true,
-                delete: true
-            }
-        );
-        assert_eq!(
-            settings.segment_bytes_max,
-            1 << 30,
-            "a value out of range counts as not given"
-        );
+        assert_eq!(settings.cleanup_policy, CleanupPolicy { compact: true, delete: true });
+        assert_eq!(settings.segment_bytes_max, 1 << 30, "a value out of range counts as not given");
     }
 
     #[test]
     fn odd_broker_values_do_not_end_the_process() {
         let low = "-9223372036854775808";
-        let names = [
-            "log.flush.interval.ms",
-            "log.retention.ms",
-            "log.retention.bytes",
-            "log.roll.ms",
-            "log.roll.jitter.ms",
-        ];
+        let names =
+            ["log.flush.interval.ms", "log.retention.ms", "log.retention.bytes", "log.roll.ms", "log.roll.jitter.ms"];
         let pairs = names.map(|name| (name, low));
         let settings = TopicSettings::resolve(&BTreeMap::new(), &config(&pairs));
-        assert_eq!(
-            (settings.retention_ms, settings.flush_ms, settings.segment_jitter_ms),
-            (None, 0, 0)
-        );
+        assert_eq!((settings.retention_ms, settings.flush_ms, settings.segment_jitter_ms), (None, 0, 0));
         assert_eq!(settings.segment_ms, u64::MAX);
     }
 
     #[test]
     fn wrong_settings_are_refused() {
-        assert_eq!(
-            validate_topic("xyz", Some("1")),
-            Err("Unknown topic config name: xyz".into())
-        );
+        assert_eq!(validate_topic("xyz", Some("1")), Err("Unknown topic config name: xyz".into()));
         assert_eq!(
             validate_topic("segment.bytes", Some("-2")),
             Err("Invalid value -2 for configuration segment.bytes: Value must be at least 1048576".into())
         );
-        assert!(
-            validate_topic("segment.bytes", None)
-                .expect_err("null")
-                .contains("Null value")
-        );
-        assert!(
-            validate_topic("remote.storage.enable", Some("true"))
-                .expect_err("tiered")
-                .contains("Tiered Storage")
-        );
+        assert!(validate_topic("segment.bytes", None).expect_err("null").contains("Null value"));
+        assert!(validate_topic("remote.storage.enable", Some("true")).expect_err("tiered").contains("Tiered Storage"));
         assert_eq!(validate_topic("remote.storage.enable", Some("false")), Ok(()));
         assert_eq!(validate_topic("message.format.version", Some("2.8")), Ok(()));
         assert_eq!(validate_topic("message.downconversion.enable", Some("true")), Ok(()));
         let own = map(&[("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")]);
-        assert!(
-            validate_topic_all(&own, &Config::default())
-                .expect_err("conflict")
-                .contains("(9)")
-        );
+        assert!(validate_topic_all(&own, &Config::default()).expect_err("conflict").contains("(9)"));
     }
 }

@@ -59,16 +59,10 @@ impl Range {
                 Some(elements) => (elements, true),
                 None => (list, false),
             };
-            return Range::List {
-                elements: Elements::parse(elements),
-                nonempty,
-            };
+            return Range::List { elements: Elements::parse(elements), nonempty };
         }
         if let Some(words) = braced(text.strip_prefix("nocase").unwrap_or(text)) {
-            return Range::OneOf {
-                words,
-                ignore_case: text.starts_with("nocase"),
-            };
+            return Range::OneOf { words, ignore_case: text.starts_with("nocase") };
         }
         match text {
             "-" | "nonnull" => Range::Any,
@@ -76,10 +70,7 @@ impl Range {
             "cores" => Range::Cores,
             _ if value_type == Type::Double => {
                 let (min, max) = text.split_once("..").expect("a range of doubles");
-                Range::Real {
-                    min: min.parse().expect("lowest"),
-                    max: max.parse().expect("highest"),
-                }
+                Range::Real { min: min.parse().expect("lowest"), max: max.parse().expect("highest") }
             }
             _ => {
                 let (also, range) = match text.split_once('|') {
@@ -88,17 +79,9 @@ impl Range {
                 };
                 let (min, max) = range.split_once("..").unwrap_or_else(|| panic!("unknown range {text}"));
                 let end = |text: &str, open| {
-                    if text.is_empty() {
-                        open
-                    } else {
-                        text.parse().expect("a number")
-                    }
+                    if text.is_empty() { open } else { text.parse().expect("a number") }
                 };
-                Range::Integer {
-                    min: end(min, i64::MIN),
-                    max: end(max, i64::MAX),
-                    also,
-                }
+                Range::Integer { min: end(min, i64::MIN), max: end(max, i64::MAX), also }
             }
         }
     }
@@ -139,9 +122,7 @@ pub fn parse_cores(value: &str) -> Result<Vec<usize>, String> {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let number = |text: &str| text.trim().parse::<usize>().ok().filter(|&core| core <= CORE_MAX);
         let (Some(first), Some(last)) = (number(first), number(last)) else {
-            return Err(format!(
-                "{part} is not a CPU number 0 to {CORE_MAX} or a range of them like 2-3"
-            ));
+            return Err(format!("{part} is not a CPU number 0 to {CORE_MAX} or a range of them like 2-3"));
         };
         if first > last {
             return Err(format!("the range {part} is empty"));
@@ -192,21 +173,12 @@ impl Definition {
 
     fn check_integer(&self, value: &str, type_min: i64, type_max: i64, type_name: &str) -> Result<(), String> {
         let invalid = |why: String| Err(format!("Invalid value {value} for configuration {}: {why}", self.name));
-        let Some(number) = value
-            .trim()
-            .parse::<i64>()
-            .ok()
-            .filter(|n| (type_min..=type_max).contains(n))
-        else {
+        let Some(number) = value.trim().parse::<i64>().ok().filter(|n| (type_min..=type_max).contains(n)) else {
             return invalid(format!("Not a number of type {type_name}"));
         };
         match self.range {
             Range::Integer { also: Some(also), .. } if number == also => Ok(()),
-            Range::Integer {
-                min,
-                max,
-                also: Some(also),
-            } if !(min..=max).contains(&number) => {
+            Range::Integer { min, max, also: Some(also) } if !(min..=max).contains(&number) => {
                 invalid(format!("Value must be between {min} and {max} or equal to {also}"))
             }
             Range::Integer { min, .. } if number < min => invalid(format!("Value must be at least {min}")),
@@ -222,9 +194,7 @@ impl Definition {
             return Ok(());
         };
         if list.len() > LIST_LEN_MAX {
-            return Err(format!(
-                "Configuration '{name}' must not have more than {LIST_LEN_MAX} values."
-            ));
+            return Err(format!("Configuration '{name}' must not have more than {LIST_LEN_MAX} values."));
         }
         if *nonempty && list.is_empty() {
             return Err(format!("Configuration '{name}' must not be empty."));
@@ -257,10 +227,7 @@ impl Definition {
                  [partitionId]:[brokerId],[partitionId]:[brokerId],..."
             )),
             Elements::Matches(words) => {
-                let known = |part: &&&str| {
-                    part.split_once('=')
-                        .is_some_and(|(word, _)| words.contains(&word.trim()))
-                };
+                let known = |part: &&&str| part.split_once('=').is_some_and(|(word, _)| words.contains(&word.trim()));
                 match list.iter().find(|part| !known(part)) {
                     Some(part) => wrong(format!("{part} must be one of {} and =REGEX", words.join(", "))),
                     None => Ok(()),
@@ -285,14 +252,12 @@ fn is_host(text: &str, with_id: bool) -> bool {
         None if !with_id => text,
         _ => return false,
     };
-    host.rsplit_once(':')
-        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    host.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
 }
 
 fn is_replica(text: &str) -> bool {
     let number = |text: &str| text.parse::<i32>().is_ok_and(|number| number >= 0);
-    text.split_once(':')
-        .is_some_and(|(partition, broker)| number(partition) && number(broker))
+    text.split_once(':').is_some_and(|(partition, broker)| number(partition) && number(broker))
 }
 
 #[cfg(test)]
@@ -307,26 +272,14 @@ mod tests {
     #[test]
     fn wrong_values_are_refused_with_kafkas_words() {
         for (name, value, expected) in [
-            (
-                "segment.bytes",
-                "-2",
-                "Invalid value -2 for configuration segment.bytes: Value must be at least 1048576",
-            ),
+            ("segment.bytes", "-2", "Invalid value -2 for configuration segment.bytes: Value must be at least 1048576"),
             (
                 "segment.bytes",
                 "3000000000",
                 "Invalid value 3000000000 for configuration segment.bytes: Not a number of type INT",
             ),
-            (
-                "retention.ms",
-                "x",
-                "Invalid value x for configuration retention.ms: Not a number of type LONG",
-            ),
-            (
-                "retention.ms",
-                "",
-                "Invalid value  for configuration retention.ms: Not a number of type LONG",
-            ),
+            ("retention.ms", "x", "Invalid value x for configuration retention.ms: Not a number of type LONG"),
+            ("retention.ms", "", "Invalid value  for configuration retention.ms: Not a number of type LONG"),
             (
                 "preallocate",
                 "yes",
@@ -357,16 +310,8 @@ mod tests {
                 "delete,keep",
                 "Invalid value keep for configuration cleanup.policy: String must be one of: compact, delete",
             ),
-            (
-                "cleanup.policy",
-                "delete, delete",
-                "Configuration 'cleanup.policy' values must not be duplicated.",
-            ),
-            (
-                "cleanup.policy",
-                "delete,",
-                "Configuration 'cleanup.policy' values must not be empty.",
-            ),
+            ("cleanup.policy", "delete, delete", "Configuration 'cleanup.policy' values must not be duplicated."),
+            ("cleanup.policy", "delete,", "Configuration 'cleanup.policy' values must not be empty."),
         ] {
             assert_eq!(check(Scope::Topic, name, value), Err(expected.to_string()));
         }
@@ -393,18 +338,9 @@ mod tests {
         ] {
             assert_eq!(check(Scope::Topic, name, value), Ok(()), "{name}");
         }
-        assert_eq!(
-            check(Scope::Broker, "group.consumer.migration.policy", "upgrade"),
-            Ok(())
-        );
-        assert_eq!(
-            check(Scope::Broker, "controller.quorum.voters", "1@host:9093,2@[::1]:9093"),
-            Ok(())
-        );
-        assert_eq!(
-            check(Scope::Group, "share.auto.offset.reset", "by_duration:PT1H"),
-            Ok(())
-        );
+        assert_eq!(check(Scope::Broker, "group.consumer.migration.policy", "upgrade"), Ok(()));
+        assert_eq!(check(Scope::Broker, "controller.quorum.voters", "1@host:9093,2@[::1]:9093"), Ok(()));
+        assert_eq!(check(Scope::Group, "share.auto.offset.reset", "by_duration:PT1H"), Ok(()));
         assert_eq!(check(Scope::ClientMetrics, "match", "client_id=a.*"), Ok(()));
     }
 

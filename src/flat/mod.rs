@@ -27,21 +27,9 @@ mod tests {
     #[test]
     fn rust_is_made_from_the_schemas_of_today() {
         for (name, text, checksum) in [
-            (
-                "types",
-                &include_bytes!("../../flatbuffers/types.fbs")[..],
-                types::SCHEMA_CRC32C,
-            ),
-            (
-                "metadata",
-                &include_bytes!("../../flatbuffers/metadata.fbs")[..],
-                metadata::SCHEMA_CRC32C,
-            ),
-            (
-                "checkpoint",
-                &include_bytes!("../../flatbuffers/checkpoint.fbs")[..],
-                checkpoint::SCHEMA_CRC32C,
-            ),
+            ("types", &include_bytes!("../../flatbuffers/types.fbs")[..], types::SCHEMA_CRC32C),
+            ("metadata", &include_bytes!("../../flatbuffers/metadata.fbs")[..], metadata::SCHEMA_CRC32C),
+            ("checkpoint", &include_bytes!("../../flatbuffers/checkpoint.fbs")[..], checkpoint::SCHEMA_CRC32C),
         ] {
             assert_eq!(
                 crc32c::crc32c(text),

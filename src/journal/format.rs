@@ -83,10 +83,7 @@ impl Entry {
             kind,
             roll: b[1] & FLAG_ROLL != 0,
             payload_bytes: u32_at(b, 4),
-            partition: PartitionId {
-                topic: Uuid(array(b, 8)),
-                index: i32::from_le_bytes(array(b, 24)),
-            },
+            partition: PartitionId { topic: Uuid(array(b, 8)), index: i32::from_le_bytes(array(b, 24)) },
             epoch: i32::from_le_bytes(array(b, 28)),
             offset: i64::from_le_bytes(array(b, 32)),
         })
@@ -105,9 +102,7 @@ impl GroupHeader {
         b.put_u32_le(self.bytes);
         b.put_u32_le(self.entries);
         assert_eq!(b.len(), CRC_POSITION);
-        let crc = entries
-            .iter()
-            .fold(crc32c::crc32c(&b), |crc, part| crc32c::crc32c_append(crc, part));
+        let crc = entries.iter().fold(crc32c::crc32c(&b), |crc, part| crc32c::crc32c_append(crc, part));
         b.put_u32_le(crc);
         b.put_u32_le(0);
         b.freeze()
@@ -169,34 +164,13 @@ mod tests {
     use super::*;
 
     fn group() -> Vec<u8> {
-        let partition = PartitionId {
-            topic: Uuid([0xab; 16]),
-            index: 2,
-        };
-        let batch = Entry {
-            kind: EntryKind::Batch,
-            roll: true,
-            partition,
-            epoch: 5,
-            offset: 0x0102_0304,
-            payload_bytes: 3,
-        };
-        let start = Entry {
-            kind: EntryKind::LogStart,
-            roll: false,
-            payload_bytes: 0,
-            ..batch
-        };
+        let partition = PartitionId { topic: Uuid([0xab; 16]), index: 2 };
+        let batch =
+            Entry { kind: EntryKind::Batch, roll: true, partition, epoch: 5, offset: 0x0102_0304, payload_bytes: 3 };
+        let start = Entry { kind: EntryKind::LogStart, roll: false, payload_bytes: 0, ..batch };
         let parts = [batch.encode(), Bytes::from_static(b"xyz"), start.encode()];
         let bytes = (GROUP_HEADER_BYTES + 2 * ENTRY_HEADER_BYTES + 3) as u32;
-        let header = GroupHeader {
-            core: 1,
-            generation: 9,
-            sequence: 77,
-            bytes,
-            entries: 2,
-        }
-        .encode(&parts);
+        let header = GroupHeader { core: 1, generation: 9, sequence: 77, bytes, entries: 2 }.encode(&parts);
         [header.to_vec(), parts.concat()].concat()
     }
 

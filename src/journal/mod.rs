@@ -179,10 +179,7 @@ impl Journal {
         assert!(bytes as u64 <= self.limits.file_bytes, "a group fits into a file");
         if self.used.is_empty() || self.position + bytes as u64 > self.limits.file_bytes {
             let index = self.free.pop_front()?;
-            self.used.push_back(UsedFile {
-                index,
-                sequence_first: group.sequence,
-            });
+            self.used.push_back(UsedFile { index, sequence_first: group.sequence });
             self.position = 0;
         }
         let mut group = self.waiting.pop_front().expect("it is there");
@@ -278,21 +275,14 @@ mod tests {
     use crate::types::{PartitionId, Uuid};
 
     fn limits() -> Limits {
-        Limits {
-            file_bytes: 4 << 20,
-            files_max: 4,
-            waiting_bytes_max: 1 << 20,
-        }
+        Limits { file_bytes: 4 << 20, files_max: 4, waiting_bytes_max: 1 << 20 }
     }
 
     fn entry(offset: i64, bytes: usize) -> Entry {
         Entry {
             kind: EntryKind::Batch,
             roll: false,
-            partition: PartitionId {
-                topic: Uuid([1; 16]),
-                index: 3,
-            },
+            partition: PartitionId { topic: Uuid([1; 16]), index: 3 },
             epoch: 0,
             offset,
             payload_bytes: bytes as u32,
@@ -330,10 +320,7 @@ mod tests {
         }
         assert_eq!(journal.plan_prepare(), Some((1, 4 << 20)));
         journal.append(&entry(0, 1 << 20), Bytes::from(vec![7; 1 << 20]));
-        assert!(
-            journal.plan_group().is_none(),
-            "the file is full and the next one is not there"
-        );
+        assert!(journal.plan_group().is_none(), "the file is full and the next one is not there");
         journal.prepared(1);
         let write = journal.plan_group().unwrap();
         assert_eq!((write.file, write.position, write.sequence), (1, 0, 4));

@@ -17,11 +17,7 @@ pub struct Replay {
 #[derive(PartialEq, Eq, Debug)]
 pub enum ReplayStep {
     /// Show the bytes of `file` from `position` on to [`Replay::feed`], at least `bytes` of them or up to its end.
-    Want {
-        file: FileIndex,
-        position: u64,
-        bytes: usize,
-    },
+    Want { file: FileIndex, position: u64, bytes: usize },
     /// The group `bytes` long at the start of what was fed is next and follows the one before; check and apply it.
     Group { bytes: usize, sequence: u64 },
     /// There is no further group.
@@ -32,32 +28,17 @@ impl Replay {
     /// `heads`: the first [`ALIGNMENT`] bytes of each file that exists. Returns `None` if none of them holds a group.
     /// Groups with a sequence of at most `covered`, if they are of generation `covered_generation`, are left out.
     pub fn new(heads: &[(FileIndex, Vec<u8>)], covered_generation: u64, covered: u64) -> Option<Replay> {
-        let found: Vec<(FileIndex, GroupHeader)> = heads
-            .iter()
-            .filter_map(|(file, head)| Some((*file, GroupHeader::decode(head)?)))
-            .collect();
+        let found: Vec<(FileIndex, GroupHeader)> =
+            heads.iter().filter_map(|(file, head)| Some((*file, GroupHeader::decode(head)?))).collect();
         let newest = found.iter().map(|(_, header)| header.generation).max()?;
-        let mut files: Vec<(u64, FileIndex)> = found
-            .iter()
-            .filter(|(_, h)| h.generation == newest)
-            .map(|(file, h)| (h.sequence, *file))
-            .collect();
+        let mut files: Vec<(u64, FileIndex)> =
+            found.iter().filter(|(_, h)| h.generation == newest).map(|(file, h)| (h.sequence, *file)).collect();
         files.sort_unstable();
         let covered = if covered_generation == newest { covered } else { 0 };
         // The last file that begins at or before the first group that is wanted.
         let at = files.iter().rposition(|(first, _)| *first <= covered + 1).unwrap_or(0);
-        let header = found
-            .iter()
-            .find(|(file, _)| *file == files[at].1)
-            .expect("it is one of them")
-            .1;
-        Some(Replay {
-            expected: files[at].0,
-            files,
-            at,
-            position: 0,
-            header,
-        })
+        let header = found.iter().find(|(file, _)| *file == files[at].1).expect("it is one of them").1;
+        Some(Replay { expected: files[at].0, files, at, position: 0, header })
     }
 
     pub fn generation(&self) -> u64 {
@@ -66,11 +47,7 @@ impl Replay {
 
     pub fn want(&self) -> ReplayStep {
         match self.files.get(self.at) {
-            Some((_, file)) => ReplayStep::Want {
-                file: *file,
-                position: self.position,
-                bytes: ALIGNMENT,
-            },
+            Some((_, file)) => ReplayStep::Want { file: *file, position: self.position, bytes: ALIGNMENT },
             None => ReplayStep::End,
         }
     }
@@ -84,15 +61,10 @@ impl Replay {
             h.generation == self.header.generation && h.core == self.header.core && h.sequence == self.expected
         });
         match header {
-            Some(header) if bytes.len() < header.bytes as usize => ReplayStep::Want {
-                file,
-                position: self.position,
-                bytes: header.bytes as usize,
-            },
-            Some(header) => ReplayStep::Group {
-                bytes: header.bytes as usize,
-                sequence: header.sequence,
-            },
+            Some(header) if bytes.len() < header.bytes as usize => {
+                ReplayStep::Want { file, position: self.position, bytes: header.bytes as usize }
+            }
+            Some(header) => ReplayStep::Group { bytes: header.bytes as usize, sequence: header.sequence },
             None => {
                 // The group may stand at the beginning of the next file; otherwise this is the end.
                 self.at += 1;

@@ -30,11 +30,7 @@ pub struct Refusal {
 }
 
 fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal {
-        code,
-        message: message.into(),
-        record: None,
-    })
+    Err(Refusal { code, message: message.into(), record: None })
 }
 
 /// Checks `bytes`, the records of one partition of a Produce request of `version`: exactly one batch, sound and allowed.
@@ -45,10 +41,7 @@ pub fn check(bytes: &[u8], version: i16, rules: &Rules, wall_ms: TimestampMs) ->
         Err(error) => return refuse(ErrorCode::CorruptMessage, error.to_string()),
     };
     if batch.bytes.len() != bytes.len() {
-        return refuse(
-            ErrorCode::InvalidRecord,
-            "a partition's records must be exactly one batch",
-        );
+        return refuse(ErrorCode::InvalidRecord, "a partition's records must be exactly one batch");
     }
     if bytes.len() > rules.message_bytes_max {
         let (size, max) = (bytes.len(), rules.message_bytes_max);
@@ -58,10 +51,7 @@ pub fn check(bytes: &[u8], version: i16, rules: &Rules, wall_ms: TimestampMs) ->
         );
     }
     if !batch::crc_ok(bytes) {
-        return refuse(
-            ErrorCode::CorruptMessage,
-            "the record batch does not match its checksum",
-        );
+        return refuse(ErrorCode::CorruptMessage, "the record batch does not match its checksum");
     }
     let info = check_header(&batch, version)?;
     check_timestamps(&batch, rules, wall_ms)?;
@@ -86,10 +76,7 @@ fn check_header(batch: &Batch<'_>, version: i16) -> Result<BatchInfo, Refusal> {
     match header.compression() {
         None => return refuse(ErrorCode::InvalidRecord, "the batch has an unknown compression type"),
         Some(Compression::Zstd) if version < 7 => {
-            return refuse(
-                ErrorCode::UnsupportedCompressionType,
-                "zstd needs version 7 of the Produce request",
-            );
+            return refuse(ErrorCode::UnsupportedCompressionType, "zstd needs version 7 of the Produce request");
         }
         Some(_) => {}
     }
@@ -104,18 +91,8 @@ fn check_header(batch: &Batch<'_>, version: i16) -> Result<BatchInfo, Refusal> {
             format!("sequence {sequence_first} and epoch {epoch} of producer {id} must not be negative"),
         );
     }
-    let producer = (id >= 0).then_some(ProducerStamp {
-        id,
-        epoch,
-        sequence_first,
-        records,
-    });
-    Ok(BatchInfo {
-        records,
-        last_offset_delta: delta,
-        timestamp_max: header.max_timestamp.get(),
-        producer,
-    })
+    let producer = (id >= 0).then_some(ProducerStamp { id, epoch, sequence_first, records });
+    Ok(BatchInfo { records, last_offset_delta: delta, timestamp_max: header.max_timestamp.get(), producer })
 }
 
 fn check_timestamps(batch: &Batch<'_>, rules: &Rules, wall_ms: TimestampMs) -> Result<(), Refusal> {
@@ -148,11 +125,7 @@ fn check_records(batch: &Batch<'_>, rules: &Rules) -> Result<(), Refusal> {
             Ok(_) => "a compacted topic takes no record without a key",
             Err(_) => "the record cannot be read",
         };
-        return Err(Refusal {
-            code: ErrorCode::InvalidRecord,
-            message: refusal.into(),
-            record: Some(index),
-        });
+        return Err(Refusal { code: ErrorCode::InvalidRecord, message: refusal.into(), record: Some(index) });
     }
     Ok(())
 }
@@ -166,16 +139,6 @@ pub fn info(bytes: &[u8]) -> Option<BatchInfo> {
     if records <= 0 || last_offset_delta < 0 || (id >= 0 && sequence_first < 0) {
         return None;
     }
-    let producer = (id >= 0).then_some(ProducerStamp {
-        id,
-        epoch,
-        sequence_first,
-        records,
-    });
-    Some(BatchInfo {
-        records,
-        last_offset_delta,
-        timestamp_max: header.max_timestamp.get(),
-        producer,
-    })
+    let producer = (id >= 0).then_some(ProducerStamp { id, epoch, sequence_first, records });
+    Some(BatchInfo { records, last_offset_delta, timestamp_max: header.max_timestamp.get(), producer })
 }

@@ -192,11 +192,7 @@ impl Log {
 
     /// The offset after the last one that consumers may read.
     pub fn high_watermark(&self) -> Offset {
-        if self.settings.ack_memory {
-            self.end
-        } else {
-            self.durable_end
-        }
+        if self.settings.ack_memory { self.end } else { self.durable_end }
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -253,11 +249,7 @@ impl Log {
                 || last - active.base > i64::from(i32::MAX)
                 || (active.index().len() + 1) * 12 > self.settings.index_bytes_max
         });
-        Placement {
-            offset: self.end,
-            epoch: self.epoch,
-            roll,
-        }
+        Placement { offset: self.end, epoch: self.epoch, roll }
     }
 
     /// Adds a batch at the end: the only way in which one gets there.
@@ -273,25 +265,12 @@ impl Log {
         }
         let segment = self.segments.back_mut().expect("there is an active segment");
         let (base, position) = (segment.base, segment.bytes);
-        segment.push(
-            at.offset,
-            last,
-            bytes.len() as u32,
-            info.timestamp_max,
-            self.settings.index_interval,
-        );
+        segment.push(at.offset, last, bytes.len() as u32, info.timestamp_max, self.settings.index_interval);
         if let Some(stamp) = &info.producer {
             self.producers.apply(stamp, at.offset, info.timestamp_max, seen_ms);
         }
         self.unflushed_bytes += bytes.len();
-        self.tail.push_back(Batch {
-            base: at.offset,
-            last,
-            segment: base,
-            position,
-            journal,
-            bytes,
-        });
+        self.tail.push_back(Batch { base: at.offset, last, segment: base, position, journal, bytes });
         self.end = last + 1;
     }
 
@@ -342,11 +321,7 @@ impl Log {
             self.tail_flushed += 1;
         }
         let segment = segment.expect("a flush holds a batch");
-        let done = self
-            .segments
-            .iter()
-            .position(|s| s.base == segment)
-            .filter(|at| at + 1 < self.segments.len())?;
+        let done = self.segments.iter().position(|s| s.base == segment).filter(|at| at + 1 < self.segments.len())?;
         let complete = self.segments[done + 1].base == offset_end;
         complete.then(|| self.close(done))
     }
@@ -355,12 +330,7 @@ impl Log {
         let segment = &mut self.segments[at];
         let (index, timeindex) = segment.index_files(self.settings.index_bytes_max);
         segment.thin_out();
-        Close {
-            segment: segment.base,
-            bytes: segment.bytes,
-            index,
-            timeindex,
-        }
+        Close { segment: segment.base, bytes: segment.bytes, index, timeindex }
     }
 
     /// The index files of a closed segment are there.
@@ -382,11 +352,7 @@ impl Log {
         let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();
         for batch in self.tail.range_mut(self.tail_flushed..) {
             let roll = batch.position == 0 && bases.contains(&batch.base);
-            let at = Placement {
-                offset: batch.base,
-                epoch: self.epoch,
-                roll,
-            };
+            let at = Placement { offset: batch.base, epoch: self.epoch, roll };
             (batch.journal, batch.bytes) = write(at, &batch.bytes);
         }
     }
@@ -441,11 +407,7 @@ impl Log {
                 break;
             }
         }
-        if parts.is_empty() {
-            Read::Empty
-        } else {
-            Read::Memory { parts, bytes }
-        }
+        if parts.is_empty() { Read::Empty } else { Read::Memory { parts, bytes } }
     }
 
     /// Bytes of `segment` that are in its file.
@@ -459,17 +421,10 @@ impl Log {
     /// Segments that may hold the first record with a timestamp of `timestamp` or later, as reads from the disk, and the
     /// batches in memory that may, in order of offset.
     pub fn find_time(&self, timestamp: TimestampMs) -> Option<(Offset, Read)> {
-        let segment = self
-            .segments
-            .iter()
-            .find(|s| s.timestamp_max >= timestamp && s.timestamp_max >= 0)?;
+        let segment = self.segments.iter().find(|s| s.timestamp_max >= timestamp && s.timestamp_max >= 0)?;
         let position = segment.position_of_time(timestamp);
         let at = segment.index().partition_point(|entry| entry.position <= position);
-        let offset = if at == 0 {
-            segment.base
-        } else {
-            segment.index()[at - 1].offset
-        };
+        let offset = if at == 0 { segment.base } else { segment.index()[at - 1].offset };
         let offset = offset.max(self.start);
         Some((offset, self.read(offset, self.high_watermark().max(offset), usize::MAX)))
     }
@@ -489,10 +444,7 @@ impl Log {
         if at == 0 || epoch > self.epoch {
             return None;
         }
-        Some((
-            self.epochs[at - 1].0,
-            self.epochs.get(at).map_or(self.end, |(_, start)| *start),
-        ))
+        Some((self.epochs[at - 1].0, self.epochs.get(at).map_or(self.end, |(_, start)| *start)))
     }
 
     /// Moves the log's start up; returns the segments that hold nothing above it and are removed.

@@ -79,11 +79,7 @@ impl Producers {
             return Err(SequenceError::StaleEpoch);
         }
         if stamp.epoch > producer.epoch {
-            return if stamp.sequence_first == 0 {
-                Ok(Verdict::Append)
-            } else {
-                Err(SequenceError::OutOfOrder)
-            };
+            return if stamp.sequence_first == 0 { Ok(Verdict::Append) } else { Err(SequenceError::OutOfOrder) };
         }
         let same =
             |b: &&ProducerBatch| b.sequence_first == stamp.sequence_first && b.sequence_last == stamp.sequence_last();
@@ -95,11 +91,7 @@ impl Producers {
         };
         if stamp.sequence_first == sequence_add(last.sequence_last, 1) {
             Ok(Verdict::Append)
-        } else if producer
-            .batches
-            .front()
-            .is_some_and(|oldest| stamp.sequence_last() < oldest.sequence_first)
-        {
+        } else if producer.batches.front().is_some_and(|oldest| stamp.sequence_last() < oldest.sequence_first) {
             Err(SequenceError::Duplicate)
         } else {
             Err(SequenceError::OutOfOrder)
@@ -115,11 +107,7 @@ impl Producers {
             batches: VecDeque::with_capacity(1),
             seen_ms,
         });
-        if producer
-            .batches
-            .back()
-            .is_some_and(|last| last.offset_last >= offset_first)
-        {
+        if producer.batches.back().is_some_and(|last| last.offset_last >= offset_first) {
             return;
         }
         if producer.epoch != stamp.epoch {
@@ -167,12 +155,7 @@ mod tests {
     use super::*;
 
     fn stamp(epoch: i16, sequence_first: i32, records: i32) -> ProducerStamp {
-        ProducerStamp {
-            id: 7,
-            epoch,
-            sequence_first,
-            records,
-        }
+        ProducerStamp { id: 7, epoch, sequence_first, records }
     }
 
     fn written(producers: &mut Producers, epoch: i16, sequence: i32, records: i32, offset: Offset) {

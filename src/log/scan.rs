@@ -23,10 +23,7 @@ pub struct Found {
 /// Walks the batches of `bytes` (the first one begins at 0) and finds those from the one that holds `offset` on, at most
 /// `bytes_max` of them, but one at least. `None` if the bytes are no batches.
 pub fn find(bytes: &[u8], offset: Offset, bytes_max: usize) -> Option<Found> {
-    let mut found = Found {
-        offset_end: -1,
-        ..Found::default()
-    };
+    let mut found = Found { offset_end: -1, ..Found::default() };
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + NEEDED) {
         let base = i64::from_be_bytes(header[..8].try_into().expect("8 bytes"));
@@ -72,11 +69,7 @@ mod tests {
 
     #[test]
     fn finds_the_batch_that_holds_the_offset() {
-        let f = |offset, max| {
-            find(&three(), offset, max)
-                .map(|f| (f.start, f.end, f.offset_end))
-                .unwrap()
-        };
+        let f = |offset, max| find(&three(), offset, max).map(|f| (f.start, f.end, f.offset_end)).unwrap();
         assert_eq!(f(0, 1000), (0, 600, 21));
         assert_eq!(f(17, 1000), (100, 600, 21));
         assert_eq!(f(17, 200), (100, 300, 20));

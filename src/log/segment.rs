@@ -99,10 +99,7 @@ impl Segment {
     pub fn index_coarse(&self, position_end: u32) -> Vec<IndexEntry> {
         let mut coarse: Vec<IndexEntry> = Vec::new();
         for entry in self.index.iter().take_while(|entry| entry.position < position_end) {
-            if coarse
-                .last()
-                .is_none_or(|last| entry.position - last.position >= INDEX_INTERVAL_COARSE)
-            {
+            if coarse.last().is_none_or(|last| entry.position - last.position >= INDEX_INTERVAL_COARSE) {
                 coarse.push(*entry);
             }
         }
@@ -165,10 +162,7 @@ mod tests {
     #[test]
     fn index_is_sparse_and_finds_a_position_at_or_before() {
         let segment = segment();
-        assert_eq!(
-            segment.index().iter().map(|e| e.position).collect::<Vec<_>>(),
-            [6000, 12000, 18000, 24000]
-        );
+        assert_eq!(segment.index().iter().map(|e| e.position).collect::<Vec<_>>(), [6000, 12000, 18000, 24000]);
         assert_eq!(segment.position_of(100), 0);
         assert_eq!(segment.position_of(119), 0);
         assert_eq!(segment.position_of(120), 6000);
@@ -180,10 +174,7 @@ mod tests {
     #[test]
     fn index_files_are_kafkas() {
         let (offsets, times) = segment().index_files(1 << 20);
-        assert_eq!(
-            &offsets[..16],
-            [0, 0, 0, 20, 0, 0, 0x17, 0x70, 0, 0, 0, 40, 0, 0, 0x2e, 0xe0]
-        );
+        assert_eq!(&offsets[..16], [0, 0, 0, 20, 0, 0, 0x17, 0x70, 0, 0, 0, 40, 0, 0, 0x2e, 0xe0]);
         assert_eq!(times.len(), 5 * 12);
         assert_eq!(&times[..12], [0, 0, 0, 0, 0, 0, 3, 0xed, 0, 0, 0, 19]);
         let (offsets, times) = segment().index_files(16);

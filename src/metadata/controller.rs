@@ -92,14 +92,10 @@ impl Draft {
         let entry = record.encode();
         if entry.len() > log::ENTRY_BYTES_MAX {
             let (bytes, bytes_max) = (entry.len(), log::ENTRY_BYTES_MAX);
-            return Err(Rejection::PolicyViolation(format!(
-                "A record of {bytes} bytes is larger than {bytes_max}."
-            )));
+            return Err(Rejection::PolicyViolation(format!("A record of {bytes} bytes is larger than {bytes_max}.")));
         }
         let index = self.image.index() + 1;
-        self.image
-            .apply(index, record)
-            .expect("a record is decided on the image that it is applied to");
+        self.image.apply(index, record).expect("a record is decided on the image that it is applied to");
         self.entries.push((index, entry));
         Ok(())
     }
@@ -130,10 +126,7 @@ impl Controller {
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES.max(snapshot_bytes),
             ..Controller::default()
         };
-        Ok(Recovered {
-            controller,
-            log_bytes_valid: decoded.bytes_valid,
-        })
+        Ok(Recovered { controller, log_bytes_valid: decoded.bytes_valid })
     }
 
     /// What every core may see.
@@ -158,10 +151,7 @@ impl Controller {
         if self.pending_bytes > PENDING_BYTES_MAX {
             return Err(Rejection::Overloaded);
         }
-        Ok(Draft {
-            image: self.decided.clone(),
-            entries: Vec::new(),
-        })
+        Ok(Draft { image: self.decided.clone(), entries: Vec::new() })
     }
 
     pub(super) fn adopt(&mut self, draft: Draft) {
@@ -201,11 +191,7 @@ impl Controller {
         self.pending_bytes = 0;
         self.log_bytes += bytes.len() as u64;
         self.appending = Some(self.decided.clone());
-        Some(Append {
-            position,
-            bytes,
-            index_last: self.decided.index(),
-        })
+        Some(Append { position, bytes, index_last: self.decided.index() })
     }
 
     /// The append up to this record is synced. Returns the image to publish to all cores.
@@ -267,35 +253,19 @@ pub(super) mod tests {
     use crate::metadata::rules::{Created, Defaults, PartitionsSpec, TopicKey, TopicSpec};
     use crate::types::Uuid;
 
-    pub const DEFAULTS: Defaults = Defaults {
-        partitions: 3,
-        replication_factor: 1,
-    };
+    pub const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1 };
 
     pub fn accept(_: &str, _: Option<&str>) -> Result<(), String> {
         Ok(())
     }
 
     pub fn spec(name: &str, partitions: i32, replication_factor: i16) -> TopicSpec {
-        TopicSpec {
-            name: name.into(),
-            partitions,
-            replication_factor,
-            assignments: vec![],
-            settings: vec![],
-        }
+        TopicSpec { name: name.into(), partitions, replication_factor, assignments: vec![], settings: vec![] }
     }
 
     pub fn broker(port: u16) -> Broker {
-        let listener = Listener {
-            name: "PLAINTEXT".into(),
-            host: "127.0.0.1".into(),
-            port,
-        };
-        Broker {
-            listeners: vec![listener],
-            rack: None,
-        }
+        let listener = Listener { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port };
+        Broker { listeners: vec![listener], rack: None }
     }
 
     /// A controller of brokers 1 to `brokers`, what its shell has written, and a source of ids.
@@ -310,12 +280,7 @@ pub(super) mod tests {
         pub fn new(brokers: i32) -> Bench {
             let recovered = Controller::recover(None, b"").unwrap();
             assert_eq!(recovered.log_bytes_valid, 0);
-            let mut bench = Bench {
-                controller: recovered.controller,
-                log: vec![],
-                snapshot: None,
-                ids: 0,
-            };
+            let mut bench = Bench { controller: recovered.controller, log: vec![], snapshot: None, ids: 0 };
             (1..=brokers).for_each(|id| bench.controller.register_broker(id, broker(9092)).unwrap());
             bench
         }
@@ -376,55 +341,27 @@ pub(super) mod tests {
     #[test]
     fn requests_are_refused_while_too_much_waits() {
         let mut bench = Bench::new(1);
-        let large = TopicSpec {
-            settings: vec![("k".into(), Some("v".repeat(15 << 20)))],
-            ..spec("t", 1, 1)
-        };
+        let large = TopicSpec { settings: vec![("k".into(), Some("v".repeat(15 << 20)))], ..spec("t", 1, 1) };
         for i in 0..5 {
-            bench
-                .create(&[TopicSpec {
-                    name: format!("t{i}"),
-                    ..large.clone()
-                }])
-                .remove(0)
-                .unwrap();
+            bench.create(&[TopicSpec { name: format!("t{i}"), ..large.clone() }]).remove(0).unwrap();
         }
         assert_eq!(bench.create(&[spec("u", 1, 1)]), [Err(Rejection::Overloaded)]);
         bench.flush();
         bench.create(&[spec("u", 1, 1)]).remove(0).unwrap();
-        let too_large = TopicSpec {
-            settings: vec![("k".into(), Some("v".repeat(17 << 20)))],
-            ..spec("v", 1, 1)
-        };
-        assert!(matches!(
-            bench.create(&[too_large])[0],
-            Err(Rejection::PolicyViolation(_))
-        ));
+        let too_large = TopicSpec { settings: vec![("k".into(), Some("v".repeat(17 << 20)))], ..spec("v", 1, 1) };
+        assert!(matches!(bench.create(&[too_large])[0], Err(Rejection::PolicyViolation(_))));
     }
 
     #[test]
     fn snapshots_replace_the_log_and_survive_a_crash_at_each_step() {
         let mut bench = Bench::new(1);
-        let large = TopicSpec {
-            settings: vec![("k".into(), Some("v".repeat(9 << 20)))],
-            ..spec("t", 1, 1)
-        };
+        let large = TopicSpec { settings: vec![("k".into(), Some("v".repeat(9 << 20)))], ..spec("t", 1, 1) };
         bench.create(std::slice::from_ref(&large)).remove(0).unwrap();
         bench.flush();
         assert_eq!(bench.controller.plan_snapshot(), None);
-        bench
-            .create(&[TopicSpec {
-                name: "u".into(),
-                ..large
-            }])
-            .remove(0)
-            .unwrap();
+        bench.create(&[TopicSpec { name: "u".into(), ..large }]).remove(0).unwrap();
         bench.flush();
-        bench
-            .controller
-            .delete_topics(&[TopicKey::Name("t".into())], true)
-            .remove(0)
-            .unwrap();
+        bench.controller.delete_topics(&[TopicKey::Name("t".into())], true).remove(0).unwrap();
         let append = bench.controller.plan_append().unwrap();
         assert_eq!(bench.controller.plan_snapshot(), None, "an append is under way");
         bench.log.extend_from_slice(&append.bytes);
@@ -439,11 +376,7 @@ pub(super) mod tests {
 
         bench.snapshot = Some(snapshot.bytes);
         bench.controller = bench.recovered();
-        assert_eq!(
-            bench.controller.index(),
-            snapshot.index_last,
-            "snapshot and old log together"
-        );
+        assert_eq!(bench.controller.index(), snapshot.index_last, "snapshot and old log together");
         let snapshot = bench.controller.plan_snapshot().unwrap();
         bench.snapshot = Some(snapshot.bytes);
         bench.log.clear();
@@ -459,29 +392,17 @@ pub(super) mod tests {
     /// One request from a seeded stream that makes, changes and deletes a few topics over and over.
     fn request(bench: &mut Bench, random: &mut impl rand::Rng) {
         let name = format!("t{}", random.random_range(0..12));
-        let id = bench
-            .controller
-            .image_decided()
-            .topic(&name)
-            .map_or(Uuid([9; 16]), |topic| topic.id);
+        let id = bench.controller.image_decided().topic(&name).map_or(Uuid([9; 16]), |topic| topic.id);
         let map = BTreeMap::from([("k".to_string(), random.random_range(0..3).to_string())]);
         match random.random_range(0..7) {
             0 | 1 => drop(bench.create(&[spec(&name, random.random_range(0..20), 2)])),
             2 => drop(bench.controller.delete_topics(&[TopicKey::Name(name)], true)),
             3 => {
-                let specs = [PartitionsSpec {
-                    name,
-                    count: random.random_range(0..40),
-                    assignments: None,
-                }];
+                let specs = [PartitionsSpec { name, count: random.random_range(0..40), assignments: None }];
                 drop(bench.controller.create_partitions(&specs, false));
             }
             4 => drop(bench.controller.set_topic_settings(id, map, false, &accept)),
-            5 => drop(
-                bench
-                    .controller
-                    .set_broker_settings(random.random_range(-1..4), map, false, &accept),
-            ),
+            5 => drop(bench.controller.set_broker_settings(random.random_range(-1..4), map, false, &accept)),
             _ => drop(bench.controller.allocate_producer_ids()),
         }
     }
@@ -521,11 +442,7 @@ pub(super) mod tests {
                         assert_eq!(image, &images[image.index() as usize], "seed {seed}");
                     }
                     bench.controller.synced(append.index_last);
-                    assert_eq!(
-                        bench.recovered().image_durable(),
-                        bench.controller.image_durable(),
-                        "seed {seed}"
-                    );
+                    assert_eq!(bench.recovered().image_durable(), bench.controller.image_durable(), "seed {seed}");
                 }
             }
         }
@@ -545,11 +462,7 @@ pub(super) mod tests {
             bench.create(&[spec(&format!("topic-{i}"), 1, 1)]).remove(0).unwrap();
             bench.flush();
         }
-        println!(
-            "10,000 topics one by one: {:?}, {} bytes of log",
-            start.elapsed(),
-            bench.log.len()
-        );
+        println!("10,000 topics one by one: {:?}, {} bytes of log", start.elapsed(), bench.log.len());
         let start = std::time::Instant::now();
         assert_eq!(bench.recovered().image_durable().topic_count(), 10_001);
         println!("recovery of these: {:?}", start.elapsed());

@@ -28,9 +28,7 @@ impl Topic {
     }
 
     pub fn partition(&self, index: PartitionIndex) -> Option<&Placement> {
-        let range = self
-            .partitions
-            .get(self.partitions.partition_point(|range| range.end <= index))?;
+        let range = self.partitions.get(self.partitions.partition_point(|range| range.end <= index))?;
         (range.start <= index).then_some(&range.placement)
     }
 
@@ -40,9 +38,7 @@ impl Topic {
 
     /// Replicas of the first partition, as Kafka counts it.
     pub fn replication_factor(&self) -> i16 {
-        self.partitions
-            .first()
-            .map_or(0, |range| range.placement.replicas.len() as i16)
+        self.partitions.first().map_or(0, |range| range.placement.replicas.len() as i16)
     }
 
     pub fn is_internal(&self) -> bool {
@@ -119,9 +115,7 @@ impl Image {
 
     /// The topic named `name` and those that follow it, ordered by name: for answers in pages.
     pub fn topics_from<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<Topic>> {
-        self.topics
-            .range::<str, _>((Bound::Included(name), Bound::Unbounded))
-            .map(|(_, topic)| topic)
+        self.topics.range::<str, _>((Bound::Included(name), Bound::Unbounded)).map(|(_, topic)| topic)
     }
 
     pub fn topic_count(&self) -> usize {
@@ -166,22 +160,12 @@ impl Image {
     pub fn apply(&mut self, index: u64, record: &Record) -> Result<(), RecordError> {
         assert!(index > self.index, "records are applied once and in order");
         match record {
-            Record::TopicCreated {
-                id,
-                name,
-                partitions,
-                settings,
-            } => {
+            Record::TopicCreated { id, name, partitions, settings } => {
                 if id.is_zero() || self.topics.contains_key(name) || self.topics_by_id.contains_key(id) {
                     return Err(RecordError(format!("topic {name} ({id}) is made twice")));
                 }
                 let partitions = extend_ranges(&[], partitions)?;
-                self.put(Topic {
-                    id: *id,
-                    name: name.clone(),
-                    settings: settings.clone(),
-                    partitions,
-                });
+                self.put(Topic { id: *id, name: name.clone(), settings: settings.clone(), partitions });
             }
             Record::TopicDeleted { id } => {
                 let topic = self.known(*id)?;
@@ -190,17 +174,11 @@ impl Image {
             Record::PartitionsAdded { id, partitions } => {
                 let topic = self.known(*id)?;
                 let partitions = extend_ranges(&topic.partitions, partitions)?;
-                self.put(Topic {
-                    partitions,
-                    ..Topic::clone(&topic)
-                });
+                self.put(Topic { partitions, ..Topic::clone(&topic) });
             }
             Record::TopicSettingsSet { id, settings } => {
                 let topic = self.known(*id)?;
-                self.put(Topic {
-                    settings: settings.clone(),
-                    ..Topic::clone(&topic)
-                });
+                self.put(Topic { settings: settings.clone(), ..Topic::clone(&topic) });
             }
             Record::BrokerSettingsSet { broker, settings } if settings.is_empty() => {
                 self.broker_settings.remove_mut(broker);
@@ -222,10 +200,7 @@ impl Image {
     }
 
     fn known(&self, id: Uuid) -> Result<Arc<Topic>, RecordError> {
-        self.topics_by_id
-            .get(&id)
-            .cloned()
-            .ok_or_else(|| RecordError(format!("there is no topic {id}")))
+        self.topics_by_id.get(&id).cloned().ok_or_else(|| RecordError(format!("there is no topic {id}")))
     }
 
     /// Adds a topic, or replaces its older self.
@@ -253,15 +228,11 @@ impl Image {
 
     /// Records that make this image out of an empty one, its index aside.
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
-        let brokers = self.brokers.iter().map(|(&id, broker)| Record::BrokerRegistered {
-            id,
-            broker: Broker::clone(broker),
-        });
+        let brokers =
+            self.brokers.iter().map(|(&id, broker)| Record::BrokerRegistered { id, broker: Broker::clone(broker) });
         let settings = self.broker_settings.iter();
-        let settings = settings.map(|(&broker, settings)| Record::BrokerSettingsSet {
-            broker,
-            settings: settings.clone(),
-        });
+        let settings =
+            settings.map(|(&broker, settings)| Record::BrokerSettingsSet { broker, settings: settings.clone() });
         let next = self.producer_id_next;
         let producer_ids = (next > 0).then_some(Record::ProducerIdsAllocated { next });
         let topics = self.topics.values().map(|topic| Record::TopicCreated {
@@ -299,9 +270,7 @@ fn extend_ranges(ranges: &[PartitionRange], added: &[PartitionRange]) -> Result<
         let start = joined.last().map_or(0, |last| last.end);
         if range.start != start || range.end <= start || range.placement.replicas.is_empty() {
             let PartitionRange { start: got, end, .. } = range;
-            return Err(RecordError(format!(
-                "partitions {got}..{end} are where those from {start} should be"
-            )));
+            return Err(RecordError(format!("partitions {got}..{end} are where those from {start} should be")));
         }
         match joined.last_mut() {
             Some(last) if last.placement == range.placement => last.end = range.end,
@@ -320,12 +289,7 @@ mod tests {
     use crate::metadata::record::tests::{range, samples, settings};
 
     fn created(id: u8, name: &str, partitions: Vec<PartitionRange>) -> Record {
-        Record::TopicCreated {
-            id: Uuid([id; 16]),
-            name: name.into(),
-            partitions,
-            settings: settings(&[]),
-        }
+        Record::TopicCreated { id: Uuid([id; 16]), name: name.into(), partitions, settings: settings(&[]) }
     }
 
     #[test]
@@ -337,41 +301,18 @@ mod tests {
             assert_eq!(again, image);
             assert_eq!(again.partition_total(), image.partition_total());
         }
-        assert_eq!(
-            (image.topic_count(), image.partition_total(), image.broker_count()),
-            (0, 0, 2)
-        );
+        assert_eq!((image.topic_count(), image.partition_total(), image.broker_count()), (0, 0, 2));
         assert_eq!(image.topic_colliding("a_b"), None);
     }
 
     #[test]
     fn partitions_are_found_and_ranges_are_joined() {
         let mut image = Image::default();
-        image
-            .apply(
-                1,
-                &created(1, "t", vec![range(0, 2, 1), range(2, 4, 1), range(4, 5, 2)]),
-            )
-            .unwrap();
-        image
-            .apply(
-                2,
-                &Record::PartitionsAdded {
-                    id: Uuid([1; 16]),
-                    partitions: vec![range(5, 9, 2)],
-                },
-            )
-            .unwrap();
+        image.apply(1, &created(1, "t", vec![range(0, 2, 1), range(2, 4, 1), range(4, 5, 2)])).unwrap();
+        image.apply(2, &Record::PartitionsAdded { id: Uuid([1; 16]), partitions: vec![range(5, 9, 2)] }).unwrap();
         let topic = image.topic("t").unwrap();
         assert_eq!(topic.partition_ranges(), [range(0, 4, 1), range(4, 9, 2)]);
-        assert_eq!(
-            (
-                topic.partition_count(),
-                topic.replication_factor(),
-                image.partition_total()
-            ),
-            (9, 1, 9)
-        );
+        assert_eq!((topic.partition_count(), topic.replication_factor(), image.partition_total()), (9, 1, 9));
         let leaders: Vec<_> = (-1..=9).map(|index| topic.partition(index).map(|p| p.leader)).collect();
         let [a, b] = [Some(1), Some(2)];
         assert_eq!(leaders, [None, a, a, a, a, b, b, b, b, b, None]);
@@ -390,19 +331,10 @@ mod tests {
             created(2, "u", vec![]),
             created(2, "u", vec![range(1, 2, 1)]),
             created(2, "u", vec![range(0, 1, 1), range(2, 3, 1)]),
-            Record::PartitionsAdded {
-                id,
-                partitions: vec![range(1, 3, 1)],
-            },
-            Record::PartitionsAdded {
-                id,
-                partitions: vec![range(2, 2, 1)],
-            },
+            Record::PartitionsAdded { id, partitions: vec![range(1, 3, 1)] },
+            Record::PartitionsAdded { id, partitions: vec![range(2, 2, 1)] },
             Record::TopicDeleted { id: Uuid([2; 16]) },
-            Record::TopicSettingsSet {
-                id: Uuid([2; 16]),
-                settings: settings(&[]),
-            },
+            Record::TopicSettingsSet { id: Uuid([2; 16]), settings: settings(&[]) },
             Record::ProducerIdsAllocated { next: 0 },
         ] {
             assert!(image.apply(2, &record).is_err(), "{record:?}");
@@ -414,9 +346,7 @@ mod tests {
     fn topics_are_ordered_and_images_are_apart() {
         let mut image = Image::default();
         for (i, name) in ["c", "a.x", "b"].into_iter().enumerate() {
-            image
-                .apply(i as u64 + 1, &created(i as u8 + 1, name, vec![range(0, 1, 1)]))
-                .unwrap();
+            image.apply(i as u64 + 1, &created(i as u8 + 1, name, vec![range(0, 1, 1)])).unwrap();
         }
         let older = image.clone();
         image.apply(4, &Record::TopicDeleted { id: Uuid([3; 16]) }).unwrap();

@@ -61,31 +61,19 @@ pub enum LogError {
     /// Bytes at this position had been synced and cannot be read.
     Corrupt { position: usize },
     /// The frame at this position does not follow what comes before it: records between them are missing.
-    Gap {
-        position: usize,
-        index: u64,
-        index_expected: u64,
-    },
+    Gap { position: usize, index: u64, index_expected: u64 },
 }
 
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Foreign => f.write_str("it is not a metadata file of this program"),
-            Self::Version(version) => write!(
-                f,
-                "its format {version} is later than {VERSION}, which this program knows"
-            ),
+            Self::Version(version) => {
+                write!(f, "its format {version} is later than {VERSION}, which this program knows")
+            }
             Self::Corrupt { position } => write!(f, "it is damaged at byte {position}"),
-            Self::Gap {
-                position,
-                index,
-                index_expected,
-            } => {
-                write!(
-                    f,
-                    "record {index} at byte {position} follows where record {index_expected} should"
-                )
+            Self::Gap { position, index, index_expected } => {
+                write!(f, "record {index} at byte {position} follows where record {index_expected} should")
             }
         }
     }
@@ -172,10 +160,7 @@ fn decode_frame(bytes: &[u8]) -> Option<(&FrameHeader, &[u8])> {
 
 /// Reads a log whose records up to `index_snapshot` are in a snapshot; they may be in the log too.
 pub fn decode_log(bytes: &[u8], index_snapshot: u64) -> Result<Decoded<'_>, LogError> {
-    let mut decoded = Decoded {
-        entries: Vec::new(),
-        bytes_valid: 0,
-    };
+    let mut decoded = Decoded { entries: Vec::new(), bytes_valid: 0 };
     // A crash during the first append may leave a header in part, or a file that has grown but holds zeros.
     if bytes.len() < HEADER_BYTES || bytes[..HEADER_BYTES].iter().all(|&b| b == 0) {
         return match proof_of_sync(bytes, 0, index_snapshot + 1) {
@@ -193,20 +178,14 @@ pub fn decode_log(bytes: &[u8], index_snapshot: u64) -> Result<Decoded<'_>, LogE
         };
         if !follows {
             let index_expected = decoded.entries.last().map_or(index_snapshot, |&(last, _)| last) + 1;
-            return Err(LogError::Gap {
-                position: decoded.bytes_valid,
-                index,
-                index_expected,
-            });
+            return Err(LogError::Gap { position: decoded.bytes_valid, index, index_expected });
         }
         decoded.entries.push((index, entry));
         decoded.bytes_valid += FRAME_HEADER_BYTES + entry.len();
     }
     let index_missing = decoded.entries.last().map_or(index_snapshot, |&(last, _)| last) + 1;
     if proof_of_sync(bytes, decoded.bytes_valid, index_missing) {
-        return Err(LogError::Corrupt {
-            position: decoded.bytes_valid,
-        });
+        return Err(LogError::Corrupt { position: decoded.bytes_valid });
     }
     assert!(decoded.bytes_valid <= bytes.len());
     Ok(decoded)
@@ -267,12 +246,7 @@ mod tests {
     fn log(count: u64) -> Vec<u8> {
         let mut bytes = encode_log_header().to_vec();
         for index in 1..=count {
-            encode_frame(
-                &mut bytes,
-                index,
-                (index - 1) / 2 * 2,
-                format!("entry{index}").as_bytes(),
-            );
+            encode_frame(&mut bytes, index, (index - 1) / 2 * 2, format!("entry{index}").as_bytes());
         }
         bytes
     }
@@ -307,11 +281,7 @@ mod tests {
             let whole = end.saturating_sub(HEADER_BYTES) / FRAME;
             let decoded = decode_log(&bytes[..end], 0).unwrap();
             assert_eq!(decoded.entries.len(), whole);
-            let bytes_valid = if end < HEADER_BYTES {
-                0
-            } else {
-                HEADER_BYTES + whole * FRAME
-            };
+            let bytes_valid = if end < HEADER_BYTES { 0 } else { HEADER_BYTES + whole * FRAME };
             assert_eq!(decoded.bytes_valid, bytes_valid);
         }
         let mut zeros_behind = log(4);
@@ -345,21 +315,14 @@ mod tests {
         let mut later = encode_log_header().to_vec();
         encode_frame(&mut later, 5, 4, b"entry5");
         assert_eq!(decode_log(&later, 4).unwrap().entries.len(), 1);
-        let gap = LogError::Gap {
-            position: HEADER_BYTES,
-            index: 5,
-            index_expected: 4,
-        };
+        let gap = LogError::Gap { position: HEADER_BYTES, index: 5, index_expected: 4 };
         assert_eq!(decode_log(&later, 3), Err(gap));
     }
 
     #[test]
     fn foreign_and_later_files_are_refused() {
         assert_eq!(decode_log(&[7; 100], 0), Err(LogError::Foreign));
-        assert_eq!(
-            decode_log(&encode_snapshot(1, std::iter::empty()), 0),
-            Err(LogError::Foreign)
-        );
+        assert_eq!(decode_log(&encode_snapshot(1, std::iter::empty()), 0), Err(LogError::Foreign));
         let mut header = encode_log_header();
         header[20] ^= 1;
         assert_eq!(decode_log(&header, 0), Err(LogError::Corrupt { position: 0 }));
@@ -372,10 +335,7 @@ mod tests {
     #[test]
     fn snapshots_are_whole_or_refused() {
         let bytes = encode_snapshot(77, (1..=3).map(|i| format!("entry{i}").into_bytes()));
-        assert_eq!(
-            decode_snapshot(&bytes),
-            Ok((77, vec![&b"entry1"[..], b"entry2", b"entry3"]))
-        );
+        assert_eq!(decode_snapshot(&bytes), Ok((77, vec![&b"entry1"[..], b"entry2", b"entry3"])));
         for end in 0..bytes.len() {
             assert!(decode_snapshot(&bytes[..end]).is_err());
         }

@@ -47,34 +47,13 @@ pub struct Broker {
 /// One decision. Settings are always the whole map after the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    TopicCreated {
-        id: Uuid,
-        name: Arc<str>,
-        partitions: Vec<PartitionRange>,
-        settings: Settings,
-    },
-    TopicDeleted {
-        id: Uuid,
-    },
-    PartitionsAdded {
-        id: Uuid,
-        partitions: Vec<PartitionRange>,
-    },
-    TopicSettingsSet {
-        id: Uuid,
-        settings: Settings,
-    },
-    BrokerSettingsSet {
-        broker: BrokerId,
-        settings: Settings,
-    },
-    ProducerIdsAllocated {
-        next: i64,
-    },
-    BrokerRegistered {
-        id: BrokerId,
-        broker: Broker,
-    },
+    TopicCreated { id: Uuid, name: Arc<str>, partitions: Vec<PartitionRange>, settings: Settings },
+    TopicDeleted { id: Uuid },
+    PartitionsAdded { id: Uuid, partitions: Vec<PartitionRange> },
+    TopicSettingsSet { id: Uuid, settings: Settings },
+    BrokerSettingsSet { broker: BrokerId, settings: Settings },
+    ProducerIdsAllocated { next: i64 },
+    BrokerRegistered { id: BrokerId, broker: Broker },
 }
 
 /// Why bytes are not a record.
@@ -98,13 +77,7 @@ impl Record {
         let mut fbb = FlatBufferBuilder::new();
         let record_type = self.flat_type();
         let record = self.build(&mut fbb);
-        let entry = flat::Entry::create(
-            &mut fbb,
-            &flat::EntryArgs {
-                record_type,
-                record: Some(record),
-            },
-        );
+        let entry = flat::Entry::create(&mut fbb, &flat::EntryArgs { record_type, record: Some(record) });
         flat::finish_entry_buffer(&mut fbb, entry);
         let bytes = fbb.finished_data().to_vec();
         assert!(bytes.len() >= ENTRY_BYTES_MIN);
@@ -125,12 +98,7 @@ impl Record {
 
     fn build(&self, fbb: &mut FlatBufferBuilder<'_>) -> WIPOffset<UnionWIPOffset> {
         match self {
-            Record::TopicCreated {
-                id,
-                name,
-                partitions,
-                settings,
-            } => {
+            Record::TopicCreated { id, name, partitions, settings } => {
                 let args = flat::TopicCreatedArgs {
                     id: Some(&(*id).into()),
                     name: Some(fbb.create_string(name)),
@@ -140,33 +108,22 @@ impl Record {
                 flat::TopicCreated::create(fbb, &args).as_union_value()
             }
             Record::TopicDeleted { id } => {
-                let args = flat::TopicDeletedArgs {
-                    id: Some(&(*id).into()),
-                };
+                let args = flat::TopicDeletedArgs { id: Some(&(*id).into()) };
                 flat::TopicDeleted::create(fbb, &args).as_union_value()
             }
             Record::PartitionsAdded { id, partitions } => {
                 let partitions = Some(build_ranges(fbb, partitions));
-                let args = flat::PartitionsAddedArgs {
-                    id: Some(&(*id).into()),
-                    partitions,
-                };
+                let args = flat::PartitionsAddedArgs { id: Some(&(*id).into()), partitions };
                 flat::PartitionsAdded::create(fbb, &args).as_union_value()
             }
             Record::TopicSettingsSet { id, settings } => {
                 let settings = Some(build_settings(fbb, settings));
-                let args = flat::TopicSettingsSetArgs {
-                    id: Some(&(*id).into()),
-                    settings,
-                };
+                let args = flat::TopicSettingsSetArgs { id: Some(&(*id).into()), settings };
                 flat::TopicSettingsSet::create(fbb, &args).as_union_value()
             }
             Record::BrokerSettingsSet { broker, settings } => {
                 let settings = Some(build_settings(fbb, settings));
-                let args = flat::BrokerSettingsSetArgs {
-                    broker: *broker,
-                    settings,
-                };
+                let args = flat::BrokerSettingsSetArgs { broker: *broker, settings };
                 flat::BrokerSettingsSet::create(fbb, &args).as_union_value()
             }
             Record::ProducerIdsAllocated { next } => {
@@ -193,51 +150,27 @@ impl Record {
         if let Some(t) = entry.record_as_topic_created() {
             let partitions = decode_ranges(t.partitions());
             let settings = decode_settings(t.settings());
-            Ok(Record::TopicCreated {
-                id: t.id().into(),
-                name: t.name().into(),
-                partitions,
-                settings,
-            })
+            Ok(Record::TopicCreated { id: t.id().into(), name: t.name().into(), partitions, settings })
         } else if let Some(t) = entry.record_as_topic_deleted() {
             Ok(Record::TopicDeleted { id: t.id().into() })
         } else if let Some(t) = entry.record_as_partitions_added() {
-            Ok(Record::PartitionsAdded {
-                id: t.id().into(),
-                partitions: decode_ranges(t.partitions()),
-            })
+            Ok(Record::PartitionsAdded { id: t.id().into(), partitions: decode_ranges(t.partitions()) })
         } else if let Some(t) = entry.record_as_topic_settings_set() {
-            Ok(Record::TopicSettingsSet {
-                id: t.id().into(),
-                settings: decode_settings(t.settings()),
-            })
+            Ok(Record::TopicSettingsSet { id: t.id().into(), settings: decode_settings(t.settings()) })
         } else if let Some(t) = entry.record_as_broker_settings_set() {
-            Ok(Record::BrokerSettingsSet {
-                broker: t.broker(),
-                settings: decode_settings(t.settings()),
-            })
+            Ok(Record::BrokerSettingsSet { broker: t.broker(), settings: decode_settings(t.settings()) })
         } else if let Some(t) = entry.record_as_producer_ids_allocated() {
             Ok(Record::ProducerIdsAllocated { next: t.next() })
         } else if let Some(t) = entry.record_as_broker_registered() {
             let listeners = t
                 .listeners()
                 .iter()
-                .map(|l| Listener {
-                    name: l.name().into(),
-                    host: l.host().into(),
-                    port: l.port(),
-                })
+                .map(|l| Listener { name: l.name().into(), host: l.host().into(), port: l.port() })
                 .collect();
-            let broker = Broker {
-                listeners,
-                rack: t.rack().map(Into::into),
-            };
+            let broker = Broker { listeners, rack: t.rack().map(Into::into) };
             Ok(Record::BrokerRegistered { id: t.broker(), broker })
         } else {
-            Err(RecordError(format!(
-                "record type {} is of a later version",
-                entry.record_type().0
-            )))
+            Err(RecordError(format!("record type {} is of a later version", entry.record_type().0)))
         }
     }
 }
@@ -272,10 +205,7 @@ fn build_settings<'a>(
     let offsets: Vec<_> = settings
         .iter()
         .map(|(key, value)| {
-            let args = flat::SettingArgs {
-                key: Some(fbb.create_string(key)),
-                value: Some(fbb.create_string(value)),
-            };
+            let args = flat::SettingArgs { key: Some(fbb.create_string(key)), value: Some(fbb.create_string(value)) };
             flat::Setting::create(fbb, &args)
         })
         .collect();
@@ -312,12 +242,7 @@ fn decode_ranges(ranges: Vector<'_, ForwardsUOffset<flat::PartitionRange<'_>>>) 
 }
 
 fn decode_settings(settings: Vector<'_, ForwardsUOffset<flat::Setting<'_>>>) -> Settings {
-    Arc::new(
-        settings
-            .iter()
-            .map(|s| (s.key().to_string(), s.value().to_string()))
-            .collect(),
-    )
+    Arc::new(settings.iter().map(|s| (s.key().to_string(), s.value().to_string())).collect())
 }
 
 #[cfg(test)]
@@ -332,12 +257,7 @@ pub(super) mod tests {
 
     pub(in crate::metadata) fn range(start: i32, end: i32, leader: BrokerId) -> PartitionRange {
         let replicas: Arc<[BrokerId]> = [leader].into();
-        let placement = Placement {
-            leader,
-            leader_epoch: 0,
-            isr: replicas.clone(),
-            replicas,
-        };
+        let placement = Placement { leader, leader_epoch: 0, isr: replicas.clone(), replicas };
         PartitionRange { start, end, placement }
     }
 
@@ -347,11 +267,7 @@ pub(super) mod tests {
 
     pub(in crate::metadata) fn samples() -> Vec<Record> {
         let id = Uuid(*b"0123456789abcdef");
-        let listener = Listener {
-            name: "PLAINTEXT".into(),
-            host: "::1".into(),
-            port: 9092,
-        };
+        let listener = Listener { name: "PLAINTEXT".into(), host: "::1".into(), port: 9092 };
         vec![
             Record::TopicCreated {
                 id,
@@ -359,33 +275,12 @@ pub(super) mod tests {
                 partitions: vec![range(0, 3, 1), range(3, 4, 2)],
                 settings: settings(&[("retention.ms", "-1"), ("x", "")]),
             },
-            Record::PartitionsAdded {
-                id,
-                partitions: vec![range(4, 10_000, 1)],
-            },
-            Record::TopicSettingsSet {
-                id,
-                settings: settings(&[]),
-            },
-            Record::BrokerSettingsSet {
-                broker: -1,
-                settings: settings(&[("log.retention.ms", "5")]),
-            },
+            Record::PartitionsAdded { id, partitions: vec![range(4, 10_000, 1)] },
+            Record::TopicSettingsSet { id, settings: settings(&[]) },
+            Record::BrokerSettingsSet { broker: -1, settings: settings(&[("log.retention.ms", "5")]) },
             Record::ProducerIdsAllocated { next: 1_000 },
-            Record::BrokerRegistered {
-                id: 7,
-                broker: Broker {
-                    listeners: vec![listener],
-                    rack: Some("left".into()),
-                },
-            },
-            Record::BrokerRegistered {
-                id: 0,
-                broker: Broker {
-                    listeners: vec![],
-                    rack: None,
-                },
-            },
+            Record::BrokerRegistered { id: 7, broker: Broker { listeners: vec![listener], rack: Some("left".into()) } },
+            Record::BrokerRegistered { id: 0, broker: Broker { listeners: vec![], rack: None } },
             Record::TopicDeleted { id },
         ]
     }

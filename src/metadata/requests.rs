@@ -25,10 +25,7 @@ impl Controller {
         ids: &mut dyn FnMut() -> Uuid,
     ) -> Vec<Result<Created, Rejection>> {
         let partitions = specs.iter().map(|spec| spec.partitions_added(defaults)).sum();
-        let (mut draft, ()) = match self
-            .draft()
-            .and_then(|d| Ok((d, rules::check_request_partitions(partitions)?)))
-        {
+        let (mut draft, ()) = match self.draft().and_then(|d| Ok((d, rules::check_request_partitions(partitions)?))) {
             Ok(draft) => draft,
             Err(rejection) => return vec![Err(rejection); specs.len()],
         };
@@ -81,11 +78,7 @@ impl Controller {
                     return Err(Rejection::InvalidRequest(reason.into()));
                 }
                 draft.decide(&Record::TopicDeleted { id: topic.id })?;
-                Ok(Deleted {
-                    id: topic.id,
-                    name: topic.name.clone(),
-                    partitions: topic.partition_count(),
-                })
+                Ok(Deleted { id: topic.id, name: topic.name.clone(), partitions: topic.partition_count() })
             })
             .collect();
         self.adopt(draft);
@@ -95,19 +88,10 @@ impl Controller {
     /// Gives topics more partitions. One answer for each of `specs`, in their order: the number of partitions that
     /// the topic then has. A name that occurs twice is refused both times.
     pub fn create_partitions(&mut self, specs: &[PartitionsSpec], validate_only: bool) -> Vec<Result<i32, Rejection>> {
-        let count = |spec: &PartitionsSpec| {
-            self.image_decided()
-                .topic(&spec.name)
-                .map_or(0, |topic| topic.partition_count())
-        };
-        let added = specs
-            .iter()
-            .map(|spec| i64::from(spec.count) - i64::from(count(spec)))
-            .map(|n| n.max(0) as usize);
-        let (mut draft, ()) = match self
-            .draft()
-            .and_then(|d| Ok((d, rules::check_request_partitions(added.sum())?)))
-        {
+        let count =
+            |spec: &PartitionsSpec| self.image_decided().topic(&spec.name).map_or(0, |topic| topic.partition_count());
+        let added = specs.iter().map(|spec| i64::from(spec.count) - i64::from(count(spec))).map(|n| n.max(0) as usize);
+        let (mut draft, ()) = match self.draft().and_then(|d| Ok((d, rules::check_request_partitions(added.sum())?))) {
             Ok(draft) => draft,
             Err(rejection) => return vec![Err(rejection); specs.len()],
         };
@@ -139,13 +123,7 @@ impl Controller {
         check_settings(&settings, check)?;
         match *topic.settings == settings {
             true => Ok(()),
-            false => self.decide(
-                &Record::TopicSettingsSet {
-                    id,
-                    settings: Arc::new(settings),
-                },
-                validate_only,
-            ),
+            false => self.decide(&Record::TopicSettingsSet { id, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -158,9 +136,7 @@ impl Controller {
         check: SettingCheck<'_>,
     ) -> Result<(), Rejection> {
         if broker != -1 && self.image_decided().broker(broker).is_none() {
-            return Err(Rejection::InvalidRequest(format!(
-                "No broker with id {broker} is registered."
-            )));
+            return Err(Rejection::InvalidRequest(format!("No broker with id {broker} is registered.")));
         }
         check_settings(&settings, check)?;
         let unchanged = match self.image_decided().broker_settings(broker) {
@@ -169,13 +145,7 @@ impl Controller {
         };
         match unchanged {
             true => Ok(()),
-            false => self.decide(
-                &Record::BrokerSettingsSet {
-                    broker,
-                    settings: Arc::new(settings),
-                },
-                validate_only,
-            ),
+            false => self.decide(&Record::BrokerSettingsSet { broker, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -192,9 +162,7 @@ impl Controller {
     /// Producer ids that nobody else ever gets, to be used once the decision is durable.
     pub fn allocate_producer_ids(&mut self) -> Result<Range<i64>, Rejection> {
         let start = self.image_decided().producer_id_next();
-        let next = start
-            .checked_add(PRODUCER_IDS_BLOCK)
-            .ok_or(Rejection::ProducerIdsExhausted)?;
+        let next = start.checked_add(PRODUCER_IDS_BLOCK).ok_or(Rejection::ProducerIdsExhausted)?;
         self.decide(&Record::ProducerIdsAllocated { next }, false)?;
         Ok(start..next)
     }
@@ -215,19 +183,10 @@ impl Draft {
         rules::check_room(&self.image, spec.partitions_added(defaults))?;
         let id = ids();
         let partitions = rules::place_topic(&self.image, spec, id, defaults)?;
-        let settings = spec
-            .settings
-            .iter()
-            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
-            .collect();
+        let settings = spec.settings.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let settings = Arc::new(settings);
         let name = spec.name.as_str().into();
-        self.decide(&Record::TopicCreated {
-            id,
-            name,
-            partitions,
-            settings,
-        })?;
+        self.decide(&Record::TopicCreated { id, name, partitions, settings })?;
         let topic = self.image.topic_by_id(id).expect("it was made above");
         Ok(Created {
             id,
@@ -239,24 +198,15 @@ impl Draft {
 
     fn create_partitions(&mut self, spec: &PartitionsSpec) -> Result<i32, Rejection> {
         let topic = self.image.topic(&spec.name).ok_or(Rejection::UnknownTopic)?.clone();
-        rules::check_room(
-            &self.image,
-            (i64::from(spec.count) - i64::from(topic.partition_count())).max(0) as usize,
-        )?;
+        rules::check_room(&self.image, (i64::from(spec.count) - i64::from(topic.partition_count())).max(0) as usize)?;
         let partitions = rules::place_added(&self.image, &topic, spec)?;
-        self.decide(&Record::PartitionsAdded {
-            id: topic.id,
-            partitions,
-        })?;
+        self.decide(&Record::PartitionsAdded { id: topic.id, partitions })?;
         Ok(spec.count)
     }
 }
 
 fn check_settings(settings: &BTreeMap<String, String>, check: SettingCheck<'_>) -> Result<(), Rejection> {
-    settings
-        .iter()
-        .try_for_each(|(key, value)| check(key, Some(value)))
-        .map_err(Rejection::InvalidConfig)
+    settings.iter().try_for_each(|(key, value)| check(key, Some(value))).map_err(Rejection::InvalidConfig)
 }
 
 fn occurring_twice<'a, T: Ord>(items: impl Iterator<Item = &'a T>) -> BTreeSet<&'a T> {
@@ -271,17 +221,9 @@ mod tests {
     use crate::metadata::rules::Assignment;
 
     fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> TopicSpec {
-        let assignments = assignments
-            .iter()
-            .map(|&(index, brokers)| Assignment {
-                index,
-                brokers: brokers.to_vec(),
-            })
-            .collect();
-        TopicSpec {
-            assignments,
-            ..spec(name, -1, -1)
-        }
+        let assignments =
+            assignments.iter().map(|&(index, brokers)| Assignment { index, brokers: brokers.to_vec() }).collect();
+        TopicSpec { assignments, ..spec(name, -1, -1) }
     }
 
     #[test]
@@ -293,10 +235,7 @@ mod tests {
         let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
         let counts: Vec<_> = answers.iter().map(|a| (a.partitions, a.replication_factor)).collect();
         assert_eq!(counts, [(3, 1), (2, 1), (2, 1)]);
-        assert_eq!(
-            *answers[1].settings,
-            BTreeMap::from([("retention.ms".into(), "5".into())])
-        );
+        assert_eq!(*answers[1].settings, BTreeMap::from([("retention.ms".into(), "5".into())]));
         let image = bench.controller.image_decided();
         assert_eq!(image.topic_by_id(answers[0].id), image.topic("a"));
         assert_eq!(image.topic("d").unwrap().partition(1).unwrap().leader, 1);
@@ -314,32 +253,17 @@ mod tests {
             (spec("a.b", 1, 1), "Topic 'a.b' collides with existing topic: a_b"),
             (spec("", 1, 1), "Topic name is invalid: the empty string is not allowed"),
             (spec("..", 1, 1), "Topic name is invalid: '..' is not allowed"),
-            (
-                spec("é", 1, 1),
-                "one or more characters other than ASCII alphanumerics, '.', '_' and '-'",
-            ),
+            (spec("é", 1, 1), "one or more characters other than ASCII alphanumerics, '.', '_' and '-'"),
             (spec(&long, 1, 1), "is longer than the max allowed length 249"),
-            (
-                spec("t", 0, 1),
-                "Number of partitions was set to an invalid non-positive value.",
-            ),
-            (
-                spec("t", -2, 1),
-                "Number of partitions was set to an invalid non-positive value.",
-            ),
-            (
-                spec("t", 1, 0),
-                "Replication factor must be larger than 0, or -1 to use the default value.",
-            ),
+            (spec("t", 0, 1), "Number of partitions was set to an invalid non-positive value."),
+            (spec("t", -2, 1), "Number of partitions was set to an invalid non-positive value."),
+            (spec("t", 1, 0), "Replication factor must be larger than 0, or -1 to use the default value."),
             (
                 spec("t", 1, 3),
                 "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached \
                  because only 1 broker(s) are registered.",
             ),
-            (
-                spec("t", 10_001, 1),
-                "Excessively large number of partitions per request.",
-            ),
+            (spec("t", 10_001, 1), "Excessively large number of partitions per request."),
         ] {
             let got = bench.refusal(spec);
             assert!(got.ends_with(words), "{got}");
@@ -351,35 +275,17 @@ mod tests {
     fn refused_assignments_get_kafkas_words() {
         let mut bench = Bench::new(1);
         for (spec, words) in [
-            (
-                assigned("t", &[(0, &[1]), (2, &[1])]),
-                "partitions should be a consecutive 0-based integer sequence",
-            ),
-            (
-                assigned("t", &[(0, &[1]), (0, &[1])]),
-                "Found multiple manual partition assignments for partition 0",
-            ),
-            (
-                assigned("t", &[(0, &[])]),
-                "The manual partition assignment includes an empty replica list.",
-            ),
-            (
-                assigned("t", &[(0, &[2])]),
-                "includes broker 2, but no such broker is registered.",
-            ),
+            (assigned("t", &[(0, &[1]), (2, &[1])]), "partitions should be a consecutive 0-based integer sequence"),
+            (assigned("t", &[(0, &[1]), (0, &[1])]), "Found multiple manual partition assignments for partition 0"),
+            (assigned("t", &[(0, &[])]), "The manual partition assignment includes an empty replica list."),
+            (assigned("t", &[(0, &[2])]), "includes broker 2, but no such broker is registered."),
             (assigned("t", &[(0, &[1, 1])]), "includes the broker 1 more than once."),
             (
-                TopicSpec {
-                    partitions: 1,
-                    ..assigned("t", &[(0, &[1])])
-                },
+                TopicSpec { partitions: 1, ..assigned("t", &[(0, &[1])]) },
                 "A manual partition assignment was specified, but numPartitions was not set to -1.",
             ),
             (
-                TopicSpec {
-                    replication_factor: 1,
-                    ..assigned("t", &[(0, &[1])])
-                },
+                TopicSpec { replication_factor: 1, ..assigned("t", &[(0, &[1])]) },
                 "A manual partition assignment was specified, but replication factor was not set to -1.",
             ),
         ] {
@@ -397,11 +303,7 @@ mod tests {
         assert_eq!([&answers[0], &answers[2]], [&duplicate; 2]);
         assert!(answers[1].is_ok() && matches!(answers[3], Err(Rejection::InvalidTopicName(_))));
         let excessive = bench.create(&[spec("c", 9_999, 1), spec("d", 2, 1)]);
-        assert!(
-            excessive
-                .iter()
-                .all(|answer| matches!(answer, Err(Rejection::PolicyViolation(_))))
-        );
+        assert!(excessive.iter().all(|answer| matches!(answer, Err(Rejection::PolicyViolation(_)))));
         assert_eq!(bench.controller.image_decided().topic_count(), 1);
     }
 
@@ -411,19 +313,9 @@ mod tests {
         for i in 0..20 {
             bench.create(&[spec(&format!("t{i}"), 10_000, 1)]).remove(0).unwrap();
         }
-        assert!(matches!(
-            bench.create(&[spec("u", 1, 1)])[0],
-            Err(Rejection::PolicyViolation(_))
-        ));
-        let more = [PartitionsSpec {
-            name: "t0".into(),
-            count: 10_001,
-            assignments: None,
-        }];
-        assert!(matches!(
-            bench.controller.create_partitions(&more, false)[0],
-            Err(Rejection::PolicyViolation(_))
-        ));
+        assert!(matches!(bench.create(&[spec("u", 1, 1)])[0], Err(Rejection::PolicyViolation(_))));
+        let more = [PartitionsSpec { name: "t0".into(), count: 10_001, assignments: None }];
+        assert!(matches!(bench.controller.create_partitions(&more, false)[0], Err(Rejection::PolicyViolation(_))));
     }
 
     #[test]
@@ -431,36 +323,20 @@ mod tests {
         let mut bench = Bench::new(1);
         let (index, mut ids) = (bench.controller.index(), || Uuid([9; 16]));
         let specs = [spec("a", 2, 1)];
-        let answers = bench
-            .controller
-            .create_topics(&specs, true, DEFAULTS, &accept, &mut ids);
+        let answers = bench.controller.create_topics(&specs, true, DEFAULTS, &accept, &mut ids);
         assert_eq!(answers[0].as_ref().unwrap().partitions, 2);
-        assert_eq!(
-            (bench.controller.index(), bench.controller.image_decided().topic_count()),
-            (index, 0)
-        );
+        assert_eq!((bench.controller.index(), bench.controller.image_decided().topic_count()), (index, 0));
         let refuse = |key: &str, _: Option<&str>| Err(format!("Unknown topic config name: {key}"));
-        let specs = [TopicSpec {
-            settings: vec![("x".into(), None)],
-            ..spec("a", 2, 1)
-        }];
-        let answers = bench
-            .controller
-            .create_topics(&specs, false, DEFAULTS, &refuse, &mut ids);
-        assert_eq!(
-            answers,
-            [Err(Rejection::InvalidConfig("Unknown topic config name: x".into()))]
-        );
+        let specs = [TopicSpec { settings: vec![("x".into(), None)], ..spec("a", 2, 1) }];
+        let answers = bench.controller.create_topics(&specs, false, DEFAULTS, &refuse, &mut ids);
+        assert_eq!(answers, [Err(Rejection::InvalidConfig("Unknown topic config name: x".into()))]);
     }
 
     #[test]
     fn topics_are_deleted_by_name_or_id() {
         let mut bench = Bench::new(1);
-        let ids: Vec<_> = bench
-            .create(&["a", "b", "c", "d"].map(|n| spec(n, 1, 1)))
-            .into_iter()
-            .map(|a| a.unwrap().id)
-            .collect();
+        let ids: Vec<_> =
+            bench.create(&["a", "b", "c", "d"].map(|n| spec(n, 1, 1))).into_iter().map(|a| a.unwrap().id).collect();
         let name = |name: &str| TopicKey::Name(name.into());
         let keys = [
             name("a"),
@@ -472,39 +348,16 @@ mod tests {
             name("e"),
             TopicKey::Id(Uuid([9; 16])),
         ];
-        assert_eq!(
-            bench.controller.delete_topics(&keys, false),
-            vec![Err(Rejection::TopicDeletionDisabled); 8]
-        );
+        assert_eq!(bench.controller.delete_topics(&keys, false), vec![Err(Rejection::TopicDeletionDisabled); 8]);
         let answers = bench.controller.delete_topics(&keys, true);
-        assert_eq!(
-            answers[0],
-            Ok(Deleted {
-                id: ids[0],
-                name: "a".into(),
-                partitions: 1
-            })
-        );
+        assert_eq!(answers[0], Ok(Deleted { id: ids[0], name: "a".into(), partitions: 1 }));
         assert_eq!(answers[1].as_ref().map(|deleted| &*deleted.name), Ok("b"));
         let refused = |text: &str| Err(Rejection::InvalidRequest(text.into()));
         let supplied = refused("The provided topic name maps to an ID that was already supplied.");
         assert_eq!(answers[2..4], [supplied.clone(), supplied]);
-        assert_eq!(
-            answers[4..6],
-            [refused("Duplicate topic name."), refused("Duplicate topic name.")]
-        );
-        assert_eq!(
-            answers[6..],
-            [Err(Rejection::UnknownTopic), Err(Rejection::UnknownTopicId)]
-        );
-        assert!(
-            bench
-                .controller
-                .image_decided()
-                .topics()
-                .map(|t| &*t.name)
-                .eq(["c", "d"])
-        );
+        assert_eq!(answers[4..6], [refused("Duplicate topic name."), refused("Duplicate topic name.")]);
+        assert_eq!(answers[6..], [Err(Rejection::UnknownTopic), Err(Rejection::UnknownTopicId)]);
+        assert!(bench.controller.image_decided().topics().map(|t| &*t.name).eq(["c", "d"]));
         bench.create(&[spec("a", 1, 1)]).remove(0).unwrap();
     }
 
@@ -513,16 +366,8 @@ mod tests {
         let mut bench = Bench::new(1);
         bench.create(&[spec("t", 3, 1)]).remove(0).unwrap();
         let mut ask = |name: &str, count, assignments: Option<Vec<Vec<i32>>>| {
-            let specs = [PartitionsSpec {
-                name: name.into(),
-                count,
-                assignments,
-            }];
-            bench
-                .controller
-                .create_partitions(&specs, false)
-                .remove(0)
-                .map_err(|rejection| rejection.to_string())
+            let specs = [PartitionsSpec { name: name.into(), count, assignments }];
+            bench.controller.create_partitions(&specs, false).remove(0).map_err(|rejection| rejection.to_string())
         };
         let words = "The topic t currently has 3 partition(s); 2 would not be an increase.";
         assert_eq!(ask("t", 2, None), Err(words.into()));
@@ -532,20 +377,8 @@ mod tests {
         assert_eq!(ask("t", 5, Some(vec![vec![1]])), Err(words.into()));
         assert_eq!(ask("t", 5, Some(vec![vec![1], vec![1]])), Ok(5));
         assert_eq!(ask("t", 9, None), Ok(9));
-        assert_eq!(
-            ask("t", i32::MAX, None),
-            Err("Excessively large number of partitions per request.".into())
-        );
-        assert_eq!(
-            bench
-                .controller
-                .image_decided()
-                .topic("t")
-                .unwrap()
-                .partition_ranges()
-                .len(),
-            1
-        );
+        assert_eq!(ask("t", i32::MAX, None), Err("Excessively large number of partitions per request.".into()));
+        assert_eq!(bench.controller.image_decided().topic("t").unwrap().partition_ranges().len(), 1);
     }
 
     #[test]
@@ -576,9 +409,7 @@ mod tests {
         controller.set_broker_settings(1, map.clone(), true, &accept).unwrap();
         let index = controller.index();
         controller.set_topic_settings(id, map.clone(), false, &accept).unwrap();
-        controller
-            .set_broker_settings(1, BTreeMap::new(), false, &accept)
-            .unwrap();
+        controller.set_broker_settings(1, BTreeMap::new(), false, &accept).unwrap();
         controller.register_broker(1, broker(9092)).unwrap();
         assert_eq!(controller.index(), index, "nothing changed");
         assert_eq!(*controller.image_decided().topic("t").unwrap().settings, map);

@@ -112,9 +112,9 @@ pub fn check_name_free(image: &Image, name: &str) -> Result<(), Rejection> {
         return Err(Rejection::TopicExists(name.into()));
     }
     match image.topic_colliding(name) {
-        Some(other) => Err(Rejection::InvalidTopicName(format!(
-            "Topic '{name}' collides with existing topic: {other}"
-        ))),
+        Some(other) => {
+            Err(Rejection::InvalidTopicName(format!("Topic '{name}' collides with existing topic: {other}")))
+        }
         None => Ok(()),
     }
 }
@@ -122,9 +122,7 @@ pub fn check_name_free(image: &Image, name: &str) -> Result<(), Rejection> {
 /// Whether one request may add so many partitions, all its topics together.
 pub fn check_request_partitions(added: usize) -> Result<(), Rejection> {
     match added > REQUEST_PARTITIONS_MAX {
-        true => Err(Rejection::PolicyViolation(
-            "Excessively large number of partitions per request.".into(),
-        )),
+        true => Err(Rejection::PolicyViolation("Excessively large number of partitions per request.".into())),
         false => Ok(()),
     }
 }
@@ -157,16 +155,8 @@ pub fn place_topic(
             "A manual partition assignment was specified, but {conflict} was not set to -1."
         )));
     }
-    let partitions = if spec.partitions == -1 {
-        defaults.partitions
-    } else {
-        spec.partitions
-    };
-    let factor = if spec.replication_factor == -1 {
-        defaults.replication_factor
-    } else {
-        spec.replication_factor
-    };
+    let partitions = if spec.partitions == -1 { defaults.partitions } else { spec.partitions };
+    let factor = if spec.replication_factor == -1 { defaults.replication_factor } else { spec.replication_factor };
     if factor <= 0 {
         return Err(Rejection::InvalidReplicationFactor(
             "Replication factor must be larger than 0, or -1 to use the default value.".into(),
@@ -184,9 +174,7 @@ pub fn place_topic(
 pub fn place_added(image: &Image, topic: &Topic, spec: &PartitionsSpec) -> Result<Vec<PartitionRange>, Rejection> {
     let (count, wanted) = (topic.partition_count(), spec.count);
     if wanted == count {
-        return Err(Rejection::InvalidPartitions(format!(
-            "Topic already has {count} partition(s)."
-        )));
+        return Err(Rejection::InvalidPartitions(format!("Topic already has {count} partition(s).")));
     }
     if wanted < count {
         return Err(Rejection::InvalidPartitions(format!(
@@ -205,12 +193,7 @@ pub fn place_added(image: &Image, topic: &Topic, spec: &PartitionsSpec) -> Resul
             assignments.len()
         )));
     }
-    assign(
-        image,
-        count,
-        Some(factor),
-        assignments.iter().map(|brokers| &brokers[..]),
-    )
+    assign(image, count, Some(factor), assignments.iter().map(|brokers| &brokers[..]))
 }
 
 /// The partitions `start` to `end`: round robin over the brokers, from one that depends on the topic.
@@ -231,36 +214,21 @@ fn place(
         )));
     }
     if let [broker] = brokers[..] {
-        return Ok(vec![PartitionRange {
-            start,
-            end,
-            placement: placement(&[broker]),
-        }]);
+        return Ok(vec![PartitionRange { start, end, placement: placement(&[broker]) }]);
     }
     let first = usize::from(id.0[0]);
     let replicas = |index: PartitionIndex| -> Vec<BrokerId> {
-        (0..factor)
-            .map(|i| brokers[(first + index as usize + i) % brokers.len()])
-            .collect()
+        (0..factor).map(|i| brokers[(first + index as usize + i) % brokers.len()]).collect()
     };
     Ok((start..end)
-        .map(|index| PartitionRange {
-            start: index,
-            end: index + 1,
-            placement: placement(&replicas(index)),
-        })
+        .map(|index| PartitionRange { start: index, end: index + 1, placement: placement(&replicas(index)) })
         .collect())
 }
 
 /// All replicas in sync, the first one leading.
 fn placement(replicas: &[BrokerId]) -> Placement {
     let replicas: Arc<[BrokerId]> = replicas.into();
-    Placement {
-        leader: replicas[0],
-        leader_epoch: 0,
-        isr: replicas.clone(),
-        replicas,
-    }
+    Placement { leader: replicas[0], leader_epoch: 0, isr: replicas.clone(), replicas }
 }
 
 /// The partitions of a new topic as the request wants them, in any order.
@@ -273,11 +241,7 @@ fn assign_topic(image: &Image, assignments: &[Assignment]) -> Result<Vec<Partiti
             pair[0].index
         )));
     }
-    if ordered
-        .iter()
-        .zip(0..)
-        .any(|(assignment, index)| assignment.index != index)
-    {
+    if ordered.iter().zip(0..).any(|(assignment, index)| assignment.index != index) {
         return Err(Rejection::InvalidReplicaAssignment(
             "partitions should be a consecutive 0-based integer sequence".into(),
         ));
@@ -298,11 +262,7 @@ fn assign<'a>(
         factor = Some(brokers.len());
         match ranges.last_mut() {
             Some(last) if *last.placement.replicas == *brokers => last.end = index + 1,
-            _ => ranges.push(PartitionRange {
-                start: index,
-                end: index + 1,
-                placement: placement(brokers),
-            }),
+            _ => ranges.push(PartitionRange { start: index, end: index + 1, placement: placement(brokers) }),
         }
     }
     Ok(ranges)

@@ -13,11 +13,7 @@ pub struct Api {
 }
 
 const fn api(key: ApiKey, version_min: i16, version_max: i16) -> Api {
-    Api {
-        key,
-        version_min,
-        version_max,
-    }
+    Api { key, version_min, version_max }
 }
 
 pub const APIS: [Api; 17] = [
@@ -54,11 +50,7 @@ mod tests {
     fn advertised_versions_are_declared() {
         for api in APIS {
             assert!(api.key.versions().contains(&api.version_max), "{:?}", api.key);
-            assert!(
-                api.key == ApiKey::Produce || api.key.versions().contains(&api.version_min),
-                "{:?}",
-                api.key
-            );
+            assert!(api.key == ApiKey::Produce || api.key.versions().contains(&api.version_min), "{:?}", api.key);
         }
         assert!(!is_served(ApiKey::Produce, 2) && is_served(ApiKey::Produce, 3));
         assert!(!is_served(ApiKey::Fetch, 18) && !is_served(ApiKey::JoinGroup, 0));

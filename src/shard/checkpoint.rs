@@ -26,10 +26,7 @@ pub struct CheckpointHead {
 
 impl Default for CheckpointBuilder {
     fn default() -> Self {
-        CheckpointBuilder {
-            flat: FlatBufferBuilder::new(),
-            partitions: Vec::new(),
-        }
+        CheckpointBuilder { flat: FlatBufferBuilder::new(), partitions: Vec::new() }
     }
 }
 
@@ -37,16 +34,8 @@ impl CheckpointBuilder {
     pub fn add(&mut self, id: PartitionId, log: &Restored) {
         let segments: Vec<_> = log.segments.iter().map(segment_meta).collect();
         let marks: Vec<_> = log.segments.iter().flat_map(index_marks).collect();
-        let epochs: Vec<_> = log
-            .epochs
-            .iter()
-            .map(|(epoch, start)| flat::EpochStart::new(*epoch, *start))
-            .collect();
-        let producers: Vec<_> = log
-            .producers
-            .iter()
-            .map(|(id, producer)| self.producer(id, producer))
-            .collect();
+        let epochs: Vec<_> = log.epochs.iter().map(|(epoch, start)| flat::EpochStart::new(*epoch, *start)).collect();
+        let producers: Vec<_> = log.producers.iter().map(|(id, producer)| self.producer(id, producer)).collect();
         let partition = flat::PartitionCheckpointArgs {
             topic: Some(&id.topic.into()),
             index: id.index,
@@ -57,8 +46,7 @@ impl CheckpointBuilder {
             epochs: Some(self.flat.create_vector(&epochs)),
             producers: Some(self.flat.create_vector(&producers)),
         };
-        self.partitions
-            .push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
+        self.partitions.push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
     }
 
     fn producer(&mut self, id: i64, producer: &Producer) -> WIPOffset<flat::Producer<'static>> {
@@ -112,13 +100,7 @@ fn segment_meta(segment: &Segment) -> flat::SegmentMeta {
 
 fn index_marks(segment: &Segment) -> impl Iterator<Item = flat::IndexMark> {
     segment.index().iter().map(|entry| {
-        flat::IndexMark::new(
-            segment.base,
-            entry.offset,
-            entry.timestamp_max,
-            entry.timestamp_offset,
-            entry.position,
-        )
+        flat::IndexMark::new(segment.base, entry.offset, entry.timestamp_max, entry.timestamp_offset, entry.position)
     })
 }
 
@@ -132,11 +114,8 @@ pub fn decode(bytes: &[u8]) -> Option<(CheckpointHead, Vec<(PartitionId, Restore
         return None;
     }
     // Tables of a checkpoint number a few for each partition: the verifier's default limits are too low.
-    let options = flatbuffers::VerifierOptions {
-        max_tables: bytes.len() / 4,
-        max_apparent_size: 1 << 40,
-        ..Default::default()
-    };
+    let options =
+        flatbuffers::VerifierOptions { max_tables: bytes.len() / 4, max_apparent_size: 1 << 40, ..Default::default() };
     let root = flat::root_as_checkpoint_with_opts(&options, bytes).ok()?;
     let head = CheckpointHead {
         generation: root.generation(),
@@ -145,10 +124,7 @@ pub fn decode(bytes: &[u8]) -> Option<(CheckpointHead, Vec<(PartitionId, Restore
         sequence: root.journal_sequence(),
     };
     let partitions = root.partitions().iter().map(|partition| {
-        let id = PartitionId {
-            topic: partition.topic().into(),
-            index: partition.index(),
-        };
+        let id = PartitionId { topic: partition.topic().into(), index: partition.index() };
         Some((id, restored(&partition)?))
     });
     Some((head, partitions.collect::<Option<Vec<_>>>()?))
@@ -166,10 +142,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         segment.timestamp_offset = meta.timestamp_max_offset();
         segment.timestamp_first = meta.first_timestamp();
         segment.indexed = meta.indexed();
-        let marks = partition
-            .index_marks()
-            .iter()
-            .filter(|mark| mark.segment() == meta.base_offset());
+        let marks = partition.index_marks().iter().filter(|mark| mark.segment() == meta.base_offset());
         segment.restore_index(marks.map(|mark| index_entry(&mark)).collect());
         segments.push(segment);
     }
@@ -182,11 +155,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
             offset_last: b.last_offset(),
             timestamp: b.timestamp(),
         });
-        let state = Producer {
-            epoch: producer.epoch(),
-            batches: batches.collect(),
-            seen_ms: producer.timestamp_ms(),
-        };
+        let state = Producer { epoch: producer.epoch(), batches: batches.collect(), seen_ms: producer.timestamp_ms() };
         producers.insert(producer.id(), state);
     }
     Some(Restored {
@@ -225,17 +194,7 @@ mod tests {
         closed.bytes = 77;
         closed.indexed = true;
         let mut producers = Producers::default();
-        producers.apply(
-            &ProducerStamp {
-                id: 9,
-                epoch: 1,
-                sequence_first: 4,
-                records: 3,
-            },
-            1490,
-            6,
-            7,
-        );
+        producers.apply(&ProducerStamp { id: 9, epoch: 1, sequence_first: 4, records: 3 }, 1490, 6, 7);
         let log = Restored {
             start: 120,
             flushed_end: 1500,
@@ -243,16 +202,8 @@ mod tests {
             producers,
             epochs: vec![(0, 100), (3, 600)],
         };
-        let id = PartitionId {
-            topic: Uuid([5; 16]),
-            index: 4,
-        };
-        let head = CheckpointHead {
-            generation: 3,
-            core: 1,
-            cores: 2,
-            sequence: 88,
-        };
+        let id = PartitionId { topic: Uuid([5; 16]), index: 4 };
+        let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88 };
         let mut builder = CheckpointBuilder::default();
         builder.add(id, &log);
         let bytes = builder.finish(head);

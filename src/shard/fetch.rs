@@ -112,11 +112,15 @@ impl Shard {
         let Some(Pending::Fetch(mut fetch)) = self.requests.remove(&id) else { return };
         let mut asks = Vec::with_capacity(fetch.parts.len());
         for (number, part) in (0..).zip(&fetch.parts) {
-            asks.extend(self.fetch_op(number, part, Op::Read {
-                offset: part.wanted.offset,
-                bytes_max: part.wanted.bytes_max.max(1) as usize,
-                leader_epoch: part.wanted.leader_epoch,
-            }));
+            asks.extend(self.fetch_op(
+                number,
+                part,
+                Op::Read {
+                    offset: part.wanted.offset,
+                    bytes_max: part.wanted.bytes_max.max(1) as usize,
+                    leader_epoch: part.wanted.leader_epoch,
+                },
+            ));
         }
         fetch.outstanding = asks.len();
         let nothing = asks.is_empty();

@@ -88,13 +88,7 @@ impl Shard {
                 let rules = self.rules_of(&topic);
                 asks.push(Ask { part: parts.len() as u32, partition, topic: rules, op: question.op });
             }
-            parts.push(Part {
-                topic: question.topic,
-                index: question.index,
-                code,
-                outcome: NOTHING,
-                find: None,
-            });
+            parts.push(Part { topic: question.topic, index: question.index, code, outcome: NOTHING, find: None });
         }
         let outstanding = asks.len();
         let list = List {

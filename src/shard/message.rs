@@ -25,16 +25,33 @@ pub struct Ask {
 #[derive(Debug)]
 pub enum Op {
     /// Append a batch that was checked; answered when it may be acknowledged.
-    Append { batch: BytesMut, info: BatchInfo },
+    Append {
+        batch: BytesMut,
+        info: BatchInfo,
+    },
     /// Batches from `offset` on. Answered at once.
-    Read { offset: Offset, bytes_max: usize, leader_epoch: Epoch },
+    Read {
+        offset: Offset,
+        bytes_max: usize,
+        leader_epoch: Epoch,
+    },
     /// Answered once the high watermark is above this one.
-    Watch { high_watermark: Offset },
+    Watch {
+        high_watermark: Offset,
+    },
     /// The offset for a timestamp or one of Kafka's special values.
-    ListOffset { timestamp: TimestampMs, leader_epoch: Epoch },
+    ListOffset {
+        timestamp: TimestampMs,
+        leader_epoch: Epoch,
+    },
     /// Move the log's start up to `offset`, -1 for the high watermark; answered when that is durable.
-    DeleteRecords { offset: Offset },
-    EpochEnd { epoch: Epoch, leader_epoch: Epoch },
+    DeleteRecords {
+        offset: Offset,
+    },
+    EpochEnd {
+        epoch: Epoch,
+        leader_epoch: Epoch,
+    },
     Size,
 }
 

@@ -191,10 +191,9 @@ impl Shard {
         let result = match head.api {
             ApiKey::Produce => self.produce(now, connection, &head, frame),
             ApiKey::Fetch => self.fetch(now, connection, &head, &frame[head.body_start..]),
-            ApiKey::ListOffsets
-            | ApiKey::DeleteRecords
-            | ApiKey::OffsetForLeaderEpoch
-            | ApiKey::DescribeLogDirs => self.list(now, connection, &head, &frame[head.body_start..]),
+            ApiKey::ListOffsets | ApiKey::DeleteRecords | ApiKey::OffsetForLeaderEpoch | ApiKey::DescribeLogDirs => {
+                self.list(now, connection, &head, &frame[head.body_start..])
+            }
             ApiKey::CreateTopics
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions

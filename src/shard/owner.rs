@@ -215,8 +215,7 @@ impl Shard {
         let (durable, failed) = (self.store.sequence_durable(), self.store.is_failed());
         while self.group_waits.front().is_some_and(|wait| wait.group <= durable || failed) {
             let wait = self.group_waits.pop_front().expect("it is there");
-            let answer =
-                if wait.group <= durable { wait.answer } else { Answer::Failed(ErrorCode::KafkaStorageError) };
+            let answer = if wait.group <= durable { wait.answer } else { Answer::Failed(ErrorCode::KafkaStorageError) };
             self.reply(now, wait.asker, answer);
         }
     }

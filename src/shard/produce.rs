@@ -96,17 +96,8 @@ impl Shard {
         let outstanding = asks.len();
         let slot = self.begin(connection);
         let late = (outstanding > 0 && acks != 0).then_some(deadline);
-        let produce = Produce {
-            connection,
-            slot,
-            version,
-            correlation_id,
-            acks,
-            deadline: late,
-            topics,
-            parts,
-            outstanding,
-        };
+        let produce =
+            Produce { connection, slot, version, correlation_id, acks, deadline: late, topics, parts, outstanding };
         let id = self.start(Pending::Produce(Box::new(produce)));
         if let Some(late) = late {
             self.deadlines.insert((late, id));

@@ -32,7 +32,6 @@ pub struct Recovery {
     rules: HashMap<Uuid, Arc<TopicRules>>,
 }
 
-
 fn limits(node: &Node, id: ShardId) -> Limits {
     Limits { memory_bytes: node.config.core_memory_bytes_max as usize, cores: node.shards, core: id.0 }
 }

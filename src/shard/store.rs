@@ -81,30 +81,12 @@ pub enum DiskOp {
 /// The completion of a [`DiskOp`]. `ok` is false after any error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    JournalWrite {
-        sequence: u64,
-        ok: bool,
-    },
-    JournalPrepare {
-        file: FileIndex,
-        ok: bool,
-    },
-    SegmentWrite {
-        log: LogIndex,
-        offset_end: Offset,
-        ok: bool,
-    },
-    SegmentClose {
-        log: LogIndex,
-        segment: Offset,
-        ok: bool,
-    },
-    Sync {
-        ok: bool,
-    },
-    Checkpoint {
-        ok: bool,
-    },
+    JournalWrite { sequence: u64, ok: bool },
+    JournalPrepare { file: FileIndex, ok: bool },
+    SegmentWrite { log: LogIndex, offset_end: Offset, ok: bool },
+    SegmentClose { log: LogIndex, segment: Offset, ok: bool },
+    Sync { ok: bool },
+    Checkpoint { ok: bool },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -220,9 +202,7 @@ impl Store {
     }
 
     pub fn logs(&self) -> impl Iterator<Item = (LogIndex, &Log)> {
-        self.by_id
-            .values()
-            .map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
+        self.by_id.values().map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
     }
 
     fn kept(&mut self, index: LogIndex) -> Option<&mut Kept> {
@@ -246,21 +226,14 @@ impl Store {
     fn insert(&mut self, log: Log) -> LogIndex {
         let index = LogIndex(self.logs.len() as u32);
         self.by_id.insert(log.id(), index);
-        self.logs.push(Some(Box::new(Kept {
-            log,
-            oldest: None,
-            queued: false,
-            failed: false,
-        })));
+        self.logs.push(Some(Box::new(Kept { log, oldest: None, queued: false, failed: false })));
         index
     }
 
     /// Forgets a deleted partition; its files are the caller's to remove once no write to them is under way.
     pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
         let index = self.by_id.remove(&id)?;
-        let kept = self.logs[index.0 as usize]
-            .take()
-            .expect("by_id names logs that are there");
+        let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
         if let Some(group) = kept.oldest {
             self.oldest.remove(&(group, index));
         }
@@ -319,18 +292,11 @@ impl Store {
         if let Some(stamp) = &info.producer
             && let SequenceVerdict::Written(known) = kept.log.producers().check(stamp).map_err(AppendError::Sequence)?
         {
-            return Ok(Appended {
-                offset: known.offset_first,
-                offset_end: known.offset_last + 1,
-            });
+            return Ok(Appended { offset: known.offset_first, offset_end: known.offset_last + 1 });
         }
         let at = kept.log.decide(info, batch.len(), now.wall_ms);
         patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
-        let bytes = if batch.len() <= SMALL_BATCH_BYTES {
-            self.gather(&batch)
-        } else {
-            batch.freeze()
-        };
+        let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
         let group = self.write_journal(EntryKind::Batch, index, at, bytes.clone());
         self.apply(index, at, info, bytes, group, now.wall_ms);
         let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
@@ -338,10 +304,7 @@ impl Store {
         if self.log(index).is_some_and(|log| log.settings().ack_memory) {
             self.advanced.push(index);
         }
-        Ok(Appended {
-            offset: at.offset,
-            offset_end,
-        })
+        Ok(Appended { offset: at.offset, offset_end })
     }
 
     fn gather(&mut self, batch: &[u8]) -> Bytes {
@@ -355,14 +318,7 @@ impl Store {
     fn write_journal(&mut self, kind: EntryKind, index: LogIndex, at: Placement, bytes: Bytes) -> u64 {
         let partition = self.log(index).expect("the log is there").id();
         let payload_bytes = bytes.len() as u32;
-        let entry = Entry {
-            kind,
-            roll: at.roll,
-            partition,
-            epoch: at.epoch,
-            offset: at.offset,
-            payload_bytes,
-        };
+        let entry = Entry { kind, roll: at.roll, partition, epoch: at.epoch, offset: at.offset, payload_bytes };
         self.journal.append(&entry, bytes)
     }
 
@@ -397,11 +353,7 @@ impl Store {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
-        let at = Placement {
-            offset: start,
-            epoch: log.epoch(),
-            roll: false,
-        };
+        let at = Placement { offset: start, epoch: log.epoch(), roll: false };
         let segments: Vec<Offset> = log.set_start(start).iter().map(|segment| segment.base).collect();
         let name = log.name().clone();
         if !segments.is_empty() {
@@ -420,11 +372,7 @@ impl Store {
             return true;
         };
         let (held, end) = (bytes.len(), kept.log.end());
-        let at = Placement {
-            offset: entry.offset,
-            epoch: entry.epoch,
-            roll: entry.roll,
-        };
+        let at = Placement { offset: entry.offset, epoch: entry.epoch, roll: entry.roll };
         if !kept.log.replay(at, info, bytes, now.wall_ms) {
             return false;
         }
@@ -474,11 +422,7 @@ impl Store {
         }
         self.plan_release();
         out.extend(self.journal.plan_group().map(DiskOp::JournalWrite));
-        out.extend(
-            self.journal
-                .plan_prepare()
-                .map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }),
-        );
+        out.extend(self.journal.plan_prepare().map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }));
         self.evict();
         while self.flushes < FLUSHES_MAX
             && let Some(index) = self.flush_queue.pop_front()
@@ -489,13 +433,7 @@ impl Store {
                 let name = kept.log.name().clone();
                 let topic = kept.log.id().topic;
                 let segment_bytes = kept.log.settings().segment_bytes;
-                let op = DiskOp::SegmentWrite {
-                    log: index,
-                    name,
-                    topic,
-                    segment_bytes,
-                    flush,
-                };
+                let op = DiskOp::SegmentWrite { log: index, name, topic, segment_bytes, flush };
                 self.flushes += 1;
                 out.push(op);
             }
@@ -532,10 +470,7 @@ impl Store {
             let Some(target) = target.filter(|target| *target <= self.journal.sequence_durable()) else {
                 return;
             };
-            self.release = Release::Drain {
-                target,
-                carried_bytes: 0,
-            };
+            self.release = Release::Drain { target, carried_bytes: 0 };
         }
         if let Release::Drain { target, carried_bytes } = self.release {
             let carried_bytes = self.drain(target, carried_bytes);
@@ -543,20 +478,11 @@ impl Store {
             self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried_bytes }
             } else {
-                Release::Capture {
-                    target,
-                    next: 0,
-                    builder: CheckpointBuilder::default(),
-                }
+                Release::Capture { target, next: 0, builder: CheckpointBuilder::default() }
             };
         }
         self.capture();
-        if let Release::Sync {
-            target,
-            bytes,
-            journal,
-            synced: true,
-        } = &mut self.release
+        if let Release::Sync { target, bytes, journal, synced: true } = &mut self.release
             && *journal <= self.journal.sequence_durable()
         {
             let (target, bytes) = (*target, std::mem::take(bytes));
@@ -591,27 +517,14 @@ impl Store {
     }
 
     fn carry(&mut self, index: LogIndex) {
-        let mut kept = self.logs[index.0 as usize]
-            .take()
-            .expect("oldest names logs that are there");
+        let mut kept = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
         let partition = kept.log.id();
         let mut end = None;
         kept.log.carry(|at, bytes| {
-            let bytes = if bytes.len() <= SMALL_BATCH_BYTES {
-                self.gather(bytes)
-            } else {
-                bytes.clone()
-            };
+            let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
             let payload_bytes = bytes.len() as u32;
             let (roll, epoch, offset) = (at.roll, at.epoch, at.offset);
-            let entry = Entry {
-                kind: EntryKind::Carried,
-                roll,
-                partition,
-                epoch,
-                offset,
-                payload_bytes,
-            };
+            let entry = Entry { kind: EntryKind::Carried, roll, partition, epoch, offset, payload_bytes };
             let group = self.journal.append(&entry, bytes.clone());
             end = Some(group);
             (group, bytes)
@@ -623,13 +536,9 @@ impl Store {
 
     /// Captures the state of the logs, a bounded number a turn; then asks for the sync that makes it true.
     fn capture(&mut self) {
-        let Release::Capture {
-            target,
-            next,
-            mut builder,
-        } = std::mem::replace(&mut self.release, Release::Idle)
-        else {
-            return;
+        let (target, next, mut builder) = match &mut self.release {
+            Release::Capture { target, next, builder } => (*target, *next, std::mem::take(builder)),
+            _ => return,
         };
         let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
         for kept in self.logs[next as usize..end].iter().flatten() {
@@ -639,11 +548,7 @@ impl Store {
             }
         }
         if end < self.logs.len() {
-            self.release = Release::Capture {
-                target,
-                next: end as u32,
-                builder,
-            };
+            self.release = Release::Capture { target, next: end as u32, builder };
             return;
         }
         let head = CheckpointHead {
@@ -654,12 +559,7 @@ impl Store {
         };
         self.ops.push(DiskOp::Sync);
         let (bytes, journal) = (builder.finish(head), self.journal.sequence_last());
-        self.release = Release::Sync {
-            target,
-            bytes,
-            journal,
-            synced: false,
-        };
+        self.release = Release::Sync { target, bytes, journal, synced: false };
     }
 
     /// Writes everything to segments and then a checkpoint that says so; nothing may be appended any more.
@@ -708,9 +608,7 @@ impl Store {
                 _ => panic!("no sync is under way"),
             },
             Done::Checkpoint { ok } => {
-                let Release::Checkpoint { target } = self.release else {
-                    panic!("no checkpoint is under way")
-                };
+                let Release::Checkpoint { target } = self.release else { panic!("no checkpoint is under way") };
                 self.release = Release::Idle;
                 if ok {
                     self.journal.release(target);
@@ -757,11 +655,7 @@ impl Store {
         if let Some(close) = kept.log.flushed(offset_end) {
             let name = kept.log.name().clone();
             self.closes += 1;
-            self.ops.push(DiskOp::SegmentClose {
-                log: index,
-                name,
-                close,
-            });
+            self.ops.push(DiskOp::SegmentClose { log: index, name, close });
         }
         self.note_oldest(index);
         self.queue_flush_if_due(index);

@@ -85,7 +85,13 @@ pub struct Core {
 }
 
 impl Core {
-    pub fn new(shard: Shard, root: &Path, disk: Rc<Disk>, metadata: Option<super::metadata::Files>, start: Instant) -> Rc<Core> {
+    pub fn new(
+        shard: Shard,
+        root: &Path,
+        disk: Rc<Disk>,
+        metadata: Option<super::metadata::Files>,
+        start: Instant,
+    ) -> Rc<Core> {
         let latency = Latency::Matters(DISK_LATENCY);
         Rc::new(Core {
             id: shard.id(),

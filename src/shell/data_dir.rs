@@ -86,7 +86,9 @@ fn check(text: &str, node_id: i32) -> Result<Uuid, String> {
         Some(FORMAT) => {}
         Some(other) => return Err(format!("format {other} is not {FORMAT}, which this version of Klamm reads")),
         None => {
-            return Err("this is a data directory of Apache Kafka or another broker; set log.dirs to an empty one".into());
+            return Err(
+                "this is a data directory of Apache Kafka or another broker; set log.dirs to an empty one".into()
+            );
         }
     }
     let known = value("node.id").and_then(|id| id.parse::<i32>().ok()).ok_or("node.id is missing")?;

@@ -208,15 +208,17 @@ impl Disk {
     async fn append(state: &mut Appending, limit: u32, flush: &Flush) -> io::Result<()> {
         let start = u64::from(flush.position) / PAGE * PAGE;
         let head_bytes = (u64::from(flush.position) - start) as usize;
-        let head = match state.page.take().filter(|page| page.len() == head_bytes && state.end == u64::from(flush.position))
-        {
-            Some(page) => page,
-            None if head_bytes == 0 => Vec::new(),
-            None => {
-                let page = state.file.read_at_aligned(start, ALIGNMENT).await.map_err(plain)?;
-                page.get(..head_bytes).ok_or_else(|| io::Error::other("the segment is shorter than known"))?.to_vec()
-            }
-        };
+        let head =
+            match state.page.take().filter(|page| page.len() == head_bytes && state.end == u64::from(flush.position)) {
+                Some(page) => page,
+                None if head_bytes == 0 => Vec::new(),
+                None => {
+                    let page = state.file.read_at_aligned(start, ALIGNMENT).await.map_err(plain)?;
+                    page.get(..head_bytes)
+                        .ok_or_else(|| io::Error::other("the segment is shorter than known"))?
+                        .to_vec()
+                }
+            };
         let bytes = aligned(head_bytes + flush.bytes);
         let end = start + bytes as u64;
         if end > state.allocated {

@@ -18,11 +18,11 @@ use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
 use crate::shard::node::Node;
 use crate::types::ShardId;
+use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use glommio::{LocalExecutorBuilder, Placement};
-use std::net::{TcpListener, ToSocketAddrs};
-use futures_lite::io::AsyncReadExt;
 use std::io::Write;
+use std::net::{TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -160,7 +160,9 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
         .ok_or_else(|| format!("listeners: {place}: the host has no address"))?;
     let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!("listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port")
+            format!(
+                "listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port"
+            )
         }
         _ => format!("listeners: {place}: {error}"),
     })?;
@@ -215,11 +217,8 @@ fn seats(
     let shards = usize::from(node.shards);
     let image = controller.image_durable().clone();
     let found = Arc::new(found);
-    let meeting = Arc::new(Meeting {
-        barrier: Barrier::new(shards),
-        failed: AtomicBool::new(false),
-        bells: Mutex::default(),
-    });
+    let meeting =
+        Arc::new(Meeting { barrier: Barrier::new(shards), failed: AtomicBool::new(false), bells: Mutex::default() });
     let mut seats: Vec<Seat> = (0..node.shards)
         .map(|id| Seat {
             id: ShardId(id),
@@ -295,7 +294,10 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
 
 fn connection_limits(node: &Arc<Node>) -> net::Limits {
     let config = node.config.clone();
-    net::Limits { all: config.connections_max, per_address: Arc::new(move |address| config.connections_max_of(address)) }
+    net::Limits {
+        all: config.connections_max,
+        per_address: Arc::new(move |address| config.connections_max_of(address)),
+    }
 }
 
 /// Removes journals and checkpoints of cores that the node no longer has: all they held is in segments.

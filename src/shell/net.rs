@@ -155,9 +155,8 @@ impl Link {
         loop {
             let Some(first) = self.outgoing.borrow().front().cloned() else { break };
             // Waits until the socket takes something, and sends that.
-            let sent = std::future::poll_fn(|context| {
-                Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, &first)
-            });
+            let sent =
+                std::future::poll_fn(|context| Pin::new(&mut *self.stream.borrow_mut()).poll_write(context, &first));
             let result = match sent.await {
                 Ok(sent) if !self.closed.get() => {
                     self.sent(&mut self.outgoing.borrow_mut(), sent);
@@ -182,7 +181,14 @@ impl Link {
 }
 
 /// Accepts connections on the first core and deals them out to all.
-pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards: u16, limits: Limits, census: Arc<Census>) {
+pub async fn accept(
+    core: Rc<Core>,
+    listener: TcpListener,
+    number: usize,
+    shards: u16,
+    limits: Limits,
+    census: Arc<Census>,
+) {
     let mut turn = 0;
     loop {
         let stream = match listener.accept().await {
@@ -327,7 +333,11 @@ fn poll_receive(link: &Link, partial: &mut BytesMut, context: &mut std::task::Co
     })
 }
 
-fn poll_into(stream: &mut TcpStream, buffer: &mut BytesMut, context: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
+fn poll_into(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+    context: &mut std::task::Context<'_>,
+) -> Poll<io::Result<usize>> {
     let spare = buffer.spare_capacity_mut();
     // SAFETY: the stream hands the memory to `recv`, which only writes to it; its length is set to what was written.
     let target = unsafe { std::slice::from_raw_parts_mut(spare.as_mut_ptr().cast::<u8>(), spare.len()) };
@@ -373,7 +383,9 @@ fn make_room(partial: &mut BytesMut, frame_bytes_max: usize) {
         *partial = BytesMut::new();
         return;
     }
-    if partial.capacity() - partial.len() >= PARTIAL_BYTES / 2 && partial.capacity() >= frame_bytes_max.min(RECEIVE_BYTES) {
+    if partial.capacity() - partial.len() >= PARTIAL_BYTES / 2
+        && partial.capacity() >= frame_bytes_max.min(RECEIVE_BYTES)
+    {
         return;
     }
     let room = (2 * partial.len()).max(4 * frame_bytes_max).clamp(PARTIAL_BYTES, RECEIVE_BYTES).max(2 * partial.len());

@@ -3,11 +3,11 @@
 use super::core::now;
 use super::disk::{Disk, checkpoint_path, journal_dir, journal_path};
 use crate::journal::{ALIGNMENT, FileIndex, Replay, ReplayStep};
+use crate::metadata::Image;
+use crate::shard::Recovery;
 use crate::shard::checkpoint;
 use crate::shard::node::Node;
 use crate::shard::store::{DiskOp, Done};
-use crate::shard::Recovery;
-use crate::metadata::Image;
 use crate::types::ShardId;
 use bytes::Bytes;
 use glommio::channels::local_channel;
@@ -94,7 +94,8 @@ pub async fn recover(
 ) -> Result<Recovery, String> {
     let mut recovery = Recovery::new(id, node.clone(), image);
     let mut covered = BTreeMap::new();
-    let mut others = found.cores.iter().any(|core| *core >= node.shards);
+    // Each start makes a journal directory for each of its cores before it serves.
+    let mut others = !found.cores.is_empty() && found.cores.len() != usize::from(node.shards);
     for (core, bytes) in &found.checkpoints {
         let path = checkpoint_path(root, *core);
         let (head, partitions) = checkpoint::decode(bytes)
@@ -103,8 +104,6 @@ pub async fn recover(
         covered.insert(*core, (head.generation, head.sequence));
         recovery.checkpoint(head, partitions);
     }
-    // Without a checkpoint nothing says how many cores there were.
-    others |= found.cores.len() != found.checkpoints.len() || found.cores.len() != usize::from(node.shards);
     let journals: Vec<u16> = if others { found.cores.clone() } else { vec![id.0] };
     let mut replays = Vec::new();
     for core in journals {

@@ -69,19 +69,13 @@ impl BatchHeader {
 
     /// Offset of the last record; wraps on hostile values, so check `last_offset_delta` and `base_offset` first.
     pub fn last_offset(&self) -> i64 {
-        self.base_offset
-            .get()
-            .wrapping_add(i64::from(self.last_offset_delta.get()))
+        self.base_offset.get().wrapping_add(i64::from(self.last_offset_delta.get()))
     }
 
     /// Sequence of the last record. Sequences go round from `i32::MAX` to 0.
     pub fn last_sequence(&self) -> i32 {
         let base = self.base_sequence.get();
-        if base == NO_SEQUENCE {
-            NO_SEQUENCE
-        } else {
-            base.wrapping_add(self.last_offset_delta.get()) & i32::MAX
-        }
+        if base == NO_SEQUENCE { NO_SEQUENCE } else { base.wrapping_add(self.last_offset_delta.get()) & i32::MAX }
     }
 
     /// `None` for a number that stands for no compression that Kafka has.
@@ -162,11 +156,7 @@ impl<'a> Batch<'a> {
         let (header, _) = BatchHeader::ref_from_prefix(bytes).map_err(|_| BatchError::Incomplete)?;
         let size = header.size().ok_or(BatchError::Length)?;
         let bytes = bytes.get(..size).ok_or(BatchError::Incomplete)?;
-        Ok(Batch {
-            position: 0,
-            header,
-            bytes,
-        })
+        Ok(Batch { position: 0, header, bytes })
     }
 
     /// The batch's records, which must not be compressed.
@@ -200,10 +190,7 @@ impl<'a> Iterator for Batches<'a> {
 
     fn next(&mut self) -> Option<Batch<'a>> {
         let batch = Batch::first(&self.bytes[self.position..]).ok()?;
-        let batch = Batch {
-            position: self.position,
-            ..batch
-        };
+        let batch = Batch { position: self.position, ..batch };
         self.position += batch.bytes.len();
         Some(batch)
     }
@@ -259,21 +246,12 @@ impl<'a> Record<'a> {
         let mut headers = Vec::new();
         for _ in 0..count {
             let key = nullable(&mut r)?.ok_or(DecodeError::Null)?;
-            headers.push((
-                std::str::from_utf8(key).map_err(|_| DecodeError::Utf8)?,
-                nullable(&mut r)?,
-            ));
+            headers.push((std::str::from_utf8(key).map_err(|_| DecodeError::Utf8)?, nullable(&mut r)?));
         }
         if r.remaining() > 0 {
             return Err(DecodeError::Length);
         }
-        Ok(Record {
-            timestamp_delta,
-            offset_delta,
-            key,
-            value,
-            headers,
-        })
+        Ok(Record { timestamp_delta, offset_delta, key, value, headers })
     }
 
     fn encode(&self, batch: &mut Writer) {
@@ -297,16 +275,12 @@ impl<'a> Record<'a> {
 fn nullable<'a>(r: &mut Reader<'a>) -> Result<Option<&'a [u8]>, DecodeError> {
     match r.varint()? {
         -1 => Ok(None),
-        length => r
-            .take(usize::try_from(length).map_err(|_| DecodeError::Length)?)
-            .map(Some),
+        length => r.take(usize::try_from(length).map_err(|_| DecodeError::Length)?).map(Some),
     }
 }
 
 fn put_nullable(w: &mut Writer, bytes: Option<&[u8]>) {
-    w.put_varint(bytes.map_or(-1, |bytes| {
-        i32::try_from(bytes.len()).expect("a field is shorter than 2 GiB")
-    }));
+    w.put_varint(bytes.map_or(-1, |bytes| i32::try_from(bytes.len()).expect("a field is shorter than 2 GiB")));
     w.put_slice(bytes.unwrap_or_default());
 }
 
@@ -369,11 +343,7 @@ impl BatchBuilder {
             base_sequence: NO_SEQUENCE.into(),
             records_count: 0.into(),
         };
-        BatchBuilder {
-            header,
-            records: Writer::new(),
-            first_timestamp: None,
-        }
+        BatchBuilder { header, records: Writer::new(), first_timestamp: None }
     }
 
     /// Makes the batch one of an idempotent producer.
@@ -416,14 +386,7 @@ impl BatchBuilder {
     ) -> Self {
         let offset_delta = self.header.last_offset_delta.get() + 1;
         let timestamp_delta = timestamp_ms - *self.first_timestamp.get_or_insert(timestamp_ms);
-        Record {
-            timestamp_delta,
-            offset_delta,
-            key,
-            value,
-            headers: headers.to_vec(),
-        }
-        .encode(&mut self.records);
+        Record { timestamp_delta, offset_delta, key, value, headers: headers.to_vec() }.encode(&mut self.records);
         self.header.last_offset_delta = offset_delta.into();
         self.header.records_count = (self.header.records_count.get() + 1).into();
         self.header.max_timestamp = self.header.max_timestamp.get().max(timestamp_ms).into();
@@ -470,24 +433,12 @@ mod tests {
         assert!(crc_ok(batch.bytes));
         assert_eq!((batch.bytes.len(), batch.header.last_offset()), (bytes.len(), 43));
         assert_eq!(batch.header.last_sequence(), 0);
-        assert_eq!(
-            (batch.header.base_timestamp.get(), batch.header.max_timestamp.get()),
-            (1000, 1000)
-        );
+        assert_eq!((batch.header.base_timestamp.get(), batch.header.max_timestamp.get()), (1000, 1000));
         assert_eq!(batch.header.compression(), Some(Compression::None));
         let records: Result<Vec<_>, _> = batch.records().collect();
-        let first = Record {
-            key: Some(b"key"),
-            value: Some(b"value"),
-            ..Record::default()
-        };
+        let first = Record { key: Some(b"key"), value: Some(b"value"), ..Record::default() };
         let headers = vec![("h", Some(&b"1"[..])), ("n", None)];
-        let second = Record {
-            timestamp_delta: -10,
-            offset_delta: 1,
-            headers,
-            ..Record::default()
-        };
+        let second = Record { timestamp_delta: -10, offset_delta: 1, headers, ..Record::default() };
         assert_eq!(records, Ok(vec![first, second]));
     }
 
@@ -497,10 +448,7 @@ mod tests {
         patch_base_offset_and_epoch(&mut bytes, 1 << 40, 7);
         assert!(crc_ok(&bytes));
         let header = Batch::first(&bytes).unwrap().header;
-        assert_eq!(
-            (header.base_offset.get(), header.partition_leader_epoch.get()),
-            (1 << 40, 7)
-        );
+        assert_eq!((header.base_offset.get(), header.partition_leader_epoch.get()), (1 << 40, 7));
     }
 
     #[test]
@@ -518,10 +466,7 @@ mod tests {
         let mut bytes = [sample(0), sample(2), sample(4)].concat();
         let size = sample(0).len();
         let mut walk = batches(&bytes);
-        assert_eq!(
-            walk.by_ref().map(|batch| batch.position).collect::<Vec<_>>(),
-            [0, size, 2 * size]
-        );
+        assert_eq!(walk.by_ref().map(|batch| batch.position).collect::<Vec<_>>(), [0, size, 2 * size]);
         assert_eq!(walk.position(), bytes.len());
         let mut short = batches(&bytes[..3 * size - 1]);
         assert_eq!((short.by_ref().count(), short.position()), (2, 2 * size));
@@ -539,10 +484,7 @@ mod tests {
         }
         bytes[8..12].copy_from_slice(&i32::MAX.to_be_bytes());
         assert_eq!(Batch::first(&bytes).unwrap_err(), BatchError::Incomplete);
-        assert_eq!(
-            Batch::first(&bytes[..HEADER_BYTES - 1]).unwrap_err(),
-            BatchError::Incomplete
-        );
+        assert_eq!(Batch::first(&bytes[..HEADER_BYTES - 1]).unwrap_err(), BatchError::Incomplete);
         assert!(!crc_ok(&bytes[..HEADER_BYTES - 1]));
     }
 

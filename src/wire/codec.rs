@@ -247,8 +247,7 @@ impl<'a> Reader<'a> {
         element_bytes_min: usize,
         element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
-        self.nullable_array(flexible, element_bytes_min, element)?
-            .ok_or(DecodeError::Null)
+        self.nullable_array(flexible, element_bytes_min, element)?.ok_or(DecodeError::Null)
     }
 
     /// A struct that a mark precedes: int8, negative for null; in a tagged field an unsigned varint, 0 for null.
@@ -303,10 +302,7 @@ impl Writer {
 
     /// With room for `bytes` of fields; spans need none.
     pub fn with_capacity(bytes: usize) -> Self {
-        Writer {
-            fields: BytesMut::with_capacity(bytes),
-            ..Self::default()
-        }
+        Writer { fields: BytesMut::with_capacity(bytes), ..Self::default() }
     }
 
     /// Bytes written, spans included.
@@ -390,10 +386,7 @@ impl Writer {
 
     /// Length of bytes, or count of an array; `None` for null.
     pub fn put_length(&mut self, length: Option<usize>, flexible: bool) {
-        assert!(
-            length.is_none_or(|length| length < i32::MAX as usize),
-            "longer than a message can say"
-        );
+        assert!(length.is_none_or(|length| length < i32::MAX as usize), "longer than a message can say");
         if flexible {
             self.put_uvarint(length.map_or(0, |length| length as u32 + 1));
         } else {
@@ -403,10 +396,7 @@ impl Writer {
 
     /// Length of a string; `None` for null.
     pub fn put_string_length(&mut self, length: Option<usize>, flexible: bool) {
-        assert!(
-            length.is_none_or(|length| length <= STRING_BYTES_MAX),
-            "string longer than a message can say"
-        );
+        assert!(length.is_none_or(|length| length <= STRING_BYTES_MAX), "string longer than a message can say");
         if flexible {
             self.put_length(length, true);
         } else {
@@ -467,8 +457,7 @@ impl Writer {
         let start = self.fields.len();
         self.fields.extend_from_slice(&inner.fields);
         self.span_bytes += inner.span_bytes;
-        self.spans
-            .extend(inner.spans.into_iter().map(|(at, span)| (start + at, span)));
+        self.spans.extend(inner.spans.into_iter().map(|(at, span)| (start + at, span)));
     }
 }
 
@@ -496,10 +485,7 @@ mod tests {
     #[test]
     fn varints_that_are_too_long_are_refused() {
         assert_eq!(Reader::new(&[0xff; 6]).uvarint(), Err(DecodeError::Varint));
-        assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint(),
-            Err(DecodeError::Varint)
-        );
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x1f]).uvarint(), Err(DecodeError::Varint));
         assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).uvarint(), Ok(u32::MAX));
         assert_eq!(Reader::new(&[0xff; 11]).varlong(), Err(DecodeError::Varint));
         assert_eq!(Reader::new(&[0x80; 3]).uvarint(), Err(DecodeError::Truncated));
@@ -527,21 +513,12 @@ mod tests {
     #[test]
     fn a_claimed_count_is_held_against_the_bytes() {
         let claim = [0x7f, 0xff, 0xff, 0xff, 1, 2, 3, 4];
-        assert_eq!(
-            Reader::new(&claim).array(false, 1, |r| r.i8()),
-            Err(DecodeError::Truncated)
-        );
+        assert_eq!(Reader::new(&claim).array(false, 1, |r| r.i8()), Err(DecodeError::Truncated));
         let mut r = Reader::new(&[0, 0, 0, 4, 1, 2, 3, 4]);
         let large = r.array(false, 1, |r| Ok([u64::from(r.i8()? as u8); 64])).unwrap();
         assert_eq!(large.len(), 4);
-        assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff]).nullable_array(false, 1, |r| r.i8()),
-            Ok(None)
-        );
-        assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xfe]).array(false, 1, |r| r.i8()),
-            Err(DecodeError::Length)
-        );
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff]).nullable_array(false, 1, |r| r.i8()), Ok(None));
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xfe]).array(false, 1, |r| r.i8()), Err(DecodeError::Length));
     }
 
     #[test]
@@ -560,10 +537,7 @@ mod tests {
         assert_eq!(r.tags(field), Ok(()));
         assert_eq!((seen, r.remaining()), (Some(7), 1));
         assert_eq!(Reader::new(&bytes).tags(|_, _| Ok(())), Err(DecodeError::Tag));
-        assert_eq!(
-            Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).tags(|_, _| Ok(())),
-            Err(DecodeError::Truncated)
-        );
+        assert_eq!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0x0f]).tags(|_, _| Ok(())), Err(DecodeError::Truncated));
     }
 
     #[test]

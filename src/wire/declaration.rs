@@ -18,18 +18,9 @@ impl Versions {
         let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("no version: {text}"));
         match (text, text.split_once('-'), text.strip_suffix('+')) {
             ("none", _, _) => Versions::NONE,
-            (_, Some((from, to)), _) => Versions {
-                from: number(from),
-                to: number(to),
-            },
-            (_, _, Some(from)) => Versions {
-                from: number(from),
-                to: i16::MAX,
-            },
-            _ => Versions {
-                from: number(text),
-                to: number(text),
-            },
+            (_, Some((from, to)), _) => Versions { from: number(from), to: number(to) },
+            (_, _, Some(from)) => Versions { from: number(from), to: i16::MAX },
+            _ => Versions { from: number(text), to: number(text) },
         }
     }
 
@@ -46,10 +37,7 @@ impl Versions {
     }
 
     pub fn intersect(self, other: Versions) -> Versions {
-        Versions {
-            from: self.from.max(other.from),
-            to: self.to.min(other.to),
-        }
+        Versions { from: self.from.max(other.from), to: self.to.min(other.to) }
     }
 }
 
@@ -141,10 +129,7 @@ pub fn parse(text: &str) -> Vec<Message> {
     let mut messages: Vec<Message> = Vec::new();
     // The struct that a line of each depth belongs to: nearest last.
     let mut scope: Vec<String> = Vec::new();
-    for line in text
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.trim().is_empty())
-    {
+    for line in text.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         let depth = (line.len() - line.trim_start().len()) / 2;
         let words: Vec<&str> = line.split_whitespace().collect();
         if depth == 0 {
@@ -168,11 +153,7 @@ pub fn parse(text: &str) -> Vec<Message> {
     for message in &messages {
         for field in message.structs.values().flatten() {
             if let Some(name) = field.kind.struct_name() {
-                assert!(
-                    message.structs.contains_key(name),
-                    "{}: {name} is not declared",
-                    message.name
-                );
+                assert!(message.structs.contains_key(name), "{}: {name} is not declared", message.name);
             }
         }
     }
@@ -192,22 +173,10 @@ fn parse_message(words: &[&str]) -> Message {
         other => panic!("{}: no kind: {other}", words[0]),
     };
     let key = attribute(words, "key").map(|key| key.parse().expect("key= is a number"));
-    assert_eq!(
-        key.is_none(),
-        kind == Kind::Header,
-        "{}: key= belongs to requests and responses",
-        words[0]
-    );
+    assert_eq!(key.is_none(), kind == Kind::Header, "{}: key= belongs to requests and responses", words[0]);
     let name = words[0].to_string();
     let structs = BTreeMap::from([(name.clone(), Vec::new())]);
-    Message {
-        name,
-        kind,
-        key,
-        valid: range("valid"),
-        flex: range("flex"),
-        structs,
-    }
+    Message { name, kind, key, valid: range("valid"), flex: range("flex"), structs }
 }
 
 fn parse_field(words: &[&str], valid: Versions) -> Field {
@@ -221,10 +190,6 @@ fn parse_field(words: &[&str], valid: Versions) -> Field {
         tag: attribute(words, "tag").map(|tag| tag.parse().expect("tag= is a number")),
         default: attribute(words, "default").map(str::to_string),
     };
-    assert!(
-        field.tag.is_none() || range("tagged") == Some(field.versions),
-        "{}: tagged in some versions",
-        words[0]
-    );
+    assert!(field.tag.is_none() || range("tagged") == Some(field.versions), "{}: tagged in some versions", words[0]);
     field
 }

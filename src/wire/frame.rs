@@ -67,22 +67,12 @@ impl<'a> Head<'a> {
         let (key, version, correlation_id) = (fixed.i16()?, fixed.i16()?, fixed.i32()?);
         let api = ApiKey::from_i16(key).ok_or(FrameError::UnknownApi { key, version })?;
         if !api.versions().contains(&version) {
-            return Err(FrameError::UnsupportedVersion {
-                api,
-                version,
-                correlation_id,
-            });
+            return Err(FrameError::UnsupportedVersion { api, version, correlation_id });
         }
         let mut reader = Reader::new(frame);
         let header = RequestHeader::decode(&mut reader, api.header_versions(version).0)?;
         let body_start = frame.len() - reader.remaining();
-        Ok(Head {
-            api,
-            version,
-            correlation_id,
-            client_id: header.client_id,
-            body_start,
-        })
+        Ok(Head { api, version, correlation_id, client_id: header.client_id, body_start })
     }
 }
 
@@ -102,11 +92,7 @@ pub fn request_frame(
     client_id: Option<&str>,
     body: impl FnOnce(&mut Writer),
 ) -> Vec<Bytes> {
-    assert!(
-        api.versions().contains(&version),
-        "{} has no version {version}",
-        api.name()
-    );
+    assert!(api.versions().contains(&version), "{} has no version {version}", api.name());
     let header = RequestHeader {
         request_api_key: api as i16,
         request_api_version: version,
@@ -143,25 +129,14 @@ mod tests {
     #[test]
     fn a_request_is_found_again_in_its_frame() {
         for version in MetadataRequest::VERSIONS {
-            let body = MetadataRequest {
-                topics: None,
-                ..Default::default()
-            };
+            let body = MetadataRequest { topics: None, ..Default::default() };
             let client = Some("client");
-            let frame = whole(request_frame(ApiKey::Metadata, version, 77, client, |w| {
-                body.encode(w, version)
-            }));
+            let frame = whole(request_frame(ApiKey::Metadata, version, 77, client, |w| body.encode(w, version)));
             let head = Head::decode(&frame).unwrap();
-            assert_eq!(
-                (head.api, head.version, head.correlation_id),
-                (ApiKey::Metadata, version, 77)
-            );
+            assert_eq!((head.api, head.version, head.correlation_id), (ApiKey::Metadata, version, 77));
             assert_eq!(head.client_id.as_deref(), client);
             // Two and two and four bytes, the client id, and the tag section in flexible versions.
-            assert_eq!(
-                head.body_start,
-                16 + usize::from(version >= MetadataRequest::FLEXIBLE_SINCE)
-            );
+            assert_eq!(head.body_start, 16 + usize::from(version >= MetadataRequest::FLEXIBLE_SINCE));
             let mut reader = Reader::new(&frame[head.body_start..]);
             let decoded = MetadataRequest::decode(&mut reader, version).unwrap();
             assert_eq!((decoded.topics.is_none(), reader.remaining()), (version > 0, 0));
@@ -171,26 +146,13 @@ mod tests {
     #[test]
     fn faults_are_told_apart() {
         let unknown = [0x7f, 0xff, 0, 3, 0, 0, 0, 1, 0xff, 0xff];
-        assert_eq!(
-            Head::decode(&unknown),
-            Err(FrameError::UnknownApi {
-                key: 0x7fff,
-                version: 3
-            })
-        );
+        assert_eq!(Head::decode(&unknown), Err(FrameError::UnknownApi { key: 0x7fff, version: 3 }));
         let newer = [0, 18, 0, 99, 0, 0, 0, 5, 0xff, 0xff];
-        let unsupported = FrameError::UnsupportedVersion {
-            api: ApiKey::ApiVersions,
-            version: 99,
-            correlation_id: 5,
-        };
+        let unsupported = FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, version: 99, correlation_id: 5 };
         assert_eq!(Head::decode(&newer), Err(unsupported));
         let known = [0, 18, 0, 0, 0, 0, 0, 5, 0, 9, b'x'];
         assert_eq!(Head::decode(&known), Err(FrameError::Malformed(DecodeError::Truncated)));
-        assert_eq!(
-            Head::decode(&known[..7]),
-            Err(FrameError::Malformed(DecodeError::Truncated))
-        );
+        assert_eq!(Head::decode(&known[..7]), Err(FrameError::Malformed(DecodeError::Truncated)));
     }
 
     #[test]

@@ -21,12 +21,8 @@ fn generate(messages: &[Message]) -> String {
     let mut out = String::new();
     for message in messages {
         let module = snake(&message.name);
-        write!(
-            out,
-            "pub use {module}::{};\npub mod {module} {{\nuse super::super::prelude::*;\n",
-            message.name
-        )
-        .unwrap();
+        write!(out, "pub use {module}::{};\npub mod {module} {{\nuse super::super::prelude::*;\n", message.name)
+            .unwrap();
         for (name, fields) in &message.structs {
             Struct { message, name, fields }.emit(&mut out);
         }
@@ -55,11 +51,7 @@ fn emit_apis(messages: &[Message], out: &mut String) {
         &|message, api| format!("{api} = {},\n", key(message)),
         "}\nimpl ApiKey {\n",
     );
-    list(
-        "pub const ALL: &'static [ApiKey] = &[",
-        &|_, api| format!("ApiKey::{api},"),
-        "];\n",
-    );
+    list("pub const ALL: &'static [ApiKey] = &[", &|_, api| format!("ApiKey::{api},"), "];\n");
     list(
         "pub fn from_i16(key: i16) -> Option<ApiKey> { Some(match key {\n",
         &|message, api| format!("{} => ApiKey::{api},\n", key(message)),
@@ -90,12 +82,7 @@ fn emit_apis(messages: &[Message], out: &mut String) {
         "impl<'a> Request<'a> {
         /// Decodes the body of a request, which `r` stands at.
         pub fn decode(api: ApiKey, version: i16, r: &mut Reader<'a>) -> Result<Self, DecodeError> { Ok(match api {\n",
-        &|message, api| {
-            format!(
-                "ApiKey::{api} => Request::{api}({}::decode(r, version)?),\n",
-                message.name
-            )
-        },
+        &|message, api| format!("ApiKey::{api} => Request::{api}({}::decode(r, version)?),\n", message.name),
         "})}\n}\n",
     );
     list(
@@ -116,9 +103,7 @@ fn borrows(message: &Message, name: &str) -> bool {
             _ => false,
         }
     }
-    message.structs[name]
-        .iter()
-        .any(|field| type_borrows(message, &field.kind))
+    message.structs[name].iter().any(|field| type_borrows(message, &field.kind))
 }
 
 /// The fewest bytes that a value takes in `version`.
@@ -158,10 +143,7 @@ impl Struct<'_> {
         let defaults = lines(&|field| format!("{}: {},\n", ident(field), default(field)));
         let mut decode = String::new();
         let mut encode = String::new();
-        for field in fields
-            .iter()
-            .filter(|field| field.tag.is_none() && !field.versions.is_empty())
-        {
+        for field in fields.iter().filter(|field| field.tag.is_none() && !field.versions.is_empty()) {
             let (read, write) = (self.read(field, false), self.write(field, false));
             let present = self.present(field.versions);
             decode += &guard(&present, &format!("s.{} = {read};", ident(field)));
@@ -187,9 +169,7 @@ impl Struct<'_> {
 
     /// Constants, and the check of the version, of a struct that is the message itself.
     fn top(&self) -> (String, &'static str, &'static str) {
-        let Message {
-            name, key, valid, flex, ..
-        } = self.message;
+        let Message { name, key, valid, flex, .. } = self.message;
         if name != self.name {
             return Default::default();
         }
@@ -213,18 +193,11 @@ impl Struct<'_> {
         tagged.sort_by_key(|field| field.tag);
         let (mut read, mut count, mut write) = (String::new(), vec!["0".to_string()], String::new());
         for field in tagged {
-            let (name, tag, present) = (
-                ident(field),
-                field.tag.unwrap_or_default(),
-                self.present(field.versions),
-            );
+            let (name, tag, present) = (ident(field), field.tag.unwrap_or_default(), self.present(field.versions));
             read += &format!("{tag} if {present} => s.{name} = {},\n", self.read(field, true));
             let differs = format!("({present} && self.{name} != {})", default(field));
             count.push(format!("u32::from{differs}"));
-            write += &guard(
-                &differs,
-                &format!("w.put_tag({tag}, |w| {{ {} }});", self.write(field, true)),
-            );
+            write += &guard(&differs, &format!("w.put_tag({tag}, |w| {{ {} }});", self.write(field, true)));
         }
         let read = match read.as_str() {
             "" => "r.tags(|_, r| Ok(r.skip()))?;".to_string(),
@@ -252,11 +225,7 @@ impl Struct<'_> {
 
     fn rust_type(&self, field: &Field) -> String {
         let plain = self.element_type(&field.kind);
-        if is_option(field) {
-            format!("Option<{plain}>")
-        } else {
-            plain
-        }
+        if is_option(field) { format!("Option<{plain}>") } else { plain }
     }
 
     fn element_type(&self, kind: &Type) -> String {
@@ -298,11 +267,7 @@ impl Struct<'_> {
             Type::Records => format!("r.{nullable}records({flex})"),
             Type::Struct(name) => format!("{name}::decode(r, v)"),
             Type::Array(element) => {
-                let bytes = self
-                    .message
-                    .valid
-                    .range()
-                    .map(|version| bytes_min(self.message, element, version));
+                let bytes = self.message.valid.range().map(|version| bytes_min(self.message, element, version));
                 let bytes = bytes.min().unwrap_or(1).max(1);
                 let element = self.read_element(element, flex, "");
                 format!("r.{nullable}array({flex}, {bytes}, |r| {element})")
@@ -378,11 +343,7 @@ fn default(field: &Field) -> String {
         (_, Some(text)) => text.to_string(),
         (_, None) => "0".to_string(),
     };
-    if is_option(field) {
-        format!("Some({plain})")
-    } else {
-        plain
-    }
+    if is_option(field) { format!("Some({plain})") } else { plain }
 }
 
 fn scalar_name(kind: &Type) -> &'static str {

@@ -44,22 +44,13 @@ mod tests {
     #[test]
     fn null_is_refused_where_a_version_has_none() {
         let null = [0xff, 0xff, 0xff, 0xff];
-        assert_eq!(
-            MetadataRequest::decode(&mut Reader::new(&null), 0),
-            Err(DecodeError::Null)
-        );
-        assert_eq!(
-            MetadataRequest::decode(&mut Reader::new(&null), 1).map(|request| request.topics),
-            Ok(None)
-        );
+        assert_eq!(MetadataRequest::decode(&mut Reader::new(&null), 0), Err(DecodeError::Null));
+        assert_eq!(MetadataRequest::decode(&mut Reader::new(&null), 1).map(|request| request.topics), Ok(None));
     }
 
     #[test]
     fn null_goes_out_empty_where_a_version_has_none() {
-        let request = MetadataRequest {
-            topics: None,
-            ..Default::default()
-        };
+        let request = MetadataRequest { topics: None, ..Default::default() };
         let encoded = [0, 1].map(|version| {
             let mut w = Writer::new();
             request.encode(&mut w, version);
@@ -72,12 +63,7 @@ mod tests {
     fn absent_fields_have_their_defaults() {
         let bytes = [&[0; 16][..], &[1, 0, 0, 0, 0]].concat();
         let request = FetchRequest::decode(&mut Reader::new(&bytes), 4).unwrap();
-        let expected = FetchRequest {
-            replica_id: 0,
-            max_bytes: 0,
-            isolation_level: 1,
-            ..Default::default()
-        };
+        let expected = FetchRequest { replica_id: 0, max_bytes: 0, isolation_level: 1, ..Default::default() };
         assert_eq!(request, expected);
         assert_eq!((request.session_epoch, expected.cluster_id), (-1, None));
     }
@@ -85,20 +71,13 @@ mod tests {
     #[test]
     fn versions_outside_the_declared_range_are_refused() {
         for version in [-1, 3, 19, i16::MAX] {
-            assert_eq!(
-                FetchRequest::decode(&mut Reader::new(&[0; 64]), version),
-                Err(DecodeError::Version)
-            );
+            assert_eq!(FetchRequest::decode(&mut Reader::new(&[0; 64]), version), Err(DecodeError::Version));
         }
     }
 
     #[test]
     fn unknown_tags_do_not_disturb() {
-        let known = HeartbeatRequest {
-            group_id: "g".into(),
-            member_id: "m".into(),
-            ..Default::default()
-        };
+        let known = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
         let mut w = Writer::new();
         known.encode(&mut w, 4);
         let mut bytes = w.into_bytes().to_vec();

@@ -36,12 +36,7 @@ pub fn messages() -> Vec<Message> {
 pub fn sample(message: &Message, version: i16, random: &mut Random) -> Vec<u8> {
     assert!(message.valid.contains(version));
     let mut out = Vec::new();
-    Sampler {
-        message,
-        version,
-        random,
-    }
-    .fields(&message.name, false, &mut out);
+    Sampler { message, version, random }.fields(&message.name, false, &mut out);
     out
 }
 
@@ -56,11 +51,7 @@ impl Sampler<'_> {
     fn fields(&mut self, name: &str, differs: bool, out: &mut Vec<u8>) {
         let version = self.version;
         let message = self.message;
-        let present = || {
-            message.structs[name]
-                .iter()
-                .filter(|field| field.versions.contains(version))
-        };
+        let present = || message.structs[name].iter().filter(|field| field.versions.contains(version));
         for field in present().filter(|field| field.tag.is_none()) {
             self.field(field, differs, out);
         }
@@ -145,9 +136,7 @@ impl Sampler<'_> {
     }
 
     fn integer<const BYTES: usize>(&mut self, unlike: Option<&Field>, out: &mut Vec<u8>) {
-        let default: i64 = unlike
-            .and_then(|field| field.default.as_deref())
-            .map_or(0, |text| text.parse().unwrap());
+        let default: i64 = unlike.and_then(|field| field.default.as_deref()).map_or(0, |text| text.parse().unwrap());
         loop {
             let bytes: [u8; BYTES] = *self.random.next().to_be_bytes().last_chunk().unwrap();
             if unlike.is_none() || bytes[..] != default.to_be_bytes()[8 - BYTES..] {
@@ -162,11 +151,7 @@ impl Sampler<'_> {
 }
 
 fn length(length: usize, flex: bool, out: &mut Vec<u8>) {
-    if flex {
-        uvarint(length + 1, out)
-    } else {
-        out.extend((length as u32).to_be_bytes())
-    }
+    if flex { uvarint(length + 1, out) } else { out.extend((length as u32).to_be_bytes()) }
 }
 
 fn uvarint(mut value: usize, out: &mut Vec<u8>) {
@@ -179,9 +164,5 @@ fn uvarint(mut value: usize, out: &mut Vec<u8>) {
 
 /// Versions in both ranges.
 pub fn shared(message: &Message, min: i16, max: i16) -> Vec<i16> {
-    message
-        .valid
-        .intersect(Versions { from: min, to: max })
-        .range()
-        .collect()
+    message.valid.intersect(Versions { from: min, to: max }).range().collect()
 }

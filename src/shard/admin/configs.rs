@@ -94,11 +94,7 @@ impl Context<'_> {
     fn change_all(&mut self, changes: &[Change<'_>], validate_only: bool) -> Vec<Result<(), Rejection>> {
         let key = |change: &Change<'_>| (change.resource_type, change.resource_name.to_string());
         let mut seen = BTreeSet::new();
-        let twice: BTreeSet<_> = changes
-            .iter()
-            .map(key)
-            .filter(|key| !seen.insert(key.clone()))
-            .collect();
+        let twice: BTreeSet<_> = changes.iter().map(key).filter(|key| !seen.insert(key.clone())).collect();
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
             answers.push(match twice.contains(&key(change)) {
@@ -123,12 +119,9 @@ impl Context<'_> {
         let image = self.controller.image_decided();
         let topic = image.topic(change.resource_name).ok_or(Rejection::UnknownTopic)?;
         let id = topic.id;
-        let settings = change
-            .apply(Scope::Topic, &topic.settings)
-            .map_err(Rejection::InvalidConfig)?;
+        let settings = change.apply(Scope::Topic, &topic.settings).map_err(Rejection::InvalidConfig)?;
         validate_topic_all(&settings, &self.config()).map_err(Rejection::InvalidConfig)?;
-        self.controller
-            .set_topic_settings(id, settings, validate_only, &validate_topic)
+        self.controller.set_topic_settings(id, settings, validate_only, &validate_topic)
     }
 
     fn change_broker(&mut self, change: &Change<'_>, validate_only: bool) -> Result<(), Rejection> {
@@ -153,8 +146,7 @@ impl Context<'_> {
         if let Some(why) = left_out.into_iter().next() {
             return Err(invalid(why));
         }
-        self.controller
-            .set_broker_settings(broker, settings, validate_only, &check)
+        self.controller.set_broker_settings(broker, settings, validate_only, &check)
     }
 }
 
@@ -182,11 +174,7 @@ impl Change<'_> {
 
     /// The settings after the change. The error text is for the client.
     fn apply(&self, scope: Scope, current: &Settings) -> Result<Settings, String> {
-        let mut settings = if self.replaces {
-            Settings::new()
-        } else {
-            current.clone()
-        };
+        let mut settings = if self.replaces { Settings::new() } else { current.clone() };
         for &(name, operation, value) in &self.operations {
             let operation = AlterOp::from_number(operation).expect("it was checked");
             alter(scope, &mut settings, name, operation, value)?;
@@ -230,33 +218,22 @@ mod tests {
         resources: &[(i8, &'static str, Values<'_>)],
     ) -> Vec<(i16, String)> {
         let resource = |&(resource_type, name, settings): &(i8, &'static str, Values<'_>)| {
-            let settings = settings
-                .iter()
-                .map(
-                    |&(name, value): &(&'static str, Option<&'static str>)| alter_configs_request::AlterableConfig {
-                        name: name.into(),
-                        value: value.map(Into::into),
-                    },
-                );
+            let settings = settings.iter().map(|&(name, value): &(&'static str, Option<&'static str>)| {
+                alter_configs_request::AlterableConfig { name: name.into(), value: value.map(Into::into) }
+            });
             alter_configs_request::AlterConfigsResource {
                 resource_type,
                 resource_name: name.into(),
                 configs: settings.collect(),
             }
         };
-        let request = AlterConfigsRequest {
-            resources: resources.iter().map(resource).collect(),
-            validate_only,
-        };
+        let request = AlterConfigsRequest { resources: resources.iter().map(resource).collect(), validate_only };
         let response = ask!(world.command(version), AlterConfigs, AlterConfigsResponse, request);
         let answers = response.responses.iter().zip(resources);
         answers
             .map(|(answer, resource)| {
                 assert_eq!((answer.resource_type, &*answer.resource_name), (resource.0, resource.1));
-                (
-                    answer.error_code,
-                    answer.error_message.as_deref().unwrap_or("").to_string(),
-                )
+                (answer.error_code, answer.error_message.as_deref().unwrap_or("").to_string())
             })
             .collect()
     }
@@ -282,24 +259,14 @@ mod tests {
                 configs: settings.collect(),
             }
         };
-        let request = IncrementalAlterConfigsRequest {
-            resources: resources.iter().map(resource).collect(),
-            validate_only,
-        };
-        let response = ask!(
-            world.command(version),
-            IncrementalAlterConfigs,
-            IncrementalAlterConfigsResponse,
-            request
-        );
+        let request =
+            IncrementalAlterConfigsRequest { resources: resources.iter().map(resource).collect(), validate_only };
+        let response = ask!(world.command(version), IncrementalAlterConfigs, IncrementalAlterConfigsResponse, request);
         let answers = response.responses.iter().zip(resources);
         answers
             .map(|(answer, resource)| {
                 assert_eq!((answer.resource_type, &*answer.resource_name), (resource.0, resource.1));
-                (
-                    answer.error_code,
-                    answer.error_message.as_deref().unwrap_or("").to_string(),
-                )
+                (answer.error_code, answer.error_message.as_deref().unwrap_or("").to_string())
             })
             .collect()
     }
@@ -352,10 +319,7 @@ mod tests {
             assert_eq!(topic_settings(&world), ["retention.ms=5", "segment.bytes=2000000"]);
             assert_eq!(change(&mut world, version, false, &[(TOPIC, "t", wanted)]), ok());
             let kept = ["segment.bytes=2000000", "segment.ms=9"];
-            assert_eq!(
-                topic_settings(&world),
-                ["cleanup.policy=delete,compact", kept[0], kept[1]]
-            );
+            assert_eq!(topic_settings(&world), ["cleanup.policy=delete,compact", kept[0], kept[1]]);
             let wanted: Operations<'_> = &[("cleanup.policy", SUBTRACT, Some("delete"))];
             assert_eq!(change(&mut world, version, false, &[(TOPIC, "t", wanted)]), ok());
             assert_eq!(topic_settings(&world), ["cleanup.policy=compact", kept[0], kept[1]]);
@@ -404,29 +368,11 @@ mod tests {
             (TOPIC, "no", &retention, 3, unknown),
             (TOPIC, "a/b", &retention, 17, "Topic name is invalid"),
             (TOPIC, "t", &set("retention.ms", "x"), 40, "Invalid value x for"),
-            (
-                TOPIC,
-                "t",
-                &set("no.such", "x"),
-                40,
-                "Unknown topic config name: no.such",
-            ),
+            (TOPIC, "t", &set("no.such", "x"), 40, "Unknown topic config name: no.such"),
             (TOPIC, "t", &append, 40, "Can't APPEND to key retention.ms"),
-            (
-                TOPIC,
-                "t",
-                &set("min.compaction.lag.ms", "9"),
-                40,
-                "conflict topic config",
-            ),
+            (TOPIC, "t", &set("min.compaction.lag.ms", "9"), 40, "conflict topic config"),
             (TOPIC, "t", &null, 42, "Null value not supported for : retention.ms"),
-            (
-                TOPIC,
-                "t",
-                &operation,
-                42,
-                "Unknown operation 4 for config retention.ms",
-            ),
+            (TOPIC, "t", &operation, 42, "Unknown operation 4 for config retention.ms"),
             (TOPIC, "t", &twice, 42, "Error due to duplicate config keys"),
         ]);
         let mut world = World::new(&[]);
@@ -441,37 +387,13 @@ mod tests {
         let max = set("message.max.bytes", "5000");
         let default_level = "Cannot update these configs at default cluster level";
         refused(&[
-            (
-                BROKER,
-                "2",
-                &max,
-                42,
-                "Unexpected broker id, expected 1, but received 2",
-            ),
+            (BROKER, "2", &max, 42, "Unexpected broker id, expected 1, but received 2"),
             (BROKER, "x", &max, 42, "Broker id must be an integer, but it is: x"),
-            (
-                BROKER,
-                "1",
-                &set("node.id", "4"),
-                42,
-                "Cannot update these configs dynamically",
-            ),
+            (BROKER, "1", &set("node.id", "4"), 42, "Cannot update these configs dynamically"),
             (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
             (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
-            (
-                8,
-                "1",
-                &set("root", "DEBUG"),
-                42,
-                "Unsupported resource type: BROKER_LOGGER",
-            ),
-            (
-                16,
-                "m",
-                &set("interval.ms", "1"),
-                42,
-                "Unsupported resource type: CLIENT_METRICS",
-            ),
+            (8, "1", &set("root", "DEBUG"), 42, "Unsupported resource type: BROKER_LOGGER"),
+            (16, "m", &set("interval.ms", "1"), 42, "Unsupported resource type: CLIENT_METRICS"),
             (32, "g", &max, 42, "Unsupported resource type: GROUP"),
             (1, "x", &max, 42, "Unsupported resource type: 1"),
         ]);
@@ -483,12 +405,7 @@ mod tests {
         world.topic("t", 1, &[]);
         world.topic("u", 1, &[]);
         let set: Operations<'_> = &[("retention.ms", SET, Some("1"))];
-        let answers = change(
-            &mut world,
-            1,
-            false,
-            &[(TOPIC, "t", set), (TOPIC, "u", set), (TOPIC, "t", set)],
-        );
+        let answers = change(&mut world, 1, false, &[(TOPIC, "t", set), (TOPIC, "u", set), (TOPIC, "t", set)]);
         let refused = (42, "Each resource must appear at most once.".to_string());
         assert_eq!(answers, [refused.clone(), (0, String::new()), refused]);
         assert!(topic_settings(&world).is_empty());

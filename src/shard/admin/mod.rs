@@ -76,34 +76,19 @@ impl Context<'_> {
         let mut refused = Refused::new();
         if !specs.is_empty() {
             let defaults = defaults(&self.config());
-            let answers = self
-                .controller
-                .create_topics(&specs, false, defaults, &|_, _| Ok(()), self.ids);
+            let answers = self.controller.create_topics(&specs, false, defaults, &|_, _| Ok(()), self.ids);
             for (spec, answer) in specs.into_iter().zip(answers) {
                 if let Err(rejection) = answer {
                     refused.insert(spec.name, error_code(&rejection));
                 }
             }
         }
-        answer_refused(
-            self.node,
-            self.controller.image_decided(),
-            listener,
-            head,
-            body,
-            &refused,
-        )
+        answer_refused(self.node, self.controller.image_decided(), listener, head, body, &refused)
     }
 }
 
 fn topic_with_defaults(name: String) -> TopicSpec {
-    TopicSpec {
-        name,
-        partitions: -1,
-        replication_factor: -1,
-        assignments: Vec::new(),
-        settings: Vec::new(),
-    }
+    TopicSpec { name, partitions: -1, replication_factor: -1, assignments: Vec::new(), settings: Vec::new() }
 }
 
 fn defaults(config: &Config) -> Defaults {
@@ -144,14 +129,8 @@ mod tests {
     use crate::wire::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
 
     fn named(names: &[&'static str]) -> MetadataRequest<'static> {
-        let topic = |name: &&'static str| MetadataRequestTopic {
-            name: Some((*name).into()),
-            ..Default::default()
-        };
-        MetadataRequest {
-            topics: Some(names.iter().map(topic).collect()),
-            ..Default::default()
-        }
+        let topic = |name: &&'static str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
+        MetadataRequest { topics: Some(names.iter().map(topic).collect()), ..Default::default() }
     }
 
     #[test]
@@ -160,22 +139,14 @@ mod tests {
             let mut world = World::new(&[("num.partitions", "3")]);
             world.topic("b", 1, &[]);
             let index = world.controller.index();
-            let response = ask!(
-                world.command(version),
-                Metadata,
-                MetadataResponse,
-                named(&["new", "b", "a/b"])
-            );
+            let response = ask!(world.command(version), Metadata, MetadataResponse, named(&["new", "b", "a/b"]));
             let topics: Vec<_> = response
                 .topics
                 .iter()
                 .map(|topic| (topic.error_code, topic.name.as_deref(), topic.partitions.len()))
                 .collect();
             assert_eq!(topics, [(17, Some("a/b"), 0), (0, Some("b"), 1), (0, Some("new"), 3)]);
-            assert_eq!(
-                (world.topic_names(), world.controller.index()),
-                (vec!["b".into(), "new".into()], index + 1)
-            );
+            assert_eq!((world.topic_names(), world.controller.index()), (vec!["b".into(), "new".into()], index + 1));
         }
     }
 
@@ -210,16 +181,8 @@ mod tests {
             (Rejection::UnknownTopicId, 100, "UNKNOWN_TOPIC_ID"),
             (Rejection::InvalidTopicName(text()), 17, "INVALID_TOPIC_EXCEPTION"),
             (Rejection::InvalidPartitions(text()), 37, "INVALID_PARTITIONS"),
-            (
-                Rejection::InvalidReplicationFactor(text()),
-                38,
-                "INVALID_REPLICATION_FACTOR",
-            ),
-            (
-                Rejection::InvalidReplicaAssignment(text()),
-                39,
-                "INVALID_REPLICA_ASSIGNMENT",
-            ),
+            (Rejection::InvalidReplicationFactor(text()), 38, "INVALID_REPLICATION_FACTOR"),
+            (Rejection::InvalidReplicaAssignment(text()), 39, "INVALID_REPLICA_ASSIGNMENT"),
             (Rejection::InvalidConfig(text()), 40, "INVALID_CONFIG"),
             (Rejection::InvalidRequest(text()), 42, "INVALID_REQUEST"),
             (Rejection::TopicDeletionDisabled, 73, "TOPIC_DELETION_DISABLED"),

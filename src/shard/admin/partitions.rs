@@ -17,12 +17,10 @@ impl Context<'_> {
         let spec = |topic: &CreatePartitionsTopic<'_>| PartitionsSpec {
             name: topic.name.to_string(),
             count: topic.count,
-            assignments: topic.assignments.as_ref().map(|assignments| {
-                assignments
-                    .iter()
-                    .map(|assignment| assignment.broker_ids.clone())
-                    .collect()
-            }),
+            assignments: topic
+                .assignments
+                .as_ref()
+                .map(|assignments| assignments.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
         };
         let specs: Vec<PartitionsSpec> = request.topics.iter().map(spec).collect();
         let answers = self.controller.create_partitions(&specs, request.validate_only);
@@ -37,10 +35,7 @@ impl Context<'_> {
                 error_message: error_message.map(Into::into),
             }
         });
-        let response = CreatePartitionsResponse {
-            results: results.collect(),
-            ..Default::default()
-        };
+        let response = CreatePartitionsResponse { results: results.collect(), ..Default::default() };
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
 }
@@ -55,11 +50,7 @@ mod tests {
         CreatePartitionsTopic {
             name: name.into(),
             count,
-            assignments: brokers.map(|brokers| {
-                vec![CreatePartitionsAssignment {
-                    broker_ids: brokers.to_vec(),
-                }]
-            }),
+            assignments: brokers.map(|brokers| vec![CreatePartitionsAssignment { broker_ids: brokers.to_vec() }]),
         }
     }
 
@@ -69,17 +60,8 @@ mod tests {
         validate_only: bool,
         topics: Vec<CreatePartitionsTopic<'static>>,
     ) -> Vec<(i16, String)> {
-        let request = CreatePartitionsRequest {
-            topics,
-            timeout_ms: 1000,
-            validate_only,
-        };
-        let response = ask!(
-            world.command(version),
-            CreatePartitions,
-            CreatePartitionsResponse,
-            request
-        );
+        let request = CreatePartitionsRequest { topics, timeout_ms: 1000, validate_only };
+        let response = ask!(world.command(version), CreatePartitions, CreatePartitionsResponse, request);
         let results = response.results.iter();
         results
             .map(|result| {
@@ -90,12 +72,7 @@ mod tests {
     }
 
     fn count(world: &World) -> i32 {
-        world
-            .controller
-            .image_decided()
-            .topic("t")
-            .expect("there")
-            .partition_count()
+        world.controller.image_decided().topic("t").expect("there").partition_count()
     }
 
     #[test]
@@ -109,10 +86,7 @@ mod tests {
             assert_eq!(count(&world), wanted - 1);
             assert_eq!(ask(&mut world, version, false, vec![topic("t", wanted, None)]), ok);
             assert_eq!(count(&world), wanted);
-            assert_eq!(
-                ask(&mut world, version, false, vec![topic("t", wanted + 1, Some(&[1]))]),
-                ok
-            );
+            assert_eq!(ask(&mut world, version, false, vec![topic("t", wanted + 1, Some(&[1]))]), ok);
         }
         assert_eq!(count(&world), 9);
     }
@@ -134,10 +108,7 @@ mod tests {
             assert_eq!(ask(&mut world, 3, false, vec![wanted]), [(error, name)]);
         }
         let twice = vec![topic("t", 3, None), topic("no", 3, None), topic("t", 4, None)];
-        let errors: Vec<i16> = ask(&mut world, 3, false, twice)
-            .iter()
-            .map(|(error, _)| *error)
-            .collect();
+        let errors: Vec<i16> = ask(&mut world, 3, false, twice).iter().map(|(error, _)| *error).collect();
         assert_eq!((errors, count(&world)), (vec![42, 3, 42], 2));
     }
 }

@@ -46,12 +46,8 @@ impl ProducerIds {
             Ok(id) => (ErrorCode::None, id, 0),
             Err(error) => (error, NO_PRODUCER, NO_EPOCH),
         };
-        let response = InitProducerIdResponse {
-            error_code: error.code(),
-            producer_id,
-            producer_epoch,
-            ..Default::default()
-        };
+        let response =
+            InitProducerIdResponse { error_code: error.code(), producer_id, producer_epoch, ..Default::default() };
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
 
@@ -107,11 +103,8 @@ mod tests {
     #[test]
     fn a_producer_that_starts_over_gets_a_new_id() {
         let mut world = World::new(&[]);
-        let named = |producer_id, producer_epoch| InitProducerIdRequest {
-            producer_id,
-            producer_epoch,
-            ..request(None)
-        };
+        let named =
+            |producer_id, producer_epoch| InitProducerIdRequest { producer_id, producer_epoch, ..request(None) };
         assert_eq!(ask(&mut world, 3, named(-1, -1)), (0, 0, 0));
         assert_eq!(ask(&mut world, 5, named(0, 4)), (0, 1, 0));
         assert_eq!(ask(&mut world, 5, named(0, -1)), (42, -1, -1));

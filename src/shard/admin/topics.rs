@@ -34,22 +34,13 @@ impl Context<'_> {
         let specs: Vec<TopicSpec> = checked.iter().filter_map(|spec| spec.clone().ok()).collect();
         let mut answers = self
             .controller
-            .create_topics(
-                &specs,
-                request.validate_only,
-                defaults(&config),
-                &validate_topic,
-                self.ids,
-            )
+            .create_topics(&specs, request.validate_only, defaults(&config), &validate_topic, self.ids)
             .into_iter();
         let topics = request.topics.iter().zip(checked).map(|(topic, checked)| {
             let answer = checked.and_then(|_| answers.next().expect("there is an answer to each"));
             created(&topic.name, answer, &config)
         });
-        let response = CreateTopicsResponse {
-            topics: topics.collect(),
-            ..Default::default()
-        };
+        let response = CreateTopicsResponse { topics: topics.collect(), ..Default::default() };
         assert!(answers.next().is_none());
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
@@ -58,19 +49,12 @@ impl Context<'_> {
         let request = DeleteTopicsRequest::decode(&mut Reader::new(body), head.version)?;
         let enabled = self.config().delete_topic_enable;
         let wanted: Vec<Result<TopicKey, Rejection>> = match head.version < DELETE_BY_ID_VERSION {
-            true => request
-                .topic_names
-                .iter()
-                .map(|name| Ok(TopicKey::Name(name.to_string())))
-                .collect(),
+            true => request.topic_names.iter().map(|name| Ok(TopicKey::Name(name.to_string()))).collect(),
             false => request.topics.iter().map(topic_key).collect(),
         };
         let keys: Vec<TopicKey> = wanted.iter().filter_map(|key| key.clone().ok()).collect();
         let mut answers = self.controller.delete_topics(&keys, enabled).into_iter();
-        let names = request
-            .topics
-            .iter()
-            .map(|topic| (topic.name.as_deref(), topic.topic_id));
+        let names = request.topics.iter().map(|topic| (topic.name.as_deref(), topic.topic_id));
         let names = names.chain(request.topic_names.iter().map(|name| (Some(&**name), Uuid::ZERO)));
         let responses = names.zip(wanted).map(|((name, id), wanted)| {
             match wanted.and_then(|_| answers.next().expect("there is an answer to each")) {
@@ -96,10 +80,7 @@ impl Context<'_> {
                 }
             }
         });
-        let response = DeleteTopicsResponse {
-            responses: responses.collect(),
-            ..Default::default()
-        };
+        let response = DeleteTopicsResponse { responses: responses.collect(), ..Default::default() };
         assert!(answers.next().is_none());
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
@@ -108,30 +89,20 @@ impl Context<'_> {
 /// What the controller is to create, if the settings fit together and clients may have a topic of this name.
 fn spec(topic: &CreatableTopic<'_>, image: &Image, config: &Config) -> Result<TopicSpec, Rejection> {
     if topic.name == CLUSTER_METADATA {
-        return Err(Rejection::InvalidRequest(format!(
-            "Creation of internal topic {CLUSTER_METADATA} is prohibited."
-        )));
+        return Err(Rejection::InvalidRequest(format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.")));
     }
     let settings = topic.configs.iter();
-    let settings: Vec<(String, Option<String>)> = settings
-        .map(|setting| {
-            (
-                setting.name.to_string(),
-                setting.value.as_ref().map(ToString::to_string),
-            )
-        })
-        .collect();
+    let settings: Vec<(String, Option<String>)> =
+        settings.map(|setting| (setting.name.to_string(), setting.value.as_ref().map(ToString::to_string))).collect();
     // Who creates a topic that exists is to learn that first of all.
     if image.topic(&topic.name).is_none() {
-        let given = settings
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        let given = settings.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
         validate_topic_all(&given.collect::<BTreeMap<_, _>>(), config).map_err(Rejection::InvalidConfig)?;
     }
-    let assignments = topic.assignments.iter().map(|assignment| Assignment {
-        index: assignment.partition_index,
-        brokers: assignment.broker_ids.clone(),
-    });
+    let assignments = topic
+        .assignments
+        .iter()
+        .map(|assignment| Assignment { index: assignment.partition_index, brokers: assignment.broker_ids.clone() });
     Ok(TopicSpec {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
@@ -176,12 +147,10 @@ fn created<'a>(name: &'a str, answer: Result<Created, Rejection>, config: &Confi
 fn topic_key(topic: &DeleteTopicState<'_>) -> Result<TopicKey, Rejection> {
     match &topic.name {
         Some(name) if topic.topic_id.is_zero() => Ok(TopicKey::Name(name.to_string())),
-        Some(_) => Err(Rejection::InvalidRequest(
-            "You may not specify both topic name and topic id.".into(),
-        )),
-        None if topic.topic_id.is_zero() => Err(Rejection::InvalidRequest(
-            "Neither topic name nor id were specified.".into(),
-        )),
+        Some(_) => Err(Rejection::InvalidRequest("You may not specify both topic name and topic id.".into())),
+        None if topic.topic_id.is_zero() => {
+            Err(Rejection::InvalidRequest("Neither topic name nor id were specified.".into()))
+        }
         None => Ok(TopicKey::Id(topic.topic_id)),
     }
 }
@@ -193,10 +162,9 @@ mod tests {
     use crate::wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopicConfig};
 
     fn topic(name: &'static str, settings: &[(&'static str, Option<&'static str>)]) -> CreatableTopic<'static> {
-        let settings = settings.iter().map(|&(name, value)| CreatableTopicConfig {
-            name: name.into(),
-            value: value.map(Into::into),
-        });
+        let settings = settings
+            .iter()
+            .map(|&(name, value)| CreatableTopicConfig { name: name.into(), value: value.map(Into::into) });
         CreatableTopic {
             name: name.into(),
             num_partitions: 2,
@@ -225,11 +193,7 @@ mod tests {
         validate_only: bool,
         topics: Vec<CreatableTopic<'static>>,
     ) -> CreateTopicsResponse<'static> {
-        let request = CreateTopicsRequest {
-            topics,
-            validate_only,
-            ..Default::default()
-        };
+        let request = CreateTopicsRequest { topics, validate_only, ..Default::default() };
         ask!(world.command(version), CreateTopics, CreateTopicsResponse, request)
     }
 
@@ -238,35 +202,20 @@ mod tests {
         for version in 2..=7 {
             let mut world = World::new(&[("num.partitions", "4")]);
             let settings = [("retention.ms", Some("5")), ("retention.ms", Some("1000"))];
-            let defaults = CreatableTopic {
-                num_partitions: -1,
-                replication_factor: -1,
-                ..topic("defaults", &[])
-            };
-            let wanted = vec![
-                topic("t", &settings),
-                defaults,
-                assigned("assigned", &[(1, &[1]), (0, &[1])]),
-            ];
+            let defaults = CreatableTopic { num_partitions: -1, replication_factor: -1, ..topic("defaults", &[]) };
+            let wanted = vec![topic("t", &settings), defaults, assigned("assigned", &[(1, &[1]), (0, &[1])])];
             let checked = create(&mut world, version, true, wanted.clone());
             assert!(world.topic_names().is_empty());
             let response = create(&mut world, version, false, wanted);
             assert_eq!(world.topic_names(), ["assigned", "defaults", "t"]);
             let image = world.controller.image_decided();
             for (checked, result) in checked.topics.iter().zip(&response.topics) {
-                assert_eq!(
-                    (result.error_code, result.error_message.as_deref()),
-                    (0, None),
-                    "{version}"
-                );
+                assert_eq!((result.error_code, result.error_message.as_deref()), (0, None), "{version}");
                 assert_eq!((checked.error_code, &checked.configs), (0, &result.configs));
                 let made = image.topic(&result.name).expect("created");
                 let since = |from: i16| version >= from;
                 assert_eq!(result.topic_id, if since(7) { made.id } else { Uuid::ZERO });
-                assert_eq!(
-                    result.num_partitions,
-                    if since(5) { made.partition_count() } else { -1 }
-                );
+                assert_eq!(result.num_partitions, if since(5) { made.partition_count() } else { -1 });
                 assert_eq!(result.replication_factor, if since(5) { 1 } else { -1 });
             }
             let counts = ["t", "defaults", "assigned"].map(|name| image.topic(name).expect(name).partition_count());
@@ -292,10 +241,7 @@ mod tests {
             replication_factor: factor,
             ..topic("t", &[])
         };
-        let lags = [
-            ("min.compaction.lag.ms", Some("9")),
-            ("max.compaction.lag.ms", Some("5")),
-        ];
+        let lags = [("min.compaction.lag.ms", Some("9")), ("max.compaction.lag.ms", Some("5"))];
         for (wanted, error, message) in [
             (topic("there", &lags), 36, "Topic 'there' already exists."),
             (topic("a/b", &[]), 17, "Topic name is invalid: 'a/b' contains"),
@@ -336,14 +282,7 @@ mod tests {
         let mut world = World::new(&[]);
         let response = create(&mut world, 7, false, vec![topic("__consumer_offsets", &[])]);
         assert_eq!(response.topics[0].error_code, 0);
-        assert!(
-            world
-                .controller
-                .image_decided()
-                .topic("__consumer_offsets")
-                .expect("made")
-                .is_internal()
-        );
+        assert!(world.controller.image_decided().topic("__consumer_offsets").expect("made").is_internal());
     }
 
     fn delete(world: &mut World, version: i16, request: DeleteTopicsRequest<'_>) -> Vec<(i16, Option<String>, Uuid)> {
@@ -352,20 +291,13 @@ mod tests {
         results
             .map(|result| {
                 assert_eq!(result.error_message.is_some(), version >= 5 && result.error_code != 0);
-                (
-                    result.error_code,
-                    result.name.as_deref().map(str::to_string),
-                    result.topic_id,
-                )
+                (result.error_code, result.name.as_deref().map(str::to_string), result.topic_id)
             })
             .collect()
     }
 
     fn names(names: &[&'static str]) -> DeleteTopicsRequest<'static> {
-        DeleteTopicsRequest {
-            topic_names: names.iter().map(|&name| name.into()).collect(),
-            ..Default::default()
-        }
+        DeleteTopicsRequest { topic_names: names.iter().map(|&name| name.into()).collect(), ..Default::default() }
     }
 
     fn states(states: &[(Option<&'static str>, Uuid)]) -> DeleteTopicsRequest<'static> {
@@ -373,10 +305,7 @@ mod tests {
             name: name.map(Into::into),
             topic_id,
         };
-        DeleteTopicsRequest {
-            topics: states.iter().map(state).collect(),
-            ..Default::default()
-        }
+        DeleteTopicsRequest { topics: states.iter().map(state).collect(), ..Default::default() }
     }
 
     #[test]
@@ -388,10 +317,7 @@ mod tests {
             world.topic("c", 1, &[]);
             let answers = delete(&mut world, version, names(&["a", "no", "c", "c"]));
             let expected = [(0, "a"), (3, "no"), (42, "c"), (42, "c")];
-            assert_eq!(
-                answers,
-                expected.map(|(error, name)| (error, Some(name.to_string()), Uuid::ZERO))
-            );
+            assert_eq!(answers, expected.map(|(error, name)| (error, Some(name.to_string()), Uuid::ZERO)));
             assert_eq!(world.topic_names(), ["b", "c"]);
         }
     }
@@ -401,14 +327,8 @@ mod tests {
         let mut world = World::new(&[]);
         let [a, b, c] = ["a", "b", "c"].map(|name| world.topic(name, 1, &[]));
         let (unknown, none) = (Uuid([9; 16]), Uuid::ZERO);
-        let wanted = states(&[
-            (Some("a"), none),
-            (None, b),
-            (None, unknown),
-            (Some("no"), none),
-            (Some("c"), c),
-            (None, none),
-        ]);
+        let wanted =
+            states(&[(Some("a"), none), (None, b), (None, unknown), (Some("no"), none), (Some("c"), c), (None, none)]);
         let name = |name: &str| Some(name.to_string());
         let expected = [
             (0, name("a"), a),

@@ -23,11 +23,7 @@ struct Feature {
 /// `metadata.version` tells tools which release's behaviour to expect: 27 is 4.1-IV1, to which the versions of our APIs
 /// belong. Features that clients switch behaviour on (`transaction.version`, `group.version`) are not here because the
 /// broker does not have them.
-const FEATURES: [Feature; 1] = [Feature {
-    name: "metadata.version",
-    level_min: 27,
-    level_max: 27,
-}];
+const FEATURES: [Feature; 1] = [Feature { name: "metadata.version", level_min: 27, level_max: 27 }];
 /// Clients below this version cannot read a feature whose lowest level is 0 (KAFKA-17492).
 const FEATURE_LEVEL_0_VERSION: i16 = 4;
 /// From this version on the client says what it is.
@@ -40,16 +36,10 @@ pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>,
     let request = ApiVersionsRequest::decode(&mut Reader::new(body), head.version)?;
     let software = [&request.client_software_name, &request.client_software_version];
     let response = if head.version >= SOFTWARE_VERSION && !software.iter().all(|text| is_software(text)) {
-        ApiVersionsResponse {
-            error_code: ErrorCode::InvalidRequest.code(),
-            ..Default::default()
-        }
+        ApiVersionsResponse { error_code: ErrorCode::InvalidRequest.code(), ..Default::default() }
     } else {
-        let shown = || {
-            FEATURES
-                .iter()
-                .filter(|feature| feature.level_min > 0 || head.version >= FEATURE_LEVEL_0_VERSION)
-        };
+        let shown =
+            || FEATURES.iter().filter(|feature| feature.level_min > 0 || head.version >= FEATURE_LEVEL_0_VERSION);
         let supported = shown().map(|feature| SupportedFeatureKey {
             name: feature.name.into(),
             min_version: feature.level_min,
@@ -118,19 +108,11 @@ mod tests {
     fn every_version_lists_the_apis() {
         let world = World::new(&[]);
         for version in 0..=4 {
-            let response = ask!(
-                world.query(version),
-                ApiVersions,
-                ApiVersionsResponse,
-                request("kcat-1", "1.7.0")
-            );
+            let response = ask!(world.query(version), ApiVersions, ApiVersionsResponse, request("kcat-1", "1.7.0"));
             assert_eq!(response.error_code, 0);
             assert_eq!(response.api_keys, api_keys());
-            let features: Vec<_> = response
-                .finalized_features
-                .iter()
-                .map(|feature| (&*feature.name, feature.max_version_level))
-                .collect();
+            let features: Vec<_> =
+                response.finalized_features.iter().map(|feature| (&*feature.name, feature.max_version_level)).collect();
             match version {
                 0..=2 => assert!(features.is_empty() && response.supported_features.is_empty()),
                 _ => {
@@ -156,12 +138,8 @@ mod tests {
             ("a", "", 4, 42),
             ("a", "1-b.c", 4, 0),
         ] {
-            let response = ask!(
-                world.query(version),
-                ApiVersions,
-                ApiVersionsResponse,
-                request(name, software_version)
-            );
+            let response =
+                ask!(world.query(version), ApiVersions, ApiVersionsResponse, request(name, software_version));
             assert_eq!(response.error_code, error, "{name:?} {software_version:?}");
             assert_eq!(response.api_keys.is_empty(), error != 0);
         }

@@ -33,23 +33,13 @@ pub struct Endpoints<'a>(Vec<Endpoint<'a>>);
 impl<'a> Endpoints<'a> {
     pub fn of(node: &'a Node, image: &'a Image, listener: usize) -> Endpoints<'a> {
         let (host, port) = &node.advertised[listener];
-        let own = Endpoint {
-            id: node.id,
-            host,
-            port: *port,
-            rack: node.config.rack.as_deref(),
-        };
+        let own = Endpoint { id: node.id, host, port: *port, rack: node.config.rack.as_deref() };
         let name = &node.config.listeners[listener].name;
         let others = image.brokers().filter(|(id, _)| *id != node.id);
         let mut endpoints: Vec<_> = others
             .filter_map(|(id, broker)| {
                 let listener = broker.listeners.iter().find(|listener| listener.name == *name)?;
-                Some(Endpoint {
-                    id,
-                    host: &listener.host,
-                    port: listener.port,
-                    rack: broker.rack.as_deref(),
-                })
+                Some(Endpoint { id, host: &listener.host, port: listener.port, rack: broker.rack.as_deref() })
             })
             .collect();
         endpoints.push(own);
@@ -126,10 +116,7 @@ fn check_endpoint_type(endpoint_type: i8) -> Result<(), (ErrorCode, String)> {
             ErrorCode::MismatchedEndpointType,
             "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER".into(),
         )),
-        unknown => Err((
-            ErrorCode::UnsupportedEndpointType,
-            format!("Unsupported endpoint type {unknown}"),
-        )),
+        unknown => Err((ErrorCode::UnsupportedEndpointType, format!("Unsupported endpoint type {unknown}"))),
     }
 }
 
@@ -144,10 +131,8 @@ mod tests {
         let world = World::new(&[]);
         for version in 0..=2 {
             for asked in [false, true] {
-                let request = DescribeClusterRequest {
-                    include_cluster_authorized_operations: asked,
-                    ..Default::default()
-                };
+                let request =
+                    DescribeClusterRequest { include_cluster_authorized_operations: asked, ..Default::default() };
                 let response = ask!(world.query(version), DescribeCluster, DescribeClusterResponse, request);
                 let expected = DescribeClusterResponse {
                     cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
@@ -171,10 +156,7 @@ mod tests {
     fn controllers_are_asked_elsewhere() {
         let world = World::new(&[]);
         for (endpoint_type, error) in [(2, 114), (0, 115), (7, 115)] {
-            let request = DescribeClusterRequest {
-                endpoint_type,
-                ..Default::default()
-            };
+            let request = DescribeClusterRequest { endpoint_type, ..Default::default() };
             let response = ask!(world.query(1), DescribeCluster, DescribeClusterResponse, request);
             assert_eq!(response.error_code, error);
             assert!(response.error_message.expect("a message").contains("endpoint of type") || endpoint_type != 2);
@@ -186,26 +168,14 @@ mod tests {
     fn clients_see_the_brokers_of_their_listener() {
         let mut world = World::new(&[]);
         for (id, name) in [(0, "PLAINTEXT"), (2, "OTHER")] {
-            let listener = Listener {
-                name: name.into(),
-                host: format!("host{id}"),
-                port: 9000,
-            };
-            let broker = Broker {
-                listeners: vec![listener],
-                rack: None,
-            };
+            let listener = Listener { name: name.into(), host: format!("host{id}"), port: 9000 };
+            let broker = Broker { listeners: vec![listener], rack: None };
             world.controller.register_broker(id, broker).expect("registered");
         }
         let endpoints = Endpoints::of(&world.node, world.controller.image_decided(), 0);
         let seen: Vec<_> = endpoints.iter().map(|e| (e.id, e.host, e.port)).collect();
         assert_eq!(seen, [(0, "host0", 9000), (1, "broker.example", 19092)]);
-        let placement = |leader| Placement {
-            leader,
-            leader_epoch: 3,
-            replicas: [0, 2].into(),
-            isr: [0, 2].into(),
-        };
+        let placement = |leader| Placement { leader, leader_epoch: 3, replicas: [0, 2].into(), isr: [0, 2].into() };
         assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, 0));
         assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, -1));
         assert_eq!(endpoints.offline(&placement(0)), [2]);

@@ -83,10 +83,7 @@ pub fn answer(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Resul
             }
         })
         .collect();
-    let response = DescribeConfigsResponse {
-        results,
-        ..Default::default()
-    };
+    let response = DescribeConfigsResponse { results, ..Default::default() };
     Ok(reply(head, |w| response.encode(w, head.version)))
 }
 
@@ -182,10 +179,8 @@ mod tests {
         name: &'static str,
         keys: Option<&[&'static str]>,
     ) -> DescribeConfigsResult<'static> {
-        let request = DescribeConfigsRequest {
-            resources: vec![resource(resource_type, name, keys)],
-            ..Default::default()
-        };
+        let request =
+            DescribeConfigsRequest { resources: vec![resource(resource_type, name, keys)], ..Default::default() };
         let response = ask!(world.query(4), DescribeConfigs, DescribeConfigsResponse, request);
         assert_eq!(response.results.len(), 1);
         response.results.into_iter().next().expect("one")
@@ -195,23 +190,14 @@ mod tests {
     fn shown(result: &DescribeConfigsResult<'_>) -> Vec<(String, String, i8)> {
         let settings = result.configs.iter();
         settings
-            .map(|s| {
-                (
-                    s.name.to_string(),
-                    s.value.as_deref().unwrap_or("null").to_string(),
-                    s.config_source,
-                )
-            })
+            .map(|s| (s.name.to_string(), s.value.as_deref().unwrap_or("null").to_string(), s.config_source))
             .collect()
     }
 
     fn set(world: &mut World, broker: i32, name: &str, value: &str) {
         let settings = [(name.to_string(), value.to_string())].into();
         let check = |name: &str, value: Option<&str>| validate_broker_dynamic(name, value, broker != ALL_BROKERS);
-        world
-            .controller
-            .set_broker_settings(broker, settings, false, &check)
-            .expect("valid");
+        world.controller.set_broker_settings(broker, settings, false, &check).expect("valid");
     }
 
     #[test]
@@ -226,23 +212,15 @@ mod tests {
                     include_documentation: asked,
                 };
                 let response = ask!(world.query(version), DescribeConfigs, DescribeConfigsResponse, request);
-                let [result] = &response.results[..] else {
-                    panic!("one resource")
-                };
-                assert_eq!(
-                    (result.error_code, result.resource_type, &*result.resource_name),
-                    (0, 2, "t")
-                );
+                let [result] = &response.results[..] else { panic!("one resource") };
+                assert_eq!((result.error_code, result.resource_type, &*result.resource_name), (0, 2, "t"));
                 let expected = [("cleanup.policy".to_string(), "compact".to_string(), 1)];
                 assert_eq!(shown(result), expected);
                 let setting = &result.configs[0];
                 let sources: Vec<i8> = setting.synonyms.iter().map(|synonym| synonym.source).collect();
                 assert_eq!(sources, if asked { vec![1, 5] } else { vec![] });
                 assert_eq!(setting.config_type, if version >= 3 { 7 } else { 0 });
-                let documented = setting
-                    .documentation
-                    .as_ref()
-                    .is_some_and(|text| text.contains("compact"));
+                let documented = setting.documentation.as_ref().is_some_and(|text| text.contains("compact"));
                 assert_eq!(documented, asked && version >= 3, "{version}");
                 assert!(!setting.read_only && !setting.is_sensitive);
             }
@@ -273,10 +251,7 @@ mod tests {
         set(&mut world, 1, "message.max.bytes", "6000");
         assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("6000", 2));
         let topic = describe_one(&world, 2, "t", Some(&["max.message.bytes"]));
-        assert_eq!(
-            shown(&topic),
-            [("max.message.bytes".to_string(), "6000".to_string(), 2)]
-        );
+        assert_eq!(shown(&topic), [("max.message.bytes".to_string(), "6000".to_string(), 2)]);
     }
 
     #[test]
@@ -284,18 +259,8 @@ mod tests {
         let world = World::new(&[]);
         for (resource_type, name, error, message) in [
             (2, "no", 3, None),
-            (
-                2,
-                "a/b",
-                17,
-                Some("Topic name is invalid: 'a/b' contains one or more characters"),
-            ),
-            (
-                4,
-                "2",
-                42,
-                Some("Unexpected broker id, expected 1 or empty string, but received 2"),
-            ),
+            (2, "a/b", 17, Some("Topic name is invalid: 'a/b' contains one or more characters")),
+            (4, "2", 42, Some("Unexpected broker id, expected 1 or empty string, but received 2")),
             (4, "x", 42, Some("Broker id must be an integer, but it is: x")),
             (8, "", 42, Some("Broker id must not be empty")),
             (8, "2", 42, Some("Unexpected broker id, expected 1, but received 2")),
@@ -306,11 +271,7 @@ mod tests {
             (1, "x", 42, Some("Unsupported resource type: 1")),
         ] {
             let result = describe_one(&world, resource_type, name, None);
-            assert_eq!(
-                (result.error_code, result.configs.len()),
-                (error, 0),
-                "{resource_type} {name}"
-            );
+            assert_eq!((result.error_code, result.configs.len()), (error, 0), "{resource_type} {name}");
             let text = result.error_message.as_deref();
             assert_eq!(text.is_some(), message.is_some(), "{resource_type} {name}");
             assert!(text.unwrap_or("").starts_with(message.unwrap_or("")), "{text:?}");

@@ -27,22 +27,12 @@ impl World {
     pub fn new(settings: &[(&str, &str)]) -> World {
         let own = [("node.id", "1"), ("broker.rack", "r1")];
         let settings = own.iter().chain(settings);
-        let overrides: Vec<(String, String)> = settings
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
-        let config = Config::load(None, std::iter::empty(), &overrides)
-            .expect("valid")
-            .config;
+        let overrides: Vec<(String, String)> =
+            settings.map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let config = Config::load(None, std::iter::empty(), &overrides).expect("valid").config;
         let mut controller = Controller::recover(None, &[]).expect("new").controller;
-        let listener = Listener {
-            name: "PLAINTEXT".into(),
-            host: "127.0.0.1".into(),
-            port: 9092,
-        };
-        let broker = Broker {
-            listeners: vec![listener],
-            rack: config.rack.clone(),
-        };
+        let listener = Listener { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port: 9092 };
+        let broker = Broker { listeners: vec![listener], rack: config.rack.clone() };
         controller.register_broker(NODE_ID, broker).expect("registered");
         World {
             node: Node {
@@ -60,9 +50,7 @@ impl World {
 
     /// Creates a topic; its id is that of the next number.
     pub fn topic(&mut self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Uuid {
-        let settings = settings
-            .iter()
-            .map(|(name, value)| (name.to_string(), Some(value.to_string())));
+        let settings = settings.iter().map(|(name, value)| (name.to_string(), Some(value.to_string())));
         let spec = TopicSpec {
             name: name.into(),
             partitions,
@@ -70,15 +58,10 @@ impl World {
             assignments: vec![],
             settings: settings.collect(),
         };
-        let defaults = Defaults {
-            partitions: 1,
-            replication_factor: 1,
-        };
+        let defaults = Defaults { partitions: 1, replication_factor: 1 };
         self.ids += 1;
         let id = Uuid([self.ids; 16]);
-        let answers = self
-            .controller
-            .create_topics(&[spec], false, defaults, &|_, _| Ok(()), &mut || id);
+        let answers = self.controller.create_topics(&[spec], false, defaults, &|_, _| Ok(()), &mut || id);
         answers[0].as_ref().expect("created").id
     }
 
@@ -97,8 +80,7 @@ impl World {
                 *ids += 1;
                 Uuid([*ids; 16])
             };
-            self.admin
-                .answer(&self.node, &mut self.controller, &mut next, head, body, 0)
+            self.admin.answer(&self.node, &mut self.controller, &mut next, head, body, 0)
         })
     }
 
@@ -138,9 +120,7 @@ pub fn body_of(parts: Vec<Bytes>, header_version: i16) -> &'static [u8] {
 macro_rules! ask {
     ($world:ident . $room:ident ($version:expr), $api:ident, $response:ident, $request:expr) => {{
         let (version, request) = ($version, $request);
-        let body = $world.$room(crate::wire::messages::ApiKey::$api, version, |w| {
-            request.encode(w, version)
-        });
+        let body = $world.$room(crate::wire::messages::ApiKey::$api, version, |w| request.encode(w, version));
         let mut reader = crate::wire::codec::Reader::new(body);
         let response = crate::wire::messages::$response::decode(&mut reader, version).expect("a response");
         assert_eq!(reader.remaining(), 0);

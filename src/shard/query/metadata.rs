@@ -58,12 +58,10 @@ pub fn answer_refused(
         Some(wanted) => wanted
             .into_iter()
             .map(|wanted| match wanted {
-                Wanted::Name(name) => image
-                    .topic(name)
-                    .map_or_else(|| absent_name(name, refused, topic_operations), known),
-                Wanted::Id(id) => image
-                    .topic_by_id(id)
-                    .map_or_else(|| absent_id(id, topic_operations), known),
+                Wanted::Name(name) => {
+                    image.topic(name).map_or_else(|| absent_name(name, refused, topic_operations), known)
+                }
+                Wanted::Id(id) => image.topic_by_id(id).map_or_else(|| absent_id(id, topic_operations), known),
             })
             .collect(),
     };
@@ -181,21 +179,12 @@ mod tests {
     use crate::wire::messages::ApiKey;
 
     fn named(names: &[&'static str]) -> MetadataRequest<'static> {
-        let topic = |name: &&'static str| MetadataRequestTopic {
-            name: Some((*name).into()),
-            ..Default::default()
-        };
-        MetadataRequest {
-            topics: Some(names.iter().map(topic).collect()),
-            ..Default::default()
-        }
+        let topic = |name: &&'static str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
+        MetadataRequest { topics: Some(names.iter().map(topic).collect()), ..Default::default() }
     }
 
     fn all() -> MetadataRequest<'static> {
-        MetadataRequest {
-            topics: None,
-            ..Default::default()
-        }
+        MetadataRequest { topics: None, ..Default::default() }
     }
 
     /// Error, name and partitions of each topic.
@@ -203,11 +192,7 @@ mod tests {
         let topics = response.topics.iter();
         topics
             .map(|topic| {
-                (
-                    topic.error_code,
-                    topic.name.as_deref().unwrap_or("null").to_string(),
-                    topic.partitions.len(),
-                )
+                (topic.error_code, topic.name.as_deref().unwrap_or("null").to_string(), topic.partitions.len())
             })
             .collect()
     }
@@ -237,10 +222,7 @@ mod tests {
             let expected = [(0, "__consumer_offsets".to_string(), 1), (0, "b".to_string(), 2)];
             assert_eq!(shown(&response), expected, "{version}");
             let broker = &response.brokers[0];
-            assert_eq!(
-                (broker.node_id, &*broker.host, broker.port),
-                (1, "broker.example", 19092)
-            );
+            assert_eq!((broker.node_id, &*broker.host, broker.port), (1, "broker.example", 19092));
             let since = |from: i16| version >= from;
             assert_eq!(response.controller_id, if since(1) { 1 } else { -1 });
             assert_eq!(response.cluster_id.is_some(), since(2));
@@ -269,10 +251,7 @@ mod tests {
             let request = named(&["b", "no", "b", "a/b", ""]);
             let response = ask!(world.query(version), Metadata, MetadataResponse, request);
             let expected = [(17, "", 0), (17, "a/b", 0), (0, "b", 2), (3, "no", 0)];
-            assert_eq!(
-                shown(&response),
-                expected.map(|(error, name, count)| (error, name.to_string(), count))
-            );
+            assert_eq!(shown(&response), expected.map(|(error, name, count)| (error, name.to_string(), count)));
         }
     }
 
@@ -287,10 +266,7 @@ mod tests {
         };
         let response = ask!(world.query(12), Metadata, MetadataResponse, request);
         let expected = [(100, "null", 0), (0, "b", 2), (100, "null", 0)];
-        assert_eq!(
-            shown(&response),
-            expected.map(|(error, name, count)| (error, name.to_string(), count))
-        );
+        assert_eq!(shown(&response), expected.map(|(error, name, count)| (error, name.to_string(), count)));
         assert_eq!(response.topics[2].topic_id, Uuid([9; 16]));
     }
 
@@ -326,10 +302,7 @@ mod tests {
         assert!(missing_of(&world, 13, &named(&["b"])).is_empty());
         assert!(missing_of(&world, 13, &all()).is_empty());
         assert!(missing_of(&world, 0, &named(&[])).is_empty());
-        let forbidden = MetadataRequest {
-            allow_auto_topic_creation: false,
-            ..request.clone()
-        };
+        let forbidden = MetadataRequest { allow_auto_topic_creation: false, ..request.clone() };
         assert!(missing_of(&world, 4, &forbidden).is_empty());
         // Older versions cannot forbid it.
         assert_eq!(missing_of(&world, 3, &forbidden), ["also", "new"]);

@@ -30,25 +30,10 @@ pub(in crate::shard) const ALL_BROKERS: i32 = -1;
 
 /// Operations on a topic and on the cluster as bits numbered like Kafka's `AclOperation` (KIP-430): without an authorizer
 /// a client may do whatever the resource has.
-const TOPIC_OPERATIONS: i32 = operations(&[
-    READ,
-    WRITE,
-    CREATE,
-    DELETE,
-    ALTER,
-    DESCRIBE,
-    DESCRIBE_CONFIGS,
-    ALTER_CONFIGS,
-]);
-const CLUSTER_OPERATIONS: i32 = operations(&[
-    CREATE,
-    ALTER,
-    DESCRIBE,
-    CLUSTER_ACTION,
-    DESCRIBE_CONFIGS,
-    ALTER_CONFIGS,
-    IDEMPOTENT_WRITE,
-]);
+const TOPIC_OPERATIONS: i32 =
+    operations(&[READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]);
+const CLUSTER_OPERATIONS: i32 =
+    operations(&[CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE]);
 /// What stands for operations that the client did not ask for.
 const OPERATIONS_OMITTED: i32 = i32::MIN;
 

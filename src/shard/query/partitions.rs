@@ -35,10 +35,7 @@ pub fn answer(
     let cursor_fits = names.is_empty() || request.cursor.is_none() || names.contains(first);
     let response = if start < 0 || !cursor_fits {
         let refuse = |name: &&'_ str| topic_without_partitions(name.to_string(), ErrorCode::InvalidRequest);
-        DescribeTopicPartitionsResponse {
-            topics: names.iter().map(refuse).collect(),
-            ..Default::default()
-        }
+        DescribeTopicPartitionsResponse { topics: names.iter().map(refuse).collect(), ..Default::default() }
     } else {
         let limit_max = config_effective(node, image).describe_partitions_max;
         let limit = u32::try_from(request.response_partition_limit).unwrap_or(0);
@@ -92,10 +89,7 @@ impl Page<'_> {
     }
 
     fn end(&mut self, name: &str, partition_index: PartitionIndex) -> bool {
-        self.response.next_cursor = Some(Cursor {
-            topic_name: name.to_string().into(),
-            partition_index,
-        });
+        self.response.next_cursor = Some(Cursor { topic_name: name.to_string().into(), partition_index });
         false
     }
 
@@ -150,20 +144,11 @@ mod tests {
 
     /// The answer in short: `ERROR NAME [PARTITIONS]` of each topic, and the next cursor.
     fn page(world: &World, request: DescribeTopicPartitionsRequest<'_>) -> String {
-        let response = ask!(
-            world.query(0),
-            DescribeTopicPartitions,
-            DescribeTopicPartitionsResponse,
-            request
-        );
+        let response = ask!(world.query(0), DescribeTopicPartitions, DescribeTopicPartitionsResponse, request);
         let mut lines = Vec::new();
         for topic in &response.topics {
             let partitions: Vec<i32> = topic.partitions.iter().map(|p| p.partition_index).collect();
-            lines.push(format!(
-                "{} {} {partitions:?}",
-                topic.error_code,
-                topic.name.as_deref().expect("a name")
-            ));
+            lines.push(format!("{} {} {partitions:?}", topic.error_code, topic.name.as_deref().expect("a name")));
         }
         if let Some(cursor) = &response.next_cursor {
             lines.push(format!("next {} {}", cursor.topic_name, cursor.partition_index));
@@ -182,10 +167,7 @@ mod tests {
     #[test]
     fn pages_follow_each_other() {
         let world = world(&[]);
-        assert_eq!(
-            page(&world, request(&[], 2000, None)),
-            "0 a [0, 1], 0 b [0, 1, 2], 0 c [0]"
-        );
+        assert_eq!(page(&world, request(&[], 2000, None)), "0 a [0, 1], 0 b [0, 1, 2], 0 c [0]");
         assert_eq!(page(&world, request(&[], 3, None)), "0 a [0, 1], 0 b [0], next b 1");
         assert_eq!(page(&world, request(&[], 3, Some(("b", 1)))), "0 b [1, 2], 0 c [0]");
         assert_eq!(page(&world, request(&[], 2, None)), "0 a [0, 1], next b 0");
@@ -206,10 +188,7 @@ mod tests {
     fn names_choose_and_faults_are_told_apart() {
         let world = world(&[]);
         let names = ["c", "no", "a", "c", "a/b"];
-        assert_eq!(
-            page(&world, request(&names, 9, None)),
-            "0 a [0, 1], 17 a/b [], 0 c [0], 3 no []"
-        );
+        assert_eq!(page(&world, request(&names, 9, None)), "0 a [0, 1], 17 a/b [], 0 c [0], 3 no []");
         assert_eq!(page(&world, request(&names, 9, Some(("c", 0)))), "0 c [0], 3 no []");
         assert_eq!(page(&world, request(&names, 2, None)), "0 a [0, 1], next a/b 0");
         assert_eq!(page(&world, request(&["a"], 9, Some(("b", 0)))), "42 a []");
@@ -220,12 +199,7 @@ mod tests {
     fn partitions_are_whole() {
         let world = world(&[]);
         let asked = request(&["a"], 1, None);
-        let response = ask!(
-            world.query(0),
-            DescribeTopicPartitions,
-            DescribeTopicPartitionsResponse,
-            asked
-        );
+        let response = ask!(world.query(0), DescribeTopicPartitions, DescribeTopicPartitionsResponse, asked);
         assert_eq!(response.topics[0].topic_authorized_operations, 3576);
         assert_eq!(response.topics[0].topic_id, crate::types::Uuid([1; 16]));
         let expected = Partition {
