@@ -575,7 +575,7 @@ impl Store {
 
     /// Recovery is over: appends may come.
     pub fn resume(&mut self) {
-        assert!(self.is_drained());
+        assert!(!self.draining || self.is_drained());
         self.draining = false;
     }
 
