@@ -6,6 +6,7 @@ use klamm::wire::codec::{DecodeError, Reader, Writer};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::frame::request_frame;
 use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use klamm::wire::messages::metadata_request::MetadataRequestTopic;
 use klamm::wire::messages::*;
 use std::collections::BTreeMap;
@@ -176,6 +177,45 @@ impl Broker {
         Ok(answer)
     }
 
+    /// Puts the offsets of `wanted` into `found`; gives the partitions that are to be asked again, if `patient`.
+    fn offsets(
+        &mut self,
+        topic: &Topic,
+        wanted: Vec<i32>,
+        timestamp: i64,
+        found: &mut BTreeMap<i32, i64>,
+        patient: bool,
+    ) -> Result<Vec<i32>, Fault> {
+        let partition = |partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp,
+            ..Default::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: topic.name.as_str().into(),
+                partitions: wanted.into_iter().map(partition).collect(),
+            }],
+            timeout_ms: PATIENCE.as_millis() as i32,
+            ..Default::default()
+        };
+        let (version, answer) = self.call(ApiKey::ListOffsets, |w, version| request.encode(w, version))?;
+        let answer = ListOffsetsResponse::decode(&mut Reader::new(&answer), version)?;
+        let mut again = Vec::new();
+        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            let index = partition.partition_index;
+            let retriable = ErrorCode::from_code(partition.error_code).is_some_and(ErrorCode::retriable);
+            if patient && retriable {
+                again.push(index);
+                continue;
+            }
+            check(|| format!("offsets of {}-{index}", topic.name), partition.error_code)?;
+            found.insert(index, partition.offset);
+        }
+        Ok(again)
+    }
+
     /// The id and epoch of a new idempotent producer.
     pub fn producer_id(&mut self) -> Result<(i64, i16), Fault> {
         let request = InitProducerIdRequest {
@@ -197,6 +237,44 @@ impl Broker {
             check(|| "InitProducerId".to_string(), answer.error_code)?;
             return Ok((answer.producer_id, answer.producer_epoch));
         }
+    }
+}
+
+/// Timestamps that ask for a partition's first offset and for the one behind its last.
+pub const EARLIEST: i64 = -2;
+pub const LATEST: i64 = -1;
+
+/// The offset of each partition at a timestamp, asked of its leader. Waits for leaders that do not know yet that they are.
+pub fn offsets(layout: &Layout, timestamp: i64) -> Result<BTreeMap<i32, i64>, Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut offsets = BTreeMap::new();
+    for (&address, partitions) in &layout.leaders {
+        let mut broker = Broker::connect(address)?;
+        let mut wanted = partitions.clone();
+        while !wanted.is_empty() {
+            wanted = broker.offsets(
+                &layout.topic,
+                wanted,
+                timestamp,
+                &mut offsets,
+                Instant::now() < deadline,
+            )?;
+            if !wanted.is_empty() {
+                std::thread::sleep(LEADERS_POLL);
+            }
+        }
+    }
+    let missing = layout
+        .leaders
+        .values()
+        .flatten()
+        .find(|index| !offsets.contains_key(index));
+    match missing {
+        Some(index) => Err(Fault::Other(format!(
+            "no offset of {}-{index} in an answer",
+            layout.topic.name
+        ))),
+        None => Ok(offsets),
     }
 }
 
@@ -249,7 +327,13 @@ pub fn open_topic(broker: &mut Broker, target: &Target, create: bool) -> Result<
     let mut created = false;
     loop {
         match topic_layout(broker, &target.topic, target.partitions)? {
-            Ok(layout) => return Ok(layout),
+            Ok(layout) => {
+                if created {
+                    // Leaders learn of their partitions after those who ask for metadata.
+                    offsets(&layout, LATEST)?;
+                }
+                return Ok(layout);
+            }
             Err(ErrorCode::UnknownTopicOrPartition) if create && !created => {
                 create_topic(broker, target)?;
                 created = true;

@@ -7,12 +7,11 @@ use std::time::Duration;
 /// Events taken from the kernel at a time.
 const EVENTS_MAX: usize = 256;
 
-/// What the kernel says about the socket that was added as `token`.
+/// The socket that was added as `token` became writable, or readable too.
 #[derive(Clone, Copy, Debug)]
 pub struct Event {
     pub token: usize,
     pub readable: bool,
-    pub writable: bool,
 }
 
 pub struct Epoll {
@@ -87,7 +86,6 @@ impl Epoll {
             Event {
                 token: event.u64 as usize,
                 readable: is(libc::EPOLLIN) || closed,
-                writable: is(libc::EPOLLOUT) || closed,
             }
         }));
         Ok(())
@@ -109,7 +107,7 @@ mod tests {
         epoll.add(&far, 7).unwrap();
         let mut events = Vec::new();
         epoll.wait(Duration::from_secs(5), &mut events).unwrap();
-        assert!(events.len() == 1 && events[0].token == 7 && events[0].writable && !events[0].readable);
+        assert!(events.len() == 1 && events[0].token == 7 && !events[0].readable);
         epoll.wait(Duration::from_micros(100), &mut events).unwrap();
         assert_eq!(events.len(), 0);
         near.write_all(b"x").unwrap();

@@ -1,12 +1,18 @@
 //! Load generator for Kafka-compatible brokers; see `loadgen --help`.
 
 mod cluster;
+mod compression;
+mod consume;
+mod end_to_end;
 mod epoll;
+mod fetch;
 mod link;
+mod load;
 mod options;
 mod payload;
 mod process;
 mod produce;
+mod producer;
 mod report;
 mod request;
 mod run;
@@ -14,15 +20,17 @@ mod schedule;
 mod tally;
 
 use clap::Parser;
-use options::{Command, Options};
+use cluster::Fault;
+use options::{Command, Options, Target};
+use report::Report;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let result = match Options::parse().command {
-        Command::Produce(options) => produce::produce(&options).map(|report| {
-            report.print(options.target.json);
-            report.tally.records > 0
-        }),
+        Command::Produce(options) => show(&options.target, produce::produce(&options)),
+        Command::Consume(options) => show(&options.target, consume::consume(&options)),
+        Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
+        _ => Ok(false),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -32,4 +40,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a report; gives whether anything went through at all.
+fn show(target: &Target, report: Result<Report, Fault>) -> Result<bool, Fault> {
+    let report = report?;
+    report.print(target.json);
+    Ok(report.tally.records > 0 || report.tally.errors.is_empty())
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 /// Seconds of a run for which neither a time nor a number of records was given.
 const SECONDS_DEFAULT: f64 = 10.0;
+const BATCH_BYTES_DEFAULT: u32 = 65536;
 
 #[derive(Parser, Debug)]
 #[command(
@@ -27,6 +28,15 @@ pub struct Options {
 pub enum Command {
     /// Write, as fast as the requests in flight allow or at a fixed rate
     Produce(Produce),
+    /// Read, as fast as the broker answers; walks the batches' headers only
+    Consume(Consume),
+    /// Write at a fixed rate and read it back at once: latency of the acknowledgement and of the delivery
+    EndToEnd(EndToEnd),
+    /// Write numbered records through the broker's deaths and restarts, then read all back and report what is lost, duplicated,
+    /// reordered or corrupted; exit status 1 if anything is
+    Verify(Verify),
+    /// Print two runs' latencies (files of --hdr) side by side and draw their percentile curves
+    Compare(Compare),
 }
 
 /// What every load has: a cluster, a topic, a span of time, a report.
@@ -71,11 +81,12 @@ pub struct Target {
 }
 
 impl Target {
-    /// How long to run after the warm-up; `None` if the number of records alone decides.
-    pub fn seconds(&self) -> Option<f64> {
-        match (self.seconds, self.records) {
-            (None, None) => Some(SECONDS_DEFAULT),
-            (seconds, _) => seconds,
+    /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
+    pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
+        if self.records.is_some() || ends_itself {
+            self.seconds
+        } else {
+            Some(self.seconds.unwrap_or(SECONDS_DEFAULT))
         }
     }
 
@@ -92,9 +103,9 @@ pub struct Writing {
     /// Bytes of a record's value, random and so incompressible
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
     pub record_bytes: u32,
-    /// Bytes of values in a batch; one record a batch if it has no room for two
-    #[arg(long, value_name = "N", default_value_t = 65536, value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
-    pub batch_bytes: u32,
+    /// Bytes of values in a batch; one record a batch if it has no room for two [default: 65536, for end-to-end 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
+    pub batch_bytes: Option<u32>,
     /// Requests that a connection has unanswered at a time
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub in_flight: u32,
@@ -118,7 +129,8 @@ pub struct Writing {
 impl Writing {
     /// Records of one batch.
     pub fn batch_records(&self) -> usize {
-        ((self.batch_bytes / self.record_bytes.max(1)) as usize).max(1)
+        let batch_bytes = self.batch_bytes.unwrap_or(BATCH_BYTES_DEFAULT);
+        ((batch_bytes / self.record_bytes.max(1)) as usize).max(1)
     }
 }
 
@@ -128,6 +140,86 @@ pub struct Produce {
     pub target: Target,
     #[command(flatten)]
     pub writing: Writing,
+}
+
+/// How a broker is asked for records.
+#[derive(Args, Clone, Debug)]
+pub struct Fetching {
+    /// Bytes of records that one answer may hold
+    #[arg(long, value_name = "N", default_value_t = 52428800, value_parser = clap::value_parser!(i32).range(1..))]
+    pub max_bytes: i32,
+    /// Bytes of records that one answer may hold of one partition
+    #[arg(long, value_name = "N", default_value_t = 1048576, value_parser = clap::value_parser!(i32).range(1..))]
+    pub fetch_partition_bytes: i32,
+    /// Bytes of records that are worth an answer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
+    pub min_bytes: i32,
+    /// Milliseconds after which an answer comes with less
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(i32).range(0..))]
+    pub max_wait_ms: i32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Consume {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub fetching: Fetching,
+    /// Where to begin
+    #[arg(long, value_enum, default_value_t = From::Earliest)]
+    pub from: From,
+    /// End when all is read that was there at the start
+    #[arg(long)]
+    pub to_end: bool,
+    /// Check every batch's checksum
+    #[arg(long)]
+    pub check_crc: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct EndToEnd {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub writing: Writing,
+    #[command(flatten)]
+    pub fetching: Fetching,
+    /// Connections that read, besides those that write
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub consumers: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub writing: Writing,
+    /// Seconds that the broker may be gone
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = positive)]
+    pub timeout_seconds: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Compare {
+    /// Interval log of the first run
+    pub a: PathBuf,
+    /// Interval log of the second run
+    pub b: PathBuf,
+    /// Draw the percentile curves of both
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print the comparison as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// The first record that is there
+    Earliest,
+    /// Behind the last record that is there
+    Latest,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,7 +255,7 @@ pub enum Codec {
     Zstd,
 }
 
-impl From<Codec> for Compression {
+impl std::convert::From<Codec> for Compression {
     fn from(codec: Codec) -> Compression {
         match codec {
             Codec::None => Compression::None,
@@ -221,8 +313,9 @@ mod tests {
                 .batch_records(),
             9
         );
-        assert_eq!(parse(&[]).target.seconds(), Some(SECONDS_DEFAULT));
-        assert_eq!(parse(&["--records", "5"]).target.seconds(), None);
+        assert_eq!(parse(&[]).target.seconds(false), Some(SECONDS_DEFAULT));
+        assert_eq!(parse(&["--records", "5"]).target.seconds(false), None);
+        assert_eq!(parse(&[]).target.seconds(true), None);
         let configs = parse(&["--topic-config", "a=b=c"]).target.topic_configs;
         assert_eq!(configs, [("a".to_string(), "b=c".to_string())]);
     }

@@ -1,16 +1,11 @@
 //! Record batches made once and sent often: what changes from one send to the next is a header of 61 bytes, and its checksum
 //! follows from the records' checksum without reading them again.
 
+use crate::compression::compress;
 use bytes::Bytes;
-use flate2::write::GzEncoder;
 use klamm::wire::batch::{BatchBuilder, BatchHeader, CRC_START, Compression, HEADER_BYTES, LENGTH_OVERHEAD};
 use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
-use std::io::Write;
 use zerocopy::{FromBytes, IntoBytes};
-
-/// What precedes xerial's framing of Snappy, which Kafka's clients write: a magic, version 1, compatible with 1.
-const XERIAL_HEADER: [u8; 16] = *b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
-const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 
 /// What a batch says about itself when it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +39,6 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// A batch of `records` records with random values of `record_bytes` bytes each.
-    pub fn random(records: usize, record_bytes: usize, compression: Compression, random: &mut SmallRng) -> Self {
-        Draft::new(records, record_bytes, random).payload(compression)
-    }
-
     fn new(header: BatchHeader, body: Bytes) -> Self {
         let shift = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, body.len()));
         Payload {
@@ -57,10 +47,6 @@ impl Payload {
             shift,
             body,
         }
-    }
-
-    pub fn records(&self) -> i32 {
-        self.header.records_count.get()
     }
 
     /// Bytes of the whole batch.
@@ -151,33 +137,6 @@ pub fn random() -> SmallRng {
     SmallRng::seed_from_u64(rand::rng().random())
 }
 
-fn compress(bytes: &[u8], compression: Compression) -> Vec<u8> {
-    const IN_MEMORY: &str = "writing to memory does not fail";
-    match compression {
-        Compression::None => bytes.to_vec(),
-        Compression::Gzip => {
-            let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(bytes).expect(IN_MEMORY);
-            encoder.finish().expect(IN_MEMORY)
-        }
-        Compression::Snappy => {
-            let mut out = XERIAL_HEADER.to_vec();
-            for block in bytes.chunks(XERIAL_BLOCK_BYTES) {
-                let block = snap::raw::Encoder::new().compress_vec(block).expect("a block is short");
-                out.extend_from_slice(&(block.len() as u32).to_be_bytes());
-                out.extend_from_slice(&block);
-            }
-            out
-        }
-        Compression::Lz4 => {
-            let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
-            encoder.write_all(bytes).expect(IN_MEMORY);
-            encoder.finish().expect(IN_MEMORY)
-        }
-        Compression::Zstd => zstd::bulk::compress(bytes, zstd::DEFAULT_COMPRESSION_LEVEL).expect("zstd has its memory"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +157,7 @@ mod tests {
             Compression::Zstd,
         ] {
             for (records, record_bytes) in [(1, 0), (1, 1), (3, 100), (64, 1024)] {
-                let payload = Payload::random(records, record_bytes, compression, &mut random);
+                let payload = Draft::new(records, record_bytes, &mut random).payload(compression);
                 for base_sequence in [-1, 0, 1, 77_777] {
                     let stamp = Stamp {
                         timestamp_ms: 1_700_000_000_000 + i64::from(base_sequence),

@@ -27,8 +27,6 @@ pub struct Template {
     /// The frame without the batches' bodies.
     fields: Vec<u8>,
     batches: Vec<TemplateBatch>,
-    /// Bytes of the whole frame.
-    size: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -86,17 +84,7 @@ impl Template {
         Template {
             fields: w.into_bytes().to_vec(),
             batches,
-            size,
         }
-    }
-
-    /// Records of one send.
-    pub fn records(&self) -> u64 {
-        self.batches.iter().map(|batch| batch.payload.records() as u64).sum()
-    }
-
-    pub fn size(&self) -> usize {
-        self.size
     }
 
     /// One send; `stamp` says what the batch of that number says about itself.
@@ -115,6 +103,7 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::Draft;
     use klamm::wire::batch::Compression;
     use klamm::wire::codec::{Reader, Records};
     use klamm::wire::frame::{Head, request_frame};
@@ -130,10 +119,9 @@ mod tests {
         };
         for version in ProduceRequest::VERSIONS {
             for record_bytes in [1, 100, 3_000] {
-                let payload = |r: &mut SmallRng| Payload::random(2, record_bytes, Compression::None, r);
+                let payload = |r: &mut SmallRng| Draft::new(2, record_bytes, r).payload(Compression::None);
                 let batches = vec![(4, payload(&mut random)), (9, payload(&mut random))];
                 let template = Template::new(version, -1, &topic, batches.clone());
-                assert_eq!(template.records(), 4);
                 let mut out = Outgoing::default();
                 let stamp = |i| Stamp::plain(i as i64);
                 template.fill(&mut out, 1, stamp);
@@ -163,7 +151,6 @@ mod tests {
                 });
                 let frame = out.concat();
                 assert_eq!(frame, expected.concat(), "version {version}");
-                assert_eq!(frame.len(), template.size());
                 let head = Head::decode(&frame[4..]).unwrap();
                 let mut reader = Reader::new(&frame[4 + head.body_start..]);
                 assert!(ProduceRequest::decode(&mut reader, version).is_ok() && reader.remaining() == 0);

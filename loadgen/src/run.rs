@@ -30,12 +30,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins a run at this moment.
-    pub fn begin(target: &Target) -> Self {
+    /// Begins a run at this moment, of so many seconds after the warm-up if it does not end otherwise.
+    pub fn begin(target: &Target, seconds: Option<f64>) -> Self {
         let measure_ns = (target.warmup_seconds * SECOND_NS as f64) as u64;
-        let end_ns = target
-            .seconds()
-            .map_or(u64::MAX, |seconds| measure_ns + (seconds * SECOND_NS as f64) as u64);
+        let end_ns = seconds.map_or(u64::MAX, |seconds| measure_ns + (seconds * SECOND_NS as f64) as u64);
         let records = target
             .records
             .map_or(i64::MAX, |records| i64::try_from(records).unwrap_or(i64::MAX));
@@ -86,6 +84,15 @@ pub fn start<T: Send + 'static>(ended: &Sender<()>, work: impl FnOnce() -> T + S
         let _ = ended.send(());
         result
     })
+}
+
+/// Shares things out over threads, round robin.
+pub fn deal<T>(things: Vec<T>, threads: usize) -> Vec<Vec<T>> {
+    let mut shares: Vec<Vec<T>> = (0..threads).map(|_| Vec::new()).collect();
+    for (i, thing) in things.into_iter().enumerate() {
+        shares[i % threads].push(thing);
+    }
+    shares
 }
 
 /// The pair that `start` and `watch` need.
