@@ -63,11 +63,6 @@ impl Positions {
         self.open.is_empty()
     }
 
-    /// What is still to be read.
-    pub fn open(&self) -> &BTreeMap<i32, Span> {
-        &self.open
-    }
-
     /// The next fetch. Its answer goes to `absorb` before another is made.
     pub fn request(&mut self) -> FetchRequest<'_> {
         let whole = self.epoch == FIRST_EPOCH;

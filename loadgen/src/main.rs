@@ -1,11 +1,14 @@
 //! Load generator for Kafka-compatible brokers; see `loadgen --help`.
 
+mod chart;
 mod cluster;
+mod compare;
 mod compression;
 mod consume;
 mod end_to_end;
 mod epoll;
 mod fetch;
+mod ledger;
 mod link;
 mod load;
 mod options;
@@ -18,6 +21,8 @@ mod request;
 mod run;
 mod schedule;
 mod tally;
+mod verify;
+mod writer;
 
 use clap::Parser;
 use cluster::Fault;
@@ -30,7 +35,14 @@ fn main() -> ExitCode {
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
         Command::Consume(options) => show(&options.target, consume::consume(&options)),
         Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
-        _ => Ok(false),
+        Command::Verify(options) => verify::verify(&options).map(|(report, faultless)| {
+            report.print(options.target.json);
+            faultless
+        }),
+        Command::Compare(options) => compare::compare(&options).map(|text| {
+            print!("{text}");
+            true
+        }),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

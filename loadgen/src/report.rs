@@ -84,7 +84,7 @@ impl Report {
             ..
         } = self.tally;
         let mut text = String::new();
-        let mut line = |name: &str, value: String| writeln!(text, "{name:<12}{value}").expect("a string takes all");
+        let mut line = |name: &str, value: String| writeln!(text, "{name:<22}{value}").expect("a string takes all");
         line(
             "total",
             format!(
