@@ -278,6 +278,9 @@ pub fn offsets(layout: &Layout, timestamp: i64) -> Result<BTreeMap<i32, i64>, Fa
     }
 }
 
+/// Connections: whom each goes to, and its partitions, of which it has one at least.
+pub type Shares = Vec<(SocketAddr, Vec<i32>)>;
+
 /// A topic and who leads its partitions.
 #[derive(Clone, Debug)]
 pub struct Layout {
@@ -293,7 +296,7 @@ impl Layout {
 
     /// Shares the partitions out over `connections`, or one a leader if those are more: each connection with the leader that it
     /// goes to and its partitions. A partition is on several connections only where a leader has fewer partitions than connections.
-    pub fn share(&self, connections: usize) -> Vec<(SocketAddr, Vec<i32>)> {
+    pub fn share(&self, connections: usize) -> Shares {
         let leaders = self.leaders.len();
         let connections = connections.max(leaders);
         let mut shares = Vec::with_capacity(connections);

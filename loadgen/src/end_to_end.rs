@@ -42,13 +42,9 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         end: i64::MAX,
     };
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
-    let producers = producer::connect(
-        &mut broker,
-        &layout,
-        target.connections as usize,
-        &writing,
-        Some(run_id),
-    )?;
+    let shares = layout.share(target.connections as usize);
+    let writing = producer::fit(&writing, &shares);
+    let producers = producer::connect(&mut broker, &layout, shares, &writing, Some(run_id))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
     let watched = [
         Watched::new(Some("ack"), writers),

@@ -264,7 +264,11 @@ mod tests {
         });
         let mut got = Vec::new();
         let error = loop {
-            if let Err(error) = link.receive(|body| Ok(got.push(body.to_vec()))) {
+            let keep = |body: &[u8]| {
+                got.push(body.to_vec());
+                Ok(())
+            };
+            if let Err(error) = link.receive(keep) {
                 break error;
             }
         };

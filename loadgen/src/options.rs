@@ -121,7 +121,7 @@ pub struct Writing {
     /// Records a second, sent on schedule whatever the broker does; latency counts from the scheduled time
     #[arg(long, value_name = "R", value_parser = positive)]
     pub rate: Option<f64>,
-    /// Partitions that one request writes to
+    /// Partitions that one request writes to, at most those of a connection (verify: always 1)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub partitions_per_request: u32,
 }

@@ -15,7 +15,9 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     producer::check(writing)?;
     let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
     let layout = open_topic(&mut broker, target, true)?;
-    let producers = producer::connect(&mut broker, &layout, target.connections as usize, writing, None)?;
+    let shares = layout.share(target.connections as usize);
+    let writing = &producer::fit(writing, &shares);
+    let producers = producer::connect(&mut broker, &layout, shares, writing, None)?;
     let threads = target.threads(producers.len());
     let watched = [Watched::new(None, threads)];
     let run = Arc::new(Run::begin(target, target.seconds(false)));

@@ -1,6 +1,6 @@
 //! One connection that writes, and the requests that it has prepared.
 
-use crate::cluster::{Broker, Fault, Layout};
+use crate::cluster::{Broker, Fault, Layout, Shares};
 use crate::link::Link;
 use crate::options::{Acks, Writing};
 use crate::payload::{Draft, Payload, Stamp, random};
@@ -107,8 +107,22 @@ impl Marked {
 
 struct Group {
     content: Content,
-    /// Sequence of the next batch of each of the partitions; they advance together.
-    sequence: i32,
+    /// Its partitions, by their places among the connection's.
+    slots: Vec<usize>,
+}
+
+/// Groups of `size` of `count` things, in turn, so that each thing is in as many groups as the others.
+fn groups(count: usize, size: usize) -> Vec<Vec<usize>> {
+    assert!(0 < size && size <= count);
+    let mut groups = Vec::new();
+    let mut first = 0;
+    loop {
+        groups.push((first..first + size).map(|i| i % count).collect());
+        first = (first + size) % count;
+        if first == 0 {
+            return groups;
+        }
+    }
 }
 
 /// One connection and its partitions.
@@ -117,6 +131,8 @@ pub struct Producer {
     pub version: i16,
     groups: Vec<Group>,
     group_next: usize,
+    /// Sequence of the next batch of each partition.
+    sequences: Vec<i32>,
     /// Id and epoch of an idempotent producer.
     identity: Option<(i64, i16)>,
     correlation_id: i32,
@@ -135,25 +151,27 @@ impl Producer {
         self.group_next = (self.group_next + 1) % groups;
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let plain = Stamp::plain(wall_ms());
-        let stamp = match self.identity {
+        let (identity, sequences, slots) = (self.identity, &self.sequences, &group.slots);
+        let stamp = |i: usize| match identity {
             None => plain,
             Some((producer_id, producer_epoch)) => Stamp {
                 producer_id,
                 producer_epoch,
-                base_sequence: group.sequence,
+                base_sequence: sequences[slots[i]],
                 ..plain
             },
         };
-        group.sequence = group.sequence.wrapping_add(self.batch_records as i32) & i32::MAX;
         let mut frame = self.link.outgoing();
         match &mut group.content {
-            Content::Same(template) => template.fill(&mut frame, self.correlation_id, |_| stamp),
+            Content::Same(template) => template.fill(&mut frame, self.correlation_id, stamp),
             Content::Marked(marked) => {
                 let number = self.taken * self.batch_records as u64;
-                marked
-                    .template(intended_ns, number)
-                    .fill(&mut frame, self.correlation_id, |_| stamp)
+                let template = marked.template(intended_ns, number);
+                template.fill(&mut frame, self.correlation_id, stamp)
             }
+        }
+        for &slot in &group.slots {
+            self.sequences[slot] = self.sequences[slot].wrapping_add(self.batch_records as i32) & i32::MAX;
         }
         self.taken += 1;
         self.link.push(frame);
@@ -164,11 +182,20 @@ impl Producer {
     }
 }
 
+/// What is written, with no more partitions in a request than every connection has.
+pub fn fit(writing: &Writing, shares: &Shares) -> Writing {
+    let partitions = shares.iter().map(|(_, partitions)| partitions.len()).min().unwrap_or(1);
+    Writing {
+        partitions_per_request: writing.partitions_per_request.min(partitions as u32),
+        ..writing.clone()
+    }
+}
+
 /// Makes the connections, each with its requests prepared; records carry marks of `run_id` if there is one.
 pub fn connect(
     broker: &mut Broker,
     layout: &Layout,
-    connections: usize,
+    shares: Shares,
     writing: &Writing,
     run_id: Option<u64>,
 ) -> Result<Vec<Producer>, Fault> {
@@ -184,7 +211,7 @@ pub fn connect(
     let mut payloads = payloads.iter().cycle();
     let mut versions = BTreeMap::new();
     let mut producers = Vec::new();
-    for (address, partitions) in layout.share(connections) {
+    for (address, partitions) in shares {
         let version = match versions.get(&address) {
             Some(&version) => version,
             None => Broker::connect(address)?.versions.of(ApiKey::Produce)?,
@@ -208,17 +235,17 @@ pub fn connect(
                 compression,
             })),
         };
-        let groups = partitions.chunks(writing.partitions_per_request as usize);
+        let group = |slots: Vec<usize>| Group {
+            content: content(&slots.iter().map(|&slot| partitions[slot]).collect::<Vec<i32>>()),
+            slots,
+        };
+        let groups = groups(partitions.len(), writing.partitions_per_request as usize);
         producers.push(Producer {
             link: Link::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?,
             version,
-            groups: groups
-                .map(|partitions| Group {
-                    content: content(partitions),
-                    sequence: 0,
-                })
-                .collect(),
+            groups: groups.into_iter().map(group).collect(),
             group_next: 0,
+            sequences: vec![0; partitions.len()],
             identity,
             correlation_id: 0,
             waiting: VecDeque::new(),
@@ -233,6 +260,14 @@ pub fn connect(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_take_turns_evenly() {
+        assert_eq!(groups(4, 1), [[0], [1], [2], [3]]);
+        assert_eq!(groups(4, 4), [[0, 1, 2, 3]]);
+        assert_eq!(groups(4, 2), [[0, 1], [2, 3]]);
+        assert_eq!(groups(4, 3), [[0, 1, 2], [3, 0, 1], [2, 3, 0], [1, 2, 3]]);
+    }
 
     #[test]
     fn marks_come_back() {
