@@ -1,0 +1,489 @@
+//! The cluster before and after the load: versions, the topic and its leaders, producer ids, offsets. One request at a time.
+
+use crate::options::Target;
+use crate::request::{CLIENT_ID, Topic};
+use klamm::wire::codec::{DecodeError, Reader, Writer};
+use klamm::wire::error::ErrorCode;
+use klamm::wire::frame::request_frame;
+use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use klamm::wire::messages::metadata_request::MetadataRequestTopic;
+use klamm::wire::messages::*;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// Partitions of a topic that is made here and for which no number was asked.
+const PARTITIONS_DEFAULT: i32 = 16;
+/// How long an answer may take, and how long a topic may take to have leaders.
+const PATIENCE: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const LEADERS_POLL: Duration = Duration::from_millis(20);
+/// Longest answer that is believed.
+const RESPONSE_BYTES_MAX: usize = 256 << 20;
+/// The version of ApiVersions that is asked first; a broker that lacks it says so in version 0 (KIP-511).
+const API_VERSIONS_VERSION: i16 = 3;
+
+/// What keeps a load from running.
+#[derive(Debug)]
+pub enum Fault {
+    /// The address and what the connection came to.
+    Io(String, io::Error),
+    /// What was asked and Kafka's answer.
+    Kafka(String, i16),
+    Other(String),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Io(what, error) => write!(f, "{what}: {error}"),
+            Fault::Kafka(what, code) => write!(f, "{what}: {}", error_name(*code)),
+            Fault::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl From<DecodeError> for Fault {
+    fn from(error: DecodeError) -> Self {
+        Fault::Other(format!("an answer that cannot be read: {error}"))
+    }
+}
+
+/// Kafka's name of a code, or its number.
+pub fn error_name(code: i16) -> String {
+    ErrorCode::from_code(code).map_or_else(|| format!("ERROR_{code}"), |code| code.name().to_string())
+}
+
+fn check(what: impl Fn() -> String, code: i16) -> Result<(), Fault> {
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(Fault::Kafka(what(), code))
+    }
+}
+
+/// What the broker speaks.
+#[derive(Clone, Debug, Default)]
+pub struct Versions(BTreeMap<i16, (i16, i16)>);
+
+impl Versions {
+    /// The highest version of an API that both sides know.
+    pub fn of(&self, api: ApiKey) -> Result<i16, Fault> {
+        let ours = api.versions();
+        let (from, to) = *self.0.get(&(api as i16)).unwrap_or(&(0, -1));
+        let version = to.min(*ours.end());
+        if version < from.max(*ours.start()) {
+            let name = api.name();
+            return Err(Fault::Other(format!(
+                "the broker speaks {name} {from} to {to}, loadgen {ours:?}: no common version"
+            )));
+        }
+        Ok(version)
+    }
+}
+
+/// A connection to one broker that waits for each answer.
+pub struct Broker {
+    pub address: SocketAddr,
+    stream: TcpStream,
+    pub versions: Versions,
+    correlation_id: i32,
+}
+
+impl Broker {
+    pub fn connect(address: SocketAddr) -> Result<Self, Fault> {
+        let fault = |error| Fault::Io(address.to_string(), error);
+        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;
+        stream.set_nodelay(true).map_err(fault)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(fault)?;
+        let mut broker = Broker {
+            address,
+            stream,
+            versions: Versions::default(),
+            correlation_id: 0,
+        };
+        broker.negotiate()?;
+        Ok(broker)
+    }
+
+    fn negotiate(&mut self) -> Result<(), Fault> {
+        let request = ApiVersionsRequest {
+            client_software_name: CLIENT_ID.into(),
+            client_software_version: env!("CARGO_PKG_VERSION").into(),
+            ..Default::default()
+        };
+        for version in [API_VERSIONS_VERSION, 0] {
+            let answer = self.call_in(ApiKey::ApiVersions, version, |w| request.encode(w, version))?;
+            let unsupported = answer.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
+            if unsupported && version > 0 {
+                continue;
+            }
+            let answer = ApiVersionsResponse::decode(&mut Reader::new(&answer), version)?;
+            check(|| "ApiVersions".to_string(), answer.error_code)?;
+            let ranges = answer
+                .api_keys
+                .iter()
+                .map(|api| (api.api_key, (api.min_version, api.max_version)));
+            self.versions = Versions(ranges.collect());
+            return Ok(());
+        }
+        unreachable!("version 0 is always answered in version 0")
+    }
+
+    /// Sends a request in the best common version and gives that version and the body of its answer.
+    pub fn call(&mut self, api: ApiKey, body: impl FnOnce(&mut Writer, i16)) -> Result<(i16, Vec<u8>), Fault> {
+        let version = self.versions.of(api)?;
+        Ok((version, self.call_in(api, version, |w| body(w, version))?))
+    }
+
+    fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
+        self.correlation_id += 1;
+        let frame = request_frame(api, version, self.correlation_id, Some(CLIENT_ID), body).concat();
+        let answer = self
+            .exchange(&frame)
+            .map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
+        let mut reader = Reader::new(&answer);
+        let header = ResponseHeader::decode(&mut reader, api.header_versions(version).1)?;
+        if header.correlation_id != self.correlation_id {
+            return Err(Fault::Other(format!(
+                "{} gave the answer to another request",
+                self.address
+            )));
+        }
+        Ok(answer[answer.len() - reader.remaining()..].to_vec())
+    }
+
+    fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
+        self.stream.write_all(frame)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > RESPONSE_BYTES_MAX {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("an answer of {length} bytes"),
+            ));
+        }
+        let mut answer = Vec::new();
+        (&self.stream).take(length as u64).read_to_end(&mut answer)?;
+        if answer.len() < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(answer)
+    }
+
+    /// Puts the offsets of `wanted` into `found`; gives the partitions that are to be asked again, if `patient`.
+    fn offsets(
+        &mut self,
+        topic: &Topic,
+        wanted: Vec<i32>,
+        timestamp: i64,
+        found: &mut BTreeMap<i32, i64>,
+        patient: bool,
+    ) -> Result<Vec<i32>, Fault> {
+        let partition = |partition_index| ListOffsetsPartition {
+            partition_index,
+            timestamp,
+            ..Default::default()
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: topic.name.as_str().into(),
+                partitions: wanted.into_iter().map(partition).collect(),
+            }],
+            timeout_ms: PATIENCE.as_millis() as i32,
+            ..Default::default()
+        };
+        let (version, answer) = self.call(ApiKey::ListOffsets, |w, version| request.encode(w, version))?;
+        let answer = ListOffsetsResponse::decode(&mut Reader::new(&answer), version)?;
+        let mut again = Vec::new();
+        for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
+            let index = partition.partition_index;
+            let retriable = ErrorCode::from_code(partition.error_code).is_some_and(ErrorCode::retriable);
+            if patient && retriable {
+                again.push(index);
+                continue;
+            }
+            check(|| format!("offsets of {}-{index}", topic.name), partition.error_code)?;
+            found.insert(index, partition.offset);
+        }
+        Ok(again)
+    }
+
+    /// The id and epoch of a new idempotent producer.
+    pub fn producer_id(&mut self) -> Result<(i64, i16), Fault> {
+        let request = InitProducerIdRequest {
+            transactional_id: None,
+            transaction_timeout_ms: i32::MAX,
+            producer_id: -1,
+            producer_epoch: -1,
+            ..Default::default()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (version, answer) = self.call(ApiKey::InitProducerId, |w, version| request.encode(w, version))?;
+            let answer = InitProducerIdResponse::decode(&mut Reader::new(&answer), version)?;
+            let again = ErrorCode::from_code(answer.error_code).is_some_and(ErrorCode::retriable);
+            if again && Instant::now() < deadline {
+                std::thread::sleep(LEADERS_POLL);
+                continue;
+            }
+            check(|| "InitProducerId".to_string(), answer.error_code)?;
+            return Ok((answer.producer_id, answer.producer_epoch));
+        }
+    }
+}
+
+/// Timestamps that ask for a partition's first offset and for the one behind its last.
+pub const EARLIEST: i64 = -2;
+pub const LATEST: i64 = -1;
+
+/// The offset of each partition at a timestamp, asked of its leader. Waits for leaders that do not know yet that they are.
+pub fn offsets(layout: &Layout, timestamp: i64) -> Result<BTreeMap<i32, i64>, Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut offsets = BTreeMap::new();
+    for (&address, partitions) in &layout.leaders {
+        let mut broker = Broker::connect(address)?;
+        let mut wanted = partitions.clone();
+        while !wanted.is_empty() {
+            wanted = broker.offsets(
+                &layout.topic,
+                wanted,
+                timestamp,
+                &mut offsets,
+                Instant::now() < deadline,
+            )?;
+            if !wanted.is_empty() {
+                std::thread::sleep(LEADERS_POLL);
+            }
+        }
+    }
+    let missing = layout
+        .leaders
+        .values()
+        .flatten()
+        .find(|index| !offsets.contains_key(index));
+    match missing {
+        Some(index) => Err(Fault::Other(format!(
+            "no offset of {}-{index} in an answer",
+            layout.topic.name
+        ))),
+        None => Ok(offsets),
+    }
+}
+
+/// Connections: whom each goes to, and its partitions, of which it has one at least.
+pub type Shares = Vec<(SocketAddr, Vec<i32>)>;
+
+/// A topic and who leads its partitions.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub topic: Topic,
+    /// The partitions of each leader, in order.
+    pub leaders: BTreeMap<SocketAddr, Vec<i32>>,
+}
+
+impl Layout {
+    pub fn partitions(&self) -> usize {
+        self.leaders.values().map(Vec::len).sum()
+    }
+
+    /// Shares the partitions out over `connections`, or one a leader if those are more: each connection with the leader that it
+    /// goes to and its partitions. A partition is on several connections only where a leader has fewer partitions than connections.
+    pub fn share(&self, connections: usize) -> Shares {
+        let leaders = self.leaders.len();
+        let connections = connections.max(leaders);
+        let mut shares = Vec::with_capacity(connections);
+        for (i, (&address, partitions)) in self.leaders.iter().enumerate() {
+            let mine = connections / leaders + usize::from(i < connections % leaders);
+            for n in 0..mine {
+                let partitions = if partitions.len() >= mine {
+                    partitions.iter().copied().skip(n).step_by(mine).collect()
+                } else {
+                    vec![partitions[n % partitions.len()]]
+                };
+                shares.push((address, partitions));
+            }
+        }
+        assert_eq!(shares.len(), connections);
+        shares
+    }
+}
+
+pub fn resolve(host_port: &str) -> Result<SocketAddr, Fault> {
+    let fault = |error| Fault::Io(host_port.to_string(), error);
+    let mut addresses = host_port.to_socket_addrs().map_err(fault)?;
+    addresses
+        .next()
+        .ok_or_else(|| fault(io::Error::from(io::ErrorKind::NotFound)))
+}
+
+/// Finds the topic, makes it if it is missing and `create` is set, and waits until each partition that is asked for has a leader.
+pub fn open_topic(broker: &mut Broker, target: &Target, create: bool) -> Result<Layout, Fault> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut created = false;
+    loop {
+        match topic_layout(broker, &target.topic, target.partitions)? {
+            Ok(layout) => {
+                if created {
+                    // Leaders learn of their partitions after those who ask for metadata.
+                    offsets(&layout, LATEST)?;
+                }
+                return Ok(layout);
+            }
+            Err(ErrorCode::UnknownTopicOrPartition) if create && !created => {
+                create_topic(broker, target)?;
+                created = true;
+            }
+            Err(code) if (code.retriable() && (create || code != ErrorCode::UnknownTopicOrPartition)) => {
+                if Instant::now() > deadline {
+                    return Err(Fault::Kafka(format!("topic {}", target.topic), code.code()));
+                }
+                std::thread::sleep(LEADERS_POLL);
+            }
+            Err(code) => return Err(Fault::Kafka(format!("topic {}", target.topic), code.code())),
+        }
+    }
+}
+
+/// The topic's first `wanted` partitions or all, or the code that says why it cannot be used (yet).
+pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Result<Result<Layout, ErrorCode>, Fault> {
+    let request = MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic {
+            name: Some(name.into()),
+            ..Default::default()
+        }]),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let (version, answer) = broker.call(ApiKey::Metadata, |w, version| request.encode(w, version))?;
+    let answer = MetadataResponse::decode(&mut Reader::new(&answer), version)?;
+    let Some(topic) = answer.topics.first() else {
+        return Ok(Err(ErrorCode::UnknownTopicOrPartition));
+    };
+    if topic.error_code != 0 {
+        return Ok(Err(
+            ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError)
+        ));
+    }
+    let wanted = wanted.map_or(topic.partitions.len(), |wanted| wanted as usize);
+    if topic.partitions.len() < wanted {
+        let there = topic.partitions.len();
+        return Err(Fault::Other(format!(
+            "topic {name} has {there} partitions, not {wanted}"
+        )));
+    }
+    let mut leaders: BTreeMap<SocketAddr, Vec<i32>> = BTreeMap::new();
+    let mut partitions: Vec<_> = topic.partitions.iter().collect();
+    partitions.sort_by_key(|partition| partition.partition_index);
+    for partition in partitions.into_iter().take(wanted) {
+        let Some(leader) = answer
+            .brokers
+            .iter()
+            .find(|broker| broker.node_id == partition.leader_id)
+        else {
+            return Ok(Err(ErrorCode::LeaderNotAvailable));
+        };
+        let address = resolve(&format!("{}:{}", leader.host, leader.port))?;
+        leaders.entry(address).or_default().push(partition.partition_index);
+    }
+    let topic = Topic {
+        name: name.to_string(),
+        id: topic.topic_id,
+    };
+    Ok(Ok(Layout { topic, leaders }))
+}
+
+fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
+    let version = broker.versions.of(ApiKey::CreateTopics)?;
+    let configs = target.topic_configs.iter().map(|(name, value)| CreatableTopicConfig {
+        name: name.as_str().into(),
+        value: Some(value.as_str().into()),
+    });
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: target.topic.as_str().into(),
+            num_partitions: target
+                .partitions
+                .map_or(PARTITIONS_DEFAULT, |partitions| partitions as i32),
+            // Before version 4 the broker's default cannot be asked for (KIP-464).
+            replication_factor: if version >= 4 { -1 } else { 1 },
+            configs: configs.collect(),
+            ..Default::default()
+        }],
+        timeout_ms: PATIENCE.as_millis() as i32,
+        ..Default::default()
+    };
+    let (version, answer) = broker.call(ApiKey::CreateTopics, |w, version| request.encode(w, version))?;
+    let answer = CreateTopicsResponse::decode(&mut Reader::new(&answer), version)?;
+    for topic in &answer.topics {
+        if topic.error_code != ErrorCode::TopicAlreadyExists.code() {
+            let why = topic.error_message.as_deref().unwrap_or_default();
+            check(
+                || format!("topic {} cannot be made ({why})", target.topic),
+                topic.error_code,
+            )?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use klamm::types::Uuid;
+
+    fn layout(partitions: &[(u16, i32)]) -> Layout {
+        let mut leaders: BTreeMap<SocketAddr, Vec<i32>> = BTreeMap::new();
+        for &(port, partition) in partitions {
+            leaders
+                .entry(([127, 0, 0, 1], port).into())
+                .or_default()
+                .push(partition);
+        }
+        let topic = Topic {
+            name: "t".to_string(),
+            id: Uuid::ZERO,
+        };
+        Layout { topic, leaders }
+    }
+
+    fn shares(layout: &Layout, connections: usize) -> Vec<(u16, Vec<i32>)> {
+        let shares = layout.share(connections).into_iter();
+        shares
+            .map(|(address, partitions)| (address.port(), partitions))
+            .collect()
+    }
+
+    #[test]
+    fn connections_own_disjoint_partitions_of_their_leader() {
+        let one = layout(&[(1, 0), (1, 1), (1, 2), (1, 3), (1, 4)]);
+        assert_eq!(shares(&one, 2), [(1, vec![0, 2, 4]), (1, vec![1, 3])]);
+        let two = layout(&[(1, 0), (2, 1), (1, 2), (2, 3)]);
+        assert_eq!(shares(&two, 3), [(1, vec![0]), (1, vec![2]), (2, vec![1, 3])]);
+        assert_eq!(shares(&two, 1), [(1, vec![0, 2]), (2, vec![1, 3])]);
+        assert_eq!(two.partitions(), 4);
+    }
+
+    #[test]
+    fn more_connections_than_partitions_share_them() {
+        let one = layout(&[(1, 0), (1, 1)]);
+        assert_eq!(shares(&one, 3), [(1, vec![0]), (1, vec![1]), (1, vec![0])]);
+    }
+
+    #[test]
+    fn the_highest_common_version_is_chosen() {
+        let versions = |from, to| Versions(BTreeMap::from([(ApiKey::Produce as i16, (from, to))]));
+        assert_eq!(versions(0, 11).of(ApiKey::Produce).unwrap(), 11);
+        assert_eq!(versions(0, 99).of(ApiKey::Produce).unwrap(), 13);
+        assert!(versions(0, 2).of(ApiKey::Produce).is_err());
+        assert!(versions(14, 15).of(ApiKey::Produce).is_err());
+        assert!(Versions::default().of(ApiKey::Produce).is_err());
+    }
+}

@@ -1,0 +1,322 @@
+//! The command line: what can be asked for, in words that `--help` prints.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use klamm::wire::batch::Compression;
+use std::path::PathBuf;
+
+/// Seconds of a run for which neither a time nor a number of records was given.
+const SECONDS_DEFAULT: f64 = 10.0;
+const BATCH_BYTES_DEFAULT: u32 = 65536;
+
+#[derive(Parser, Debug)]
+#[command(
+    name = "loadgen",
+    version,
+    about = "Load for Kafka-compatible brokers, and what they do under it",
+    long_about = "Load for Kafka-compatible brokers, and what they do under it.\n\n\
+        Speaks the protocol itself, prepares its batches before it begins, and runs one thread per core that it may use \
+        (pin it with taskset), so that one core of load saturates a broker. Progress goes to standard error, one line a \
+        second; the result goes to standard output, as text or as one JSON object.",
+    arg_required_else_help = true
+)]
+pub struct Options {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Write, as fast as the requests in flight allow or at a fixed rate
+    Produce(Produce),
+    /// Read, as fast as the broker answers; walks the batches' headers only
+    Consume(Consume),
+    /// Write at a fixed rate and read it back at once: latency of the acknowledgement and of the delivery
+    EndToEnd(EndToEnd),
+    /// Write numbered records through the broker's deaths and restarts, then read all back and report what is lost, duplicated,
+    /// reordered or corrupted; exit status 1 if anything is
+    Verify(Verify),
+    /// Print two runs' latencies (files of --hdr) side by side and draw their percentile curves
+    Compare(Compare),
+}
+
+/// What every load has: a cluster, a topic, a span of time, a report.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// A broker of the cluster
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
+    pub bootstrap: String,
+    /// Topic; made when it is missing
+    #[arg(long, default_value = "loadgen")]
+    pub topic: String,
+    /// Partitions to use, and to make the topic with [default: all of the topic, 16 when it is made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub partitions: Option<u32>,
+    /// Setting for the topic when it is made, such as retention.ms=60000; may be repeated
+    #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub topic_configs: Vec<(String, String)>,
+    /// Connections; they share the partitions out among themselves
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Threads that serve the connections [default: the cores that the process may use, at most one per connection]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    /// Seconds to run, after the warm-up [default: 10 if --records is not given either]
+    #[arg(long, value_name = "S", value_parser = positive)]
+    pub seconds: Option<f64>,
+    /// Records to run for, in whole requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: Option<u64>,
+    /// Seconds at the start that are not measured
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = not_negative)]
+    pub warmup_seconds: f64,
+    /// The broker's process, on this host, to report its processor time and memory
+    #[arg(long, value_name = "PID")]
+    pub broker_pid: Option<u32>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Write latencies in HdrHistogram's log format (nanoseconds), one interval a second; see `compare`
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+}
+
+impl Target {
+    /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
+    pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
+        if self.records.is_some() || ends_itself {
+            self.seconds
+        } else {
+            Some(self.seconds.unwrap_or(SECONDS_DEFAULT))
+        }
+    }
+
+    /// Threads for that many connections.
+    pub fn threads(&self, connections: usize) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.threads.map_or(cores, |threads| threads as usize).min(connections)
+    }
+}
+
+/// What is written, and how.
+#[derive(Args, Clone, Debug)]
+pub struct Writing {
+    /// Bytes of a record's value, random and so incompressible
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
+    pub record_bytes: u32,
+    /// Bytes of values in a batch; one record a batch if it has no room for two [default: 65536, for end-to-end 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
+    pub batch_bytes: Option<u32>,
+    /// Requests that a connection has unanswered at a time
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub in_flight: u32,
+    /// Who must have a record before it is acknowledged; nothing is answered with 0
+    #[arg(long, value_enum, default_value_t = Acks::All)]
+    pub acks: Acks,
+    /// How batches are compressed
+    #[arg(long, value_enum, default_value_t = Codec::None)]
+    pub compression: Codec,
+    /// Number the batches so that the broker can tell repeated ones (at most 5 requests in flight)
+    #[arg(long)]
+    pub idempotent: bool,
+    /// Records a second, sent on schedule whatever the broker does; latency counts from the scheduled time
+    #[arg(long, value_name = "R", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Partitions that one request writes to, at most those of a connection (verify: always 1)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub partitions_per_request: u32,
+}
+
+impl Writing {
+    /// Records of one batch.
+    pub fn batch_records(&self) -> usize {
+        let batch_bytes = self.batch_bytes.unwrap_or(BATCH_BYTES_DEFAULT);
+        ((batch_bytes / self.record_bytes.max(1)) as usize).max(1)
+    }
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Produce {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub writing: Writing,
+}
+
+/// How a broker is asked for records.
+#[derive(Args, Clone, Debug)]
+pub struct Fetching {
+    /// Bytes of records that one answer may hold
+    #[arg(long, value_name = "N", default_value_t = 52428800, value_parser = clap::value_parser!(i32).range(1..))]
+    pub max_bytes: i32,
+    /// Bytes of records that one answer may hold of one partition
+    #[arg(long, value_name = "N", default_value_t = 1048576, value_parser = clap::value_parser!(i32).range(1..))]
+    pub fetch_partition_bytes: i32,
+    /// Bytes of records that are worth an answer
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
+    pub min_bytes: i32,
+    /// Milliseconds after which an answer comes with less
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(i32).range(0..))]
+    pub max_wait_ms: i32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Consume {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub fetching: Fetching,
+    /// Where to begin
+    #[arg(long, value_enum, default_value_t = From::Earliest)]
+    pub from: From,
+    /// End when all is read that was there at the start
+    #[arg(long)]
+    pub to_end: bool,
+    /// Check every batch's checksum
+    #[arg(long)]
+    pub check_crc: bool,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct EndToEnd {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub writing: Writing,
+    #[command(flatten)]
+    pub fetching: Fetching,
+    /// Connections that read, besides those that write
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub consumers: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Verify {
+    #[command(flatten)]
+    pub target: Target,
+    #[command(flatten)]
+    pub writing: Writing,
+    /// Seconds that the broker may be gone
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = positive)]
+    pub timeout_seconds: f64,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Compare {
+    /// Interval log of the first run
+    pub a: PathBuf,
+    /// Interval log of the second run
+    pub b: PathBuf,
+    /// Draw the percentile curves of both
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print the comparison as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// The first record that is there
+    Earliest,
+    /// Behind the last record that is there
+    Latest,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acks {
+    /// No one; requests are not answered
+    #[value(name = "0")]
+    None,
+    /// The partition's leader
+    #[value(name = "1")]
+    Leader,
+    /// All replicas in sync
+    #[value(name = "all", alias = "-1")]
+    All,
+}
+
+impl Acks {
+    /// The number on the wire.
+    pub fn number(self) -> i16 {
+        match self {
+            Acks::None => 0,
+            Acks::Leader => 1,
+            Acks::All => -1,
+        }
+    }
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Codec {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+impl std::convert::From<Codec> for Compression {
+    fn from(codec: Codec) -> Compression {
+        match codec {
+            Codec::None => Compression::None,
+            Codec::Gzip => Compression::Gzip,
+            Codec::Snappy => Compression::Snappy,
+            Codec::Lz4 => Compression::Lz4,
+            Codec::Zstd => Compression::Zstd,
+        }
+    }
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("not of the form KEY=VALUE")?;
+    Ok((key.to_string(), value.to_string()))
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number")?;
+    if number.is_finite() && number >= 0.0 {
+        Ok(number)
+    } else {
+        Err("must not be negative".to_string())
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match not_negative(text)? {
+        0.0 => Err("must be above 0".to_string()),
+        number => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn a_batch_has_a_record_at_least() {
+        let parse = |args: &[&str]| match Options::parse_from([&["loadgen", "produce"], args].concat()).command {
+            Command::Produce(produce) => produce,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(parse(&[]).writing.batch_records(), 64);
+        assert_eq!(parse(&["--batch-bytes", "2047"]).writing.batch_records(), 1);
+        assert_eq!(parse(&["--batch-bytes", "0"]).writing.batch_records(), 1);
+        assert_eq!(
+            parse(&["--record-bytes", "0", "--batch-bytes", "9"])
+                .writing
+                .batch_records(),
+            9
+        );
+        assert_eq!(parse(&[]).target.seconds(false), Some(SECONDS_DEFAULT));
+        assert_eq!(parse(&["--records", "5"]).target.seconds(false), None);
+        assert_eq!(parse(&[]).target.seconds(true), None);
+        let configs = parse(&["--topic-config", "a=b=c"]).target.topic_configs;
+        assert_eq!(configs, [("a".to_string(), "b=c".to_string())]);
+    }
+}

@@ -1,0 +1,52 @@
+//! `loadgen produce`: requests as fast as their answers allow, or on schedule whatever the broker does.
+
+use crate::cluster::{Broker, Fault, open_topic, resolve};
+use crate::load::{Load, Outcome};
+use crate::options::{Produce, Writing};
+use crate::producer;
+use crate::report::Report;
+use crate::run::{Run, Watched, deal, endings, start, watch};
+use crate::schedule::Schedule;
+use serde_json::json;
+use std::sync::Arc;
+
+pub fn produce(options: &Produce) -> Result<Report, Fault> {
+    let Produce { target, writing } = options;
+    producer::check(writing)?;
+    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let layout = open_topic(&mut broker, target, true)?;
+    let shares = layout.share(target.connections as usize);
+    let writing = &producer::fit(writing, &shares);
+    let producers = producer::connect(&mut broker, &layout, shares, writing, None)?;
+    let threads = target.threads(producers.len());
+    let watched = [Watched::new(None, threads)];
+    let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let (ended, endings) = endings();
+    let mut handles = Vec::new();
+    for (thread, producers) in deal(producers, threads).into_iter().enumerate() {
+        let (run, tally) = (run.clone(), watched[0].tallies[thread].clone());
+        let (schedule, writing) = (schedule(writing, thread, threads), writing.clone());
+        handles.push(start(&ended, move || {
+            Load::new(run, tally, producers, schedule, &writing)?.run()
+        }));
+    }
+    drop(ended);
+    let (mut report, _) = watch(target, &run, &watched, threads, &endings)?;
+    let mut unsent = 0;
+    for handle in handles {
+        let outcome = handle.join().expect("a thread of load does not panic");
+        let Outcome { unsent: more, .. } = outcome.map_err(|error| Fault::Io("load".to_string(), error))?;
+        unsent += more;
+    }
+    if writing.rate.is_some() {
+        report.more.push(("records_unsent", json!(unsent)));
+    }
+    Ok(report)
+}
+
+/// The share of a thread in the rate that is asked for, if one is.
+pub fn schedule(writing: &Writing, thread: usize, threads: usize) -> Option<Schedule> {
+    let records = writing.batch_records() * writing.partitions_per_request as usize;
+    let rate = writing.rate? / records as f64;
+    Some(Schedule::new(0, rate, thread, threads))
+}

@@ -1,0 +1,275 @@
+//! What a run came to, as text for people and as one JSON object for programs.
+
+use crate::process::Usage;
+use crate::tally::Tally;
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+use std::fmt::Write;
+
+const MIB: f64 = (1 << 20) as f64;
+const MB: f64 = 1e6;
+const GB: f64 = 1e9;
+const MS: f64 = 1e6;
+
+/// The percentiles that are reported, with their names in JSON and in text.
+pub const PERCENTILES: [(f64, &str, &str); 5] = [
+    (50.0, "p50", "p50"),
+    (90.0, "p90", "p90"),
+    (99.0, "p99", "p99"),
+    (99.9, "p999", "p99.9"),
+    (99.99, "p9999", "p99.99"),
+];
+
+/// Milliseconds at a percentile.
+pub fn percentile_ms(latency: &Histogram<u64>, percentile: f64) -> f64 {
+    latency.value_at_percentile(percentile) as f64 / MS
+}
+
+pub fn max_ms(latency: &Histogram<u64>) -> f64 {
+    latency.max() as f64 / MS
+}
+
+/// The measured part of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub tally: Tally,
+    pub seconds: f64,
+    /// The broker's processor seconds in that time and its memory at the end.
+    pub broker: Option<Usage>,
+    /// Latency that the load has besides that of its requests: name in JSON, title in text.
+    pub second_latency: Option<(&'static str, &'static str, Histogram<u64>)>,
+    /// What only this load has to say: name in JSON, value.
+    pub more: Vec<(&'static str, Value)>,
+}
+
+impl Report {
+    fn per_second(&self, amount: f64) -> f64 {
+        if self.seconds > 0.0 { amount / self.seconds } else { 0.0 }
+    }
+
+    pub fn json(&self) -> Value {
+        let Tally { records, bytes, .. } = self.tally;
+        let mut object = Map::new();
+        let mut put = |name: &str, value: Value| object.insert(name.to_string(), value);
+        put("records", json!(records));
+        put("bytes", json!(bytes));
+        put("seconds", json!(self.seconds));
+        put("records_per_second", json!(self.per_second(records as f64)));
+        put("mib_per_second", json!(self.per_second(bytes as f64 / MIB)));
+        put("requests", json!(self.tally.requests));
+        put("latency_ms", latency_json(&self.tally.latency));
+        if let Some((name, _, latency)) = &self.second_latency {
+            put(name, latency_json(latency));
+        }
+        put("errors", json!(self.tally.errors_named()));
+        put("broker_cpu_seconds", json!(self.broker.map(|usage| usage.cpu_seconds)));
+        put("broker_cpu_seconds_per_gb", json!(self.cpu_seconds_per_gb()));
+        put("broker_rss_bytes", json!(self.broker.map(|usage| usage.rss_bytes)));
+        for (name, value) in &self.more {
+            put(name, value.clone());
+        }
+        Value::Object(object)
+    }
+
+    fn cpu_seconds_per_gb(&self) -> Option<f64> {
+        let usage = self.broker?;
+        (self.tally.bytes > 0).then(|| usage.cpu_seconds / (self.tally.bytes as f64 / GB))
+    }
+
+    pub fn text(&self) -> String {
+        let Tally {
+            records,
+            bytes,
+            requests,
+            ..
+        } = self.tally;
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| writeln!(text, "{name:<22}{value}").expect("a string takes all");
+        line(
+            "total",
+            format!(
+                "{records} records, {bytes} bytes, {requests} requests in {:.3} s",
+                self.seconds
+            ),
+        );
+        line(
+            "throughput",
+            format!(
+                "{:.0} records/s, {:.1} MiB/s, {:.1} MB/s",
+                self.per_second(records as f64),
+                self.per_second(bytes as f64 / MIB),
+                self.per_second(bytes as f64 / MB)
+            ),
+        );
+        line("latency", latency_text(&self.tally.latency));
+        if let Some((_, title, latency)) = &self.second_latency {
+            line(title, latency_text(latency));
+        }
+        let errors: Vec<String> = self
+            .tally
+            .errors_named()
+            .iter()
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        line(
+            "errors",
+            if errors.is_empty() {
+                "none".to_string()
+            } else {
+                errors.join(", ")
+            },
+        );
+        if let Some(usage) = self.broker {
+            let per_gb = self
+                .cpu_seconds_per_gb()
+                .map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
+            line(
+                "broker",
+                format!(
+                    "{:.2} s processor time{per_gb}, {:.1} % of a core, {:.1} MiB memory",
+                    usage.cpu_seconds,
+                    self.per_second(100.0 * usage.cpu_seconds),
+                    usage.rss_bytes as f64 / MIB
+                ),
+            );
+        }
+        for (name, value) in &self.more {
+            line(&name.replace('_', " "), value.to_string());
+        }
+        text
+    }
+
+    pub fn print(&self, as_json: bool) {
+        if as_json {
+            println!("{}", self.json());
+        } else {
+            print!("{}", self.text());
+        }
+    }
+}
+
+fn latency_json(latency: &Histogram<u64>) -> Value {
+    let mut object = Map::new();
+    for (percentile, name, _) in PERCENTILES {
+        object.insert(name.to_string(), json!(percentile_ms(latency, percentile)));
+    }
+    object.insert("max".to_string(), json!(max_ms(latency)));
+    Value::Object(object)
+}
+
+fn latency_text(latency: &Histogram<u64>) -> String {
+    let mut text = String::new();
+    for (percentile, _, title) in PERCENTILES {
+        write!(text, "{title} {:.3}  ", percentile_ms(latency, percentile)).expect("a string takes all");
+    }
+    text + &format!("max {:.3} ms", max_ms(latency))
+}
+
+/// The line that shows one second of a run while it goes on.
+pub fn progress(
+    second: f64,
+    interval_seconds: f64,
+    interval: &Tally,
+    second_latency: Option<&Histogram<u64>>,
+) -> String {
+    let latency = &interval.latency;
+    let mut text = format!(
+        "{second:7.1} s  {:10.0} records/s  {:8.1} MiB/s  p50 {:.2}  p99 {:.2}  max {:.2} ms",
+        interval.records as f64 / interval_seconds,
+        interval.bytes as f64 / MIB / interval_seconds,
+        percentile_ms(latency, 50.0),
+        percentile_ms(latency, 99.0),
+        max_ms(latency),
+    );
+    if let Some(latency) = second_latency {
+        let (p50, p99) = (percentile_ms(latency, 50.0), percentile_ms(latency, 99.0));
+        text += &format!("  delivery p50 {p50:.2}  p99 {p99:.2}  max {:.2} ms", max_ms(latency));
+    }
+    for (name, count) in interval.errors_named() {
+        text += &format!("  {name} {count}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut tally = Tally::new();
+        for i in 1..=1000 {
+            tally.request(i, i * 1_000_000);
+        }
+        tally.records = 64_000;
+        tally.bytes = 2_000_000_000;
+        tally.error(6, 3);
+        Report {
+            tally,
+            seconds: 2.0,
+            broker: Some(Usage {
+                cpu_seconds: 1.0,
+                rss_bytes: 32 << 20,
+            }),
+            second_latency: None,
+            more: vec![("records_unsent", json!(5))],
+        }
+    }
+
+    #[test]
+    fn the_object_has_the_promised_keys() {
+        let json = report().json();
+        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        for key in [
+            "records",
+            "bytes",
+            "seconds",
+            "records_per_second",
+            "mib_per_second",
+            "latency_ms",
+            "errors",
+            "broker_cpu_seconds",
+            "broker_rss_bytes",
+        ] {
+            assert!(keys.contains(&key), "{key}");
+        }
+        assert_eq!(json["records_per_second"], json!(32_000.0));
+        assert_eq!(json["errors"], json!({"NOT_LEADER_OR_FOLLOWER": 3}));
+        assert_eq!(json["broker_cpu_seconds_per_gb"], json!(0.5));
+        let latency: Vec<&str> = json["latency_ms"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(latency, ["p50", "p90", "p99", "p999", "p9999", "max"]);
+        let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
+        assert!((p99 - 990.0).abs() < 2.0, "{p99}");
+        assert!(!json.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn without_a_broker_process_its_keys_are_null() {
+        let json = Report {
+            broker: None,
+            ..report()
+        }
+        .json();
+        assert!(json["broker_cpu_seconds"].is_null() && json["broker_rss_bytes"].is_null());
+    }
+
+    #[test]
+    fn the_text_says_the_same() {
+        let text = report().text();
+        assert!(text.contains("32000 records/s"), "{text}");
+        assert!(
+            text.contains("NOT_LEADER_OR_FOLLOWER 3") && text.contains("0.500 s/GB"),
+            "{text}"
+        );
+        assert!(text.contains("records unsent") && text.contains("max 1000"), "{text}");
+        let line = progress(3.0, 1.0, &report().tally, None);
+        assert!(
+            line.contains("64000 records/s") && line.contains("NOT_LEADER_OR_FOLLOWER 3"),
+            "{line}"
+        );
+    }
+}

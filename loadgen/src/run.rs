@@ -1,0 +1,202 @@
+//! The span of one run, shared by its threads, and the watch over it: progress, interval log, the measured part.
+
+use crate::cluster::Fault;
+use crate::options::Target;
+use crate::process::Usage;
+use crate::report::{Report, progress};
+use crate::tally::{Clock, SharedTally, Tally, gather};
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Values in the log's own column "max" are milliseconds.
+const LOG_MAX_DIVISOR: f64 = 1e6;
+
+/// When a run begins and ends. Times are nanoseconds of its clock.
+pub struct Run {
+    pub clock: Clock,
+    /// No request is made from here on; `u64::MAX` if records alone decide.
+    pub end_ns: u64,
+    /// Where the measured part begins.
+    measure_ns: u64,
+    records_left: AtomicI64,
+    over: AtomicBool,
+}
+
+impl Run {
+    /// Begins a run at this moment, of so many seconds after the warm-up if it does not end otherwise.
+    pub fn begin(target: &Target, seconds: Option<f64>) -> Self {
+        let measure_ns = (target.warmup_seconds * SECOND_NS as f64) as u64;
+        let end_ns = seconds.map_or(u64::MAX, |seconds| measure_ns + (seconds * SECOND_NS as f64) as u64);
+        let records = target
+            .records
+            .map_or(i64::MAX, |records| i64::try_from(records).unwrap_or(i64::MAX));
+        Run {
+            clock: Clock::new(),
+            end_ns,
+            measure_ns,
+            records_left: AtomicI64::new(records),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    /// Takes `records` from those still to be sent or read; false when none were left.
+    pub fn take(&self, records: u64) -> bool {
+        self.records_left.fetch_sub(records as i64, Ordering::Relaxed) > 0
+    }
+
+    /// Whether more requests are to be made.
+    pub fn goes_on(&self, now_ns: u64) -> bool {
+        now_ns < self.end_ns && !self.over.load(Ordering::Relaxed) && self.records_left.load(Ordering::Relaxed) > 0
+    }
+
+    /// Ends the run early, for all its threads.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Latencies that a run logs: their tag in the log (none if they are the only ones), and where the threads count them.
+pub struct Watched {
+    pub tag: Option<&'static str>,
+    pub tallies: Vec<SharedTally>,
+}
+
+impl Watched {
+    pub fn new(tag: Option<&'static str>, threads: usize) -> Self {
+        let tallies = (0..threads).map(|_| SharedTally::new()).collect();
+        Watched { tag, tallies }
+    }
+}
+
+/// Starts a thread whose end the watch notices.
+pub fn start<T: Send + 'static>(ended: &Sender<()>, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    let ended = ended.clone();
+    std::thread::spawn(move || {
+        let result = work();
+        // The watch has gone only if it failed itself.
+        let _ = ended.send(());
+        result
+    })
+}
+
+/// Shares things out over threads, round robin.
+pub fn deal<T>(things: Vec<T>, threads: usize) -> Vec<Vec<T>> {
+    let mut shares: Vec<Vec<T>> = (0..threads).map(|_| Vec::new()).collect();
+    for (i, thing) in things.into_iter().enumerate() {
+        shares[i % threads].push(thing);
+    }
+    shares
+}
+
+/// The pair that `start` and `watch` need.
+pub fn endings() -> (Sender<()>, Receiver<()>) {
+    channel()
+}
+
+/// Follows `threads` threads to their end, with a line a second on standard error. The report's main tally is that of the first of
+/// `watched`; the other totals come with it.
+pub fn watch(
+    target: &Target,
+    run: &Run,
+    watched: &[Watched],
+    threads: usize,
+    ended: &Receiver<()>,
+) -> Result<(Report, Vec<Tally>), Fault> {
+    let fault = |error| Fault::Io("interval log".to_string(), error);
+    let mut file: Box<dyn Write> = match &target.hdr {
+        Some(path) => Box::new(BufWriter::new(
+            File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?,
+        )),
+        None => Box::new(io::sink()),
+    };
+    let mut serializer = V2DeflateSerializer::new();
+    let mut log = IntervalLogWriterBuilder::new()
+        .add_comment("latencies in nanoseconds; the column of maxima in milliseconds")
+        .with_start_time(SystemTime::now())
+        .with_base_time(SystemTime::now())
+        .with_max_value_divisor(LOG_MAX_DIVISOR)
+        .begin_log_with(&mut file, &mut serializer)
+        .map_err(fault)?;
+    let mut totals: Vec<Tally> = watched.iter().map(|_| Tally::new()).collect();
+    let mut usage_before = usage(target)?;
+    let mut measuring = run.measure_ns == 0;
+    let (mut tick_ns, mut running) = (0, threads);
+    while running > 0 {
+        let mut next_ns = tick_ns + SECOND_NS;
+        if !measuring && next_ns >= run.measure_ns {
+            next_ns = run.measure_ns;
+        }
+        running -= wait(run, next_ns, running, ended);
+        let now_ns = run.clock.now_ns();
+        let seconds = (now_ns - tick_ns).max(1) as f64 / SECOND_NS as f64;
+        let mut intervals: Vec<Tally> = watched.iter().map(|watched| gather(&watched.tallies)).collect();
+        let second = intervals.get(1).map(|tally| &tally.latency);
+        if running > 0 {
+            eprintln!(
+                "{}",
+                progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0], second)
+            );
+        }
+        if measuring {
+            for (total, (watched, interval)) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
+                let tag = watched.tag.and_then(Tag::new);
+                let (from, took) = (Duration::from_nanos(tick_ns), Duration::from_nanos(now_ns - tick_ns));
+                log.write_histogram(&interval.latency, from, took, tag)
+                    .map_err(|error| Fault::Other(format!("interval log: {error:?}")))?;
+                total.take(interval);
+            }
+        } else if now_ns >= run.measure_ns {
+            measuring = true;
+            usage_before = usage(target)?;
+        }
+        tick_ns = now_ns;
+    }
+    drop(log);
+    file.flush().map_err(fault)?;
+    let broker = match (usage(target)?, usage_before) {
+        (Some(after), Some(before)) => Some(Usage {
+            cpu_seconds: after.cpu_seconds - before.cpu_seconds,
+            ..after
+        }),
+        _ => None,
+    };
+    let main = totals.remove(0);
+    let seconds = main.last_ns.saturating_sub(run.measure_ns) as f64 / SECOND_NS as f64;
+    let report = Report {
+        tally: main,
+        seconds,
+        broker,
+        second_latency: None,
+        more: Vec::new(),
+    };
+    Ok((report, totals))
+}
+
+/// Waits until `next_ns` or until all threads have ended; gives the number that have.
+fn wait(run: &Run, next_ns: u64, running: usize, ended: &Receiver<()>) -> usize {
+    let mut count = 0;
+    while count < running {
+        let left = next_ns.saturating_sub(run.clock.now_ns());
+        match ended.recv_timeout(Duration::from_nanos(left)) {
+            Ok(()) => count += 1,
+            Err(RecvTimeoutError::Timeout) => break,
+            // Threads that panicked have not said that they end.
+            Err(RecvTimeoutError::Disconnected) => return running,
+        }
+    }
+    count
+}
+
+fn usage(target: &Target) -> Result<Option<Usage>, Fault> {
+    target
+        .broker_pid
+        .map(|pid| Usage::of(pid).map_err(|error| Fault::Io("--broker-pid".to_string(), error)))
+        .transpose()
+}

@@ -1,0 +1,153 @@
+//! What the threads of a load count while it runs, and who looks at it once a second.
+
+use crate::cluster::error_name;
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// Latencies are kept in nanoseconds, from a microsecond to an hour, to three digits.
+const LATENCY_NS_MIN: u64 = 1_000;
+const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
+const DIGITS: u8 = 3;
+
+/// An empty histogram of latencies in nanoseconds.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, DIGITS).expect("the bounds are sensible")
+}
+
+/// The clock of a run: nanoseconds since it was made.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(Instant);
+
+impl Clock {
+    pub fn new() -> Self {
+        Clock(Instant::now())
+    }
+
+    pub fn now_ns(self) -> u64 {
+        self.0.elapsed().as_nanos() as u64
+    }
+}
+
+/// What was counted in some span of time.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    pub latency: Histogram<u64>,
+    pub requests: u64,
+    pub records: u64,
+    pub bytes: u64,
+    /// Failed requests, or parts of requests that failed alone, by Kafka's code.
+    pub errors: BTreeMap<i16, u64>,
+    /// When the last of it happened, on the run's clock.
+    pub last_ns: u64,
+}
+
+impl Tally {
+    pub fn new() -> Self {
+        Tally {
+            latency: histogram(),
+            requests: 0,
+            records: 0,
+            bytes: 0,
+            errors: BTreeMap::new(),
+            last_ns: 0,
+        }
+    }
+
+    /// A request that was answered at `now_ns`, `latency_ns` after it ought to have been sent.
+    pub fn request(&mut self, now_ns: u64, latency_ns: u64) {
+        self.latency.saturating_record(latency_ns);
+        self.requests += 1;
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
+    pub fn error(&mut self, code: i16, count: u64) {
+        *self.errors.entry(code).or_default() += count;
+    }
+
+    /// Errors by Kafka's names.
+    pub fn errors_named(&self) -> BTreeMap<String, u64> {
+        self.errors
+            .iter()
+            .map(|(&code, &count)| (error_name(code), count))
+            .collect()
+    }
+
+    /// Adds what `other` counted and leaves it empty.
+    pub fn take(&mut self, other: &mut Tally) {
+        self.latency.add(&other.latency).expect("the bounds are the same");
+        other.latency.reset();
+        self.requests += std::mem::take(&mut other.requests);
+        self.records += std::mem::take(&mut other.records);
+        self.bytes += std::mem::take(&mut other.bytes);
+        for (code, count) in std::mem::take(&mut other.errors) {
+            self.error(code, count);
+        }
+        self.last_ns = self.last_ns.max(other.last_ns);
+    }
+}
+
+/// A tally that one thread fills and another empties.
+#[derive(Clone)]
+pub struct SharedTally(Arc<Mutex<Tally>>);
+
+impl SharedTally {
+    pub fn new() -> Self {
+        SharedTally(Arc::new(Mutex::new(Tally::new())))
+    }
+
+    pub fn with<T>(&self, use_it: impl FnOnce(&mut Tally) -> T) -> T {
+        use_it(&mut self.0.lock().expect("no thread panics while it counts"))
+    }
+}
+
+/// Moves what all threads have counted into one tally.
+pub fn gather(shared: &[SharedTally]) -> Tally {
+    let mut total = Tally::new();
+    for tally in shared {
+        tally.with(|tally| total.take(tally));
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gathering_moves_everything_once() {
+        let shared = [SharedTally::new(), SharedTally::new()];
+        for (i, tally) in shared.iter().enumerate() {
+            tally.with(|tally| {
+                tally.request(10 * i as u64, 5_000_000);
+                tally.records += 64;
+                tally.bytes += 65_536;
+                tally.error(3, 2);
+                tally.error(-1, 1);
+            });
+        }
+        let total = gather(&shared);
+        assert_eq!(
+            (total.requests, total.records, total.bytes, total.last_ns),
+            (2, 128, 131_072, 10)
+        );
+        assert_eq!((total.latency.len(), total.errors.values().sum::<u64>()), (2, 6));
+        let named = BTreeMap::from([
+            ("UNKNOWN_SERVER_ERROR".to_string(), 2),
+            ("UNKNOWN_TOPIC_OR_PARTITION".to_string(), 4),
+        ]);
+        assert_eq!(total.errors_named(), named);
+        let again = gather(&shared);
+        assert_eq!((again.requests, again.latency.len(), again.errors.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn latencies_outside_the_bounds_are_kept_at_the_bounds() {
+        let mut tally = Tally::new();
+        tally.request(0, 0);
+        tally.request(0, u64::MAX);
+        assert_eq!(tally.latency.len(), 2);
+        assert!(tally.latency.max() >= LATENCY_NS_MAX);
+    }
+}

@@ -1,0 +1,355 @@
+//! A writer of numbered records: one thread, which rebuilds its connections after any trouble and knows what was acknowledged.
+
+use crate::cluster::{Broker, Fault, resolve, topic_layout};
+use crate::epoll::{Epoll, Event};
+use crate::ledger::Stream;
+use crate::link::Link;
+use crate::options::Verify;
+use crate::payload::{Draft, Stamp, random};
+use crate::producer::wall_ms;
+use crate::request::{Template, Topic};
+use crate::run::Run;
+use crate::schedule::Schedule;
+use crate::tally::SharedTally;
+use crate::verify::{Patience, Seal};
+use klamm::wire::codec::{DecodeError, Reader};
+use klamm::wire::error::ErrorCode;
+use klamm::wire::messages::{ApiKey, ProduceResponse, ResponseHeader};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longest wait without a look at the clock.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Time after which a broker that answers nothing counts as gone.
+const SILENCE_NS: u64 = 40_000_000_000;
+
+/// What a writer leaves behind.
+pub struct Written {
+    pub streams: Vec<Stream>,
+    /// Times that its connections were made again.
+    pub interruptions: u64,
+}
+
+/// A request that is not acknowledged yet, sent or to be sent again.
+struct Pending {
+    /// Which of the writer's partitions.
+    slot: usize,
+    numbers: Range<u64>,
+    base_sequence: i32,
+    intended_ns: u64,
+    link: usize,
+    correlation_id: i32,
+}
+
+/// What belongs to one span of uninterrupted connections.
+struct Session {
+    topic: Topic,
+    epoll: Epoll,
+    /// Each leader's connection and the version of Produce that it speaks.
+    links: Vec<(Link, i16)>,
+    /// The connection of each of the writer's partitions.
+    leaders: Vec<usize>,
+    heard_ns: u64,
+}
+
+pub struct Writer {
+    run: Arc<Run>,
+    tally: SharedTally,
+    options: Verify,
+    schedule: Option<Schedule>,
+    partitions: Vec<i32>,
+    run_id: u64,
+    /// Number of the first partition's stream.
+    stream_first: u32,
+    streams: Vec<Stream>,
+    /// Next sequence of each partition.
+    sequences: Vec<i32>,
+    identity: Option<(i64, i16)>,
+    pending: VecDeque<Pending>,
+    draft: Draft,
+    batch_records: usize,
+    slot_next: usize,
+    taken: u64,
+    correlation_id: i32,
+    patience: Patience,
+}
+
+impl Writer {
+    pub fn new(
+        run: Arc<Run>,
+        tally: SharedTally,
+        options: &Verify,
+        schedule: Option<Schedule>,
+        partitions: Vec<i32>,
+        run_id: u64,
+        stream_first: u32,
+    ) -> Self {
+        let (records, record_bytes) = (options.writing.batch_records(), options.writing.record_bytes as usize);
+        Writer {
+            run,
+            tally,
+            schedule,
+            run_id,
+            stream_first,
+            streams: vec![Stream::default(); partitions.len()],
+            sequences: vec![0; partitions.len()],
+            partitions,
+            identity: None,
+            pending: VecDeque::new(),
+            draft: Draft::new(records, record_bytes, &mut random()),
+            batch_records: records,
+            slot_next: 0,
+            taken: 0,
+            correlation_id: 0,
+            patience: Patience::new(options.timeout_seconds),
+            options: options.clone(),
+        }
+    }
+
+    /// Writes until the run is over and everything is settled; fails when the broker stays away too long.
+    pub fn run(mut self) -> Result<Written, Fault> {
+        let mut interruptions = 0;
+        loop {
+            match self.session().and_then(|mut session| self.write(&mut session)) {
+                Ok(()) => break,
+                Err(fault) => {
+                    interruptions += 1;
+                    self.settle();
+                    self.patience.spend(fault)?;
+                }
+            }
+            if self.pending.is_empty() && !self.run.goes_on(self.run.clock.now_ns()) {
+                break;
+            }
+        }
+        Ok(Written {
+            streams: self.streams,
+            interruptions,
+        })
+    }
+
+    /// Decides about requests whose answers will not come. Those of an idempotent producer are sent again as they are, because the
+    /// broker can tell; others stay unknown, and their numbers are not used again.
+    fn settle(&mut self) {
+        let code = ErrorCode::NetworkException.code();
+        self.tally.with(|tally| tally.error(code, 1));
+        if self.identity.is_none() {
+            self.pending.clear();
+            self.sequences.fill(0);
+        }
+    }
+
+    /// Connects to the leaders of this writer's partitions, and sends again what is pending.
+    fn session(&mut self) -> Result<Session, Fault> {
+        let target = &self.options.target;
+        let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+        let layout = topic_layout(&mut broker, &target.topic, target.partitions)?
+            .map_err(|code| Fault::Kafka(format!("topic {}", target.topic), code.code()))?;
+        if self.options.writing.idempotent && self.identity.is_none() {
+            self.identity = Some(broker.producer_id()?);
+        }
+        let mut session = Session {
+            topic: layout.topic.clone(),
+            epoll: Epoll::new().map_err(|error| Fault::Io("epoll".to_string(), error))?,
+            links: Vec::new(),
+            leaders: Vec::new(),
+            heard_ns: self.run.clock.now_ns(),
+        };
+        let mut links: BTreeMap<SocketAddr, usize> = BTreeMap::new();
+        for partition in &self.partitions {
+            let leader = layout
+                .leaders
+                .iter()
+                .find(|(_, partitions)| partitions.contains(partition));
+            let Some((&address, _)) = leader else {
+                return Err(Fault::Other(format!("partition {partition} is gone")));
+            };
+            let index = match links.get(&address) {
+                Some(&index) => index,
+                None => session.connect(address)?,
+            };
+            links.insert(address, index);
+            session.leaders.push(index);
+        }
+        for mut pending in std::mem::take(&mut self.pending) {
+            self.push(&mut session, &mut pending);
+            self.pending.push_back(pending);
+        }
+        Ok(session)
+    }
+
+    /// Writes until the run is over and all is acknowledged, or until the first trouble.
+    fn write(&mut self, session: &mut Session) -> Result<(), Fault> {
+        let fault = |error| Fault::Io("connection".to_string(), error);
+        let mut events: Vec<Event> = Vec::new();
+        loop {
+            let now_ns = self.run.clock.now_ns();
+            let sending = self.run.goes_on(now_ns);
+            if !sending && self.pending.is_empty() {
+                return Ok(());
+            }
+            if self.pending.is_empty() {
+                session.heard_ns = now_ns;
+            } else if now_ns > session.heard_ns + SILENCE_NS {
+                return Err(Fault::Other("no answer".to_string()));
+            }
+            if sending {
+                self.fill(session, now_ns);
+            }
+            for (link, _) in &mut session.links {
+                link.flush().map_err(fault)?;
+            }
+            let wait = match self.schedule {
+                Some(schedule) if self.pending.len() < self.options.writing.in_flight as usize => {
+                    Duration::from_nanos(schedule.intended_ns(self.taken).saturating_sub(now_ns)).min(WAIT_MAX)
+                }
+                _ => WAIT_MAX,
+            };
+            session.epoll.wait(wait, &mut events).map_err(fault)?;
+            for event in &events {
+                if event.readable {
+                    self.receive(session, event.token)?;
+                }
+            }
+        }
+    }
+
+    /// Makes new requests, to the partitions in turn.
+    fn fill(&mut self, session: &mut Session, now_ns: u64) {
+        while self.pending.len() < self.options.writing.in_flight as usize {
+            let intended_ns = self
+                .schedule
+                .map_or(now_ns, |schedule| schedule.intended_ns(self.taken));
+            if intended_ns > now_ns || !self.run.take(self.batch_records as u64) {
+                return;
+            }
+            let slot = self.slot_next;
+            self.slot_next = (slot + 1) % self.partitions.len();
+            self.taken += 1;
+            let base_sequence = self.sequences[slot];
+            self.sequences[slot] = base_sequence.wrapping_add(self.batch_records as i32) & i32::MAX;
+            let mut pending = Pending {
+                slot,
+                numbers: self.streams[slot].send(self.batch_records),
+                base_sequence,
+                intended_ns,
+                link: 0,
+                correlation_id: 0,
+            };
+            self.push(session, &mut pending);
+            self.pending.push_back(pending);
+        }
+    }
+
+    /// Puts a request in the queue of its leader's connection.
+    fn push(&mut self, session: &mut Session, pending: &mut Pending) {
+        self.correlation_id = self.correlation_id.wrapping_add(1);
+        pending.correlation_id = self.correlation_id;
+        pending.link = session.leaders[pending.slot];
+        let (run_id, stream) = (self.run_id, self.stream_first + pending.slot as u32);
+        let first = pending.numbers.start;
+        self.draft.write_values(|i, value| {
+            let number = first + i as u64;
+            Seal { run_id, stream, number }.write(value)
+        });
+        let writing = &self.options.writing;
+        let payload = self.draft.payload(writing.compression.into());
+        let (link, version) = &mut session.links[pending.link];
+        let batches = vec![(self.partitions[pending.slot], payload)];
+        let plain = Stamp::plain(wall_ms());
+        let stamp = self.identity.map_or(plain, |(producer_id, producer_epoch)| Stamp {
+            producer_id,
+            producer_epoch,
+            base_sequence: pending.base_sequence,
+            ..plain
+        });
+        let mut frame = link.outgoing();
+        Template::new(*version, writing.acks.number(), &session.topic, batches).fill(
+            &mut frame,
+            pending.correlation_id,
+            |_| stamp,
+        );
+        link.push(frame);
+    }
+
+    fn receive(&mut self, session: &mut Session, index: usize) -> Result<(), Fault> {
+        let now_ns = self.run.clock.now_ns();
+        let (link, version) = &mut session.links[index];
+        let version = *version;
+        let mut answers = Vec::new();
+        let result = link.receive(|response| {
+            let answer = decode(response, version).map_err(|error| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("an answer that cannot be read: {error}"),
+                )
+            })?;
+            answers.push(answer);
+            Ok(())
+        });
+        // Answers that arrived before the connection broke count.
+        for (correlation_id, code) in answers {
+            session.heard_ns = now_ns;
+            self.answered(index, correlation_id, code, now_ns)?;
+        }
+        result.map_err(|error| Fault::Io("connection".to_string(), error))
+    }
+
+    fn answered(&mut self, link: usize, correlation_id: i32, code: i16, now_ns: u64) -> Result<(), Fault> {
+        let oldest = self.pending.iter().position(|pending| pending.link == link);
+        let Some(at) = oldest.filter(|&at| self.pending[at].correlation_id == correlation_id) else {
+            return Err(Fault::Other("an answer to no request".to_string()));
+        };
+        let repeated = self.identity.is_some() && code == ErrorCode::DuplicateSequenceNumber.code();
+        if code != 0 && !repeated {
+            self.tally.with(|tally| tally.error(code, 1));
+            let retriable = ErrorCode::from_code(code).is_some_and(ErrorCode::retriable);
+            if !retriable {
+                // The broker does not know this producer as it was: what is pending stays unknown, and a new producer goes on.
+                self.identity = None;
+            }
+            return Err(Fault::Kafka("Produce".to_string(), code));
+        }
+        let pending = self.pending.remove(at).expect("it was found");
+        let records = pending.numbers.end - pending.numbers.start;
+        let bytes = records * u64::from(self.options.writing.record_bytes);
+        self.streams[pending.slot].acknowledge(pending.numbers);
+        self.patience.renew();
+        self.tally.with(|tally| {
+            tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));
+            tally.records += records;
+            tally.bytes += bytes;
+        });
+        Ok(())
+    }
+}
+
+impl Session {
+    fn connect(&mut self, address: SocketAddr) -> Result<usize, Fault> {
+        let fault = |error| Fault::Io(address.to_string(), error);
+        let version = Broker::connect(address)?.versions.of(ApiKey::Produce)?;
+        let link = Link::connect(address).map_err(fault)?;
+        self.epoll.add(link.stream(), self.links.len()).map_err(fault)?;
+        self.links.push((link, version));
+        Ok(self.links.len() - 1)
+    }
+}
+
+/// The correlation id and the code of an answer about one partition.
+fn decode(response: &[u8], version: i16) -> Result<(i32, i16), DecodeError> {
+    let mut reader = Reader::new(response);
+    let (_, header_version) = ApiKey::Produce.header_versions(version);
+    let header = ResponseHeader::decode(&mut reader, header_version)?;
+    let answer = ProduceResponse::decode(&mut reader, version)?;
+    let partition = answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partition_responses)
+        .next();
+    let code = partition.map_or(ErrorCode::UnknownServerError.code(), |partition| partition.error_code);
+    Ok((header.correlation_id, code))
+}

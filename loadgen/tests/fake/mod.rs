@@ -1,0 +1,303 @@
+//! A broker in memory, with one topic, that can be told to be faithless.
+
+use klamm::types::Uuid;
+use klamm::wire::batch::{Batch, HEADER_BYTES, batches, crc_ok, patch_base_offset_and_epoch};
+use klamm::wire::codec::{Records, Writer};
+use klamm::wire::frame::{Head, response_frame};
+use klamm::wire::messages::api_versions_response::ApiVersion;
+use klamm::wire::messages::create_topics_response::CreatableTopicResult;
+use klamm::wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use klamm::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use klamm::wire::messages::metadata_response::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use klamm::wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use klamm::wire::messages::*;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+/// Bytes that a fetch gets of one partition.
+const FETCH_BYTES: usize = 1 << 20;
+
+/// What the broker does wrong, to some of the batches that it acknowledges.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    None,
+    /// Keeps nothing, and checks nothing: for speed.
+    Sink,
+    Lose,
+    Duplicate,
+    Swap,
+    /// Changes a byte of the last record and makes the checksum right again.
+    Corrupt,
+    /// Breaks the connection after keeping the batch, without an answer, now and then.
+    HangUp,
+    /// Answers NOT_LEADER_OR_FOLLOWER now and then.
+    Refuse,
+}
+
+struct State {
+    fault: Fault,
+    topic: Option<Vec<Vec<Vec<u8>>>>,
+    requests: u64,
+    sequences: std::collections::BTreeMap<(i64, i32), i32>,
+}
+
+const TOPIC_ID: Uuid = Uuid([9; 16]);
+
+/// Starts a broker that lives as long as the test's process.
+pub fn start(fault: Fault) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let state = Arc::new(Mutex::new(State {
+        fault,
+        topic: None,
+        requests: 0,
+        sequences: Default::default(),
+    }));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let state = state.clone();
+            std::thread::spawn(move || serve(stream, address, &state));
+        }
+    });
+    address
+}
+
+fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut frame = Vec::new();
+    loop {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length)?;
+        frame.resize(u32::from_be_bytes(length) as usize, 0);
+        stream.read_exact(&mut frame)?;
+        let head = Head::decode(&frame).expect("loadgen's requests are well formed");
+        let (version, mut reader) = (head.version, klamm::wire::codec::Reader::new(&frame[head.body_start..]));
+        let request = Request::decode(head.api, version, &mut reader).expect("loadgen's requests are well formed");
+        assert_eq!(reader.remaining(), 0);
+        let mut body = Writer::new();
+        let state = &mut *state.lock().unwrap();
+        match request {
+            Request::ApiVersions(_) => api_versions().encode(&mut body, version),
+            Request::Metadata(_) => metadata(state, address).encode(&mut body, version),
+            Request::CreateTopics(request) => create(state, &request).encode(&mut body, version),
+            Request::InitProducerId(_) => init_producer_id(state).encode(&mut body, version),
+            Request::ListOffsets(request) => list_offsets(state, &request).encode(&mut body, version),
+            Request::Produce(request) => match produce(state, &request) {
+                Some(response) if request.acks != 0 => response.encode(&mut body, version),
+                Some(_) => continue,
+                None => return Ok(()),
+            },
+            Request::Fetch(request) => fetch(state, &request).encode(&mut body, version),
+            other => panic!("{other:?}"),
+        }
+        let header_version = head.api.header_versions(version).1;
+        let body = body.into_bytes();
+        let response = response_frame(header_version, head.correlation_id, |w| w.put_slice(&body));
+        stream.write_all(&response.concat())?;
+    }
+}
+
+fn api_versions() -> ApiVersionsResponse<'static> {
+    let api_keys = ApiKey::ALL.iter().map(|api| ApiVersion {
+        api_key: *api as i16,
+        min_version: *api.versions().start(),
+        max_version: *api.versions().end(),
+    });
+    ApiVersionsResponse {
+        api_keys: api_keys.collect(),
+        ..Default::default()
+    }
+}
+
+fn metadata(state: &State, address: SocketAddr) -> MetadataResponse<'static> {
+    let partition = |partition_index| MetadataResponsePartition {
+        partition_index,
+        leader_id: 1,
+        ..Default::default()
+    };
+    let topic = match &state.topic {
+        Some(partitions) => MetadataResponseTopic {
+            topic_id: TOPIC_ID,
+            partitions: (0..partitions.len() as i32).map(partition).collect(),
+            ..Default::default()
+        },
+        None => MetadataResponseTopic {
+            error_code: 3,
+            ..Default::default()
+        },
+    };
+    MetadataResponse {
+        brokers: vec![MetadataResponseBroker {
+            node_id: 1,
+            host: address.ip().to_string().into(),
+            port: address.port().into(),
+            ..Default::default()
+        }],
+        topics: vec![topic],
+        ..Default::default()
+    }
+}
+
+fn create(state: &mut State, request: &CreateTopicsRequest<'_>) -> CreateTopicsResponse<'static> {
+    let partitions = request.topics[0].num_partitions as usize;
+    state.topic.get_or_insert_with(|| vec![Vec::new(); partitions]);
+    CreateTopicsResponse {
+        topics: vec![CreatableTopicResult::default()],
+        ..Default::default()
+    }
+}
+
+fn init_producer_id(state: &mut State) -> InitProducerIdResponse {
+    state.requests += 1;
+    InitProducerIdResponse {
+        producer_id: state.requests as i64,
+        ..Default::default()
+    }
+}
+
+fn partitions(state: &mut State) -> &mut Vec<Vec<Vec<u8>>> {
+    state.topic.as_mut().expect("the topic was made")
+}
+
+fn end(partition: &[Vec<u8>]) -> i64 {
+    partition
+        .last()
+        .map_or(0, |batch| Batch::first(batch).unwrap().header.last_offset() + 1)
+}
+
+fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffsetsResponse<'static> {
+    let asked = request.topics[0].partitions.iter();
+    let partitions = asked.map(|asked| ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
+        offset: match asked.timestamp {
+            -1 => end(&partitions(state)[asked.partition_index as usize]),
+            _ => 0,
+        },
+        ..Default::default()
+    });
+    let partitions = partitions.collect();
+    ListOffsetsResponse {
+        topics: vec![ListOffsetsTopicResponse {
+            partitions,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// `None` to break the connection.
+fn produce(state: &mut State, request: &ProduceRequest<'_>) -> Option<ProduceResponse<'static>> {
+    state.requests += 1;
+    let sometimes = state.requests % 50 == 20;
+    let mut responses = Vec::new();
+    for data in &request.topic_data[0].partition_data {
+        let Some(Records::Slice(bytes)) = data.records else {
+            panic!("no records")
+        };
+        let error_code = match state.fault {
+            Fault::Sink => 0,
+            Fault::Refuse if sometimes => 6,
+            _ => append(state, data.index, bytes, sometimes),
+        };
+        responses.push(PartitionProduceResponse {
+            index: data.index,
+            error_code,
+            ..Default::default()
+        });
+    }
+    if state.fault == Fault::HangUp && sometimes {
+        return None;
+    }
+    Some(ProduceResponse {
+        responses: vec![TopicProduceResponse {
+            topic_id: TOPIC_ID,
+            partition_responses: responses,
+            ..Default::default()
+        }],
+        ..Default::default()
+    })
+}
+
+fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> i16 {
+    assert!(crc_ok(bytes) && batches(bytes).count() == 1);
+    let header = *Batch::first(bytes).unwrap().header;
+    if header.producer_id.get() >= 0 {
+        let next = state.sequences.entry((header.producer_id.get(), index)).or_insert(0);
+        match header.base_sequence.get() {
+            sequence if sequence < *next => return 0,
+            sequence if sequence > *next => return 45,
+            _ => *next = header.last_sequence() + 1,
+        }
+    }
+    let fault = if sometimes { state.fault } else { Fault::None };
+    let partition = &mut partitions(state)[index as usize];
+    let mut keep = |mut batch: Vec<u8>| {
+        let offset = end(partition);
+        patch_base_offset_and_epoch(&mut batch, offset, 0);
+        partition.push(batch);
+    };
+    match fault {
+        Fault::Lose => {}
+        Fault::Duplicate => {
+            keep(bytes.to_vec());
+            keep(bytes.to_vec());
+        }
+        Fault::Corrupt => {
+            let mut batch = bytes.to_vec();
+            // The last byte is the record's count of headers; what is before it is the value.
+            let at = batch.len() - 2;
+            assert!(at > HEADER_BYTES);
+            batch[at] ^= 1;
+            klamm::wire::batch::set_log_append_time(&mut batch, 5);
+            keep(batch);
+        }
+        Fault::Swap => {
+            let before = partition.pop().expect("not the first batch");
+            let offset = Batch::first(&before).unwrap().header.base_offset.get();
+            let mut first = bytes.to_vec();
+            patch_base_offset_and_epoch(&mut first, offset, 0);
+            partition.push(first);
+            let mut second = before;
+            let offset = end(partition);
+            patch_base_offset_and_epoch(&mut second, offset, 0);
+            partition.push(second);
+        }
+        _ => keep(bytes.to_vec()),
+    }
+    0
+}
+
+/// Every fetch is answered as if it began a session and no session could be had.
+fn fetch(state: &mut State, request: &FetchRequest<'_>) -> FetchResponse<'static> {
+    let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let partitions: Vec<PartitionData<'static>> = asked
+        .map(|asked| {
+            let partition = &partitions(state)[asked.partition as usize];
+            let first = partition
+                .partition_point(|batch| Batch::first(batch).unwrap().header.last_offset() < asked.fetch_offset);
+            let mut bytes = Vec::new();
+            for batch in &partition[first..] {
+                if bytes.len() > FETCH_BYTES {
+                    break;
+                }
+                bytes.extend_from_slice(batch);
+            }
+            PartitionData {
+                partition_index: asked.partition,
+                records: Some(Records::Spans(vec![bytes.into()])),
+                ..Default::default()
+            }
+        })
+        .collect();
+    FetchResponse {
+        responses: vec![FetchableTopicResponse {
+            topic_id: TOPIC_ID,
+            partitions,
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}

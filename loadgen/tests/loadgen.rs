@@ -1,0 +1,160 @@
+//! The program itself against a broker in memory, faithful and faithless.
+
+mod fake;
+
+use fake::Fault;
+use serde_json::Value;
+use std::process::{Command, Output};
+
+fn loadgen(fault: Fault, command: &str) -> Output {
+    run(&fake::start(fault).to_string(), command)
+}
+
+fn run(address: &str, command: &str) -> Output {
+    let mut words = command.split_whitespace();
+    Command::new(env!("CARGO_BIN_EXE_loadgen"))
+        .arg(words.next().unwrap())
+        .args(["--bootstrap", address, "--json"])
+        .args(words)
+        .output()
+        .unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        text.lines().count(),
+        1,
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    serde_json::from_str(&text).unwrap()
+}
+
+const VERIFY: &str = "verify --records 20000 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
+
+/// Runs verify against a fault; gives whether it was content, and what it said.
+fn verify(fault: Fault, more: &str) -> (bool, Value) {
+    let output = loadgen(fault, &format!("{VERIFY} {more}"));
+    (output.status.success(), json(&output))
+}
+
+fn faults(value: &Value) -> [u64; 4] {
+    ["lost", "duplicated", "reordered", "corrupted"].map(|name| value[name].as_u64().unwrap())
+}
+
+#[test]
+fn what_is_produced_is_consumed() {
+    let address = fake::start(Fault::None).to_string();
+    for compression in ["none", "gzip", "snappy", "lz4", "zstd"] {
+        let options = "produce --records 1000 --record-bytes 100 --batch-bytes 1000 --partitions-per-request 3";
+        let output = run(&address, &format!("{options} --compression {compression} --idempotent"));
+        let value = json(&output);
+        assert!(
+            output.status.success() && value["errors"].as_object().unwrap().is_empty(),
+            "{value}"
+        );
+        assert!(value["records"].as_u64().unwrap() >= 1000);
+        assert_eq!(
+            value["bytes"].as_u64().unwrap(),
+            100 * value["records"].as_u64().unwrap()
+        );
+    }
+    let value = json(&run(&address, "consume --to-end --check-crc --connections 3"));
+    assert!(
+        value["records"].as_u64().unwrap() >= 5000 && value["errors"].as_object().unwrap().is_empty(),
+        "{value}"
+    );
+    let value = json(&run(&address, "consume --to-end --from latest"));
+    assert_eq!(value["records"], 0);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let value = json(&loadgen(Fault::None, "produce --rate 2000 --seconds 1 --batch-bytes 0"));
+    assert_eq!(value["records"], 2000);
+    assert_eq!(value["records_unsent"], 0);
+}
+
+#[test]
+fn end_to_end_delivers_all() {
+    let value = json(&loadgen(
+        Fault::None,
+        "end-to-end --rate 500 --seconds 1 --record-bytes 50 --compression zstd",
+    ));
+    assert_eq!(
+        (&value["records_delivered"], &value["records_undelivered"]),
+        (&500.into(), &0.into())
+    );
+    assert!(value["delivery_ms"]["p50"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn verify_finds_nothing_where_nothing_is_wrong() {
+    for more in ["", "--idempotent", "--compression lz4", "--acks 1 --in-flight 20"] {
+        let (content, value) = verify(Fault::None, more);
+        assert!(content && faults(&value) == [0; 4], "{more} {value}");
+        assert_eq!(
+            (&value["acknowledged"], &value["interruptions"]),
+            (&20000.into(), &0.into())
+        );
+    }
+}
+
+#[test]
+fn verify_lives_through_interruptions() {
+    for fault in [Fault::HangUp, Fault::Refuse] {
+        let (content, value) = verify(fault, "");
+        assert!(
+            content && value["interruptions"].as_u64().unwrap() > 0,
+            "{fault:?} {value}"
+        );
+        assert!(value["unknown"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        let (content, value) = verify(fault, "--idempotent");
+        assert!(
+            content && value["interruptions"].as_u64().unwrap() > 0,
+            "{fault:?} {value}"
+        );
+        assert_eq!(
+            (&value["acknowledged"], &value["unknown"]),
+            (&20000.into(), &0.into()),
+            "{fault:?}"
+        );
+    }
+}
+
+#[test]
+fn verify_finds_each_fault() {
+    for (place, fault) in [Fault::Lose, Fault::Duplicate, Fault::Swap, Fault::Corrupt]
+        .into_iter()
+        .enumerate()
+    {
+        let (content, value) = verify(fault, "");
+        let found = faults(&value);
+        assert!(!content && found[place] > 0, "{fault:?} {value}");
+        // A corrupted record is also one that is not there.
+        let others = (0..4).filter(|&other| other != place && (fault, other) != (Fault::Corrupt, 0));
+        assert!(others.into_iter().all(|other| found[other] == 0), "{fault:?} {value}");
+    }
+}
+
+/// How fast one core of load can be: `cargo test --release -p loadgen -- --ignored --nocapture`.
+#[test]
+#[ignore = "measures, needs two free cores"]
+fn a_sink_is_filled() {
+    for options in [
+        "--batch-bytes 65536",
+        "--batch-bytes 1048576",
+        "--batch-bytes 65536 --acks 0",
+        "--batch-bytes 0 --in-flight 64",
+    ] {
+        let value = json(&loadgen(
+            Fault::Sink,
+            &format!("produce --seconds 2 --threads 1 --connections 2 {options}"),
+        ));
+        println!(
+            "{options}: {} MiB/s, {} requests",
+            value["mib_per_second"], value["requests"]
+        );
+    }
+}
