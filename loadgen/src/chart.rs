@@ -48,11 +48,7 @@ impl Scale {
         // Whole decades, at least one.
         let low = low.log10().floor();
         let high = if high.is_finite() { high.log10().ceil() } else { low };
-        Scale {
-            nines: -share.log10(),
-            low,
-            high: high.max(low + 1.0),
-        }
+        Scale { nines: -share.log10(), low, high: high.max(low + 1.0) }
     }
 
     fn x(&self, share: f64) -> f64 {
@@ -85,13 +81,8 @@ fn grid(svg: &mut String, scale: &Scale) {
     let mut put = |text: String| writeln!(svg, "{text}").expect("a string takes all");
     for (share, name) in MARKS.iter().filter(|(share, _)| -share.log10() <= scale.nines + 1e-9) {
         let x = scale.x(*share);
-        put(format!(
-            "<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"{GRID}\"/>"
-        ));
-        put(format!(
-            "<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>",
-            bottom + 20.0
-        ));
+        put(format!("<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"{GRID}\"/>"));
+        put(format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>", bottom + 20.0));
     }
     for decade in scale.low as i32..=scale.high as i32 {
         for step in [1.0, 2.0, 5.0] {
@@ -100,35 +91,19 @@ fn grid(svg: &mut String, scale: &Scale) {
                 continue;
             }
             let y = scale.y(ms);
-            put(format!(
-                "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"{GRID}\"/>"
-            ));
-            put(format!(
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-                LEFT - 8.0,
-                y + 4.0,
-                label(ms)
-            ));
+            put(format!("<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"{GRID}\"/>"));
+            put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 4.0, label(ms)));
         }
     }
     let middle = (LEFT + right) / 2.0;
-    put(format!(
-        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">percentile</text>",
-        HEIGHT - 18.0
-    ));
+    put(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">percentile</text>", HEIGHT - 18.0));
     let middle = (TOP + bottom) / 2.0;
-    put(format!(
-        "<text transform=\"translate(20 {middle}) rotate(-90)\" text-anchor=\"middle\">latency, ms</text>"
-    ));
+    put(format!("<text transform=\"translate(20 {middle}) rotate(-90)\" text-anchor=\"middle\">latency, ms</text>"));
 }
 
 /// A step of the axis without the noise of floating point.
 fn label(ms: f64) -> String {
-    if ms >= 1.0 {
-        format!("{ms:.0}")
-    } else {
-        format!("{ms:.6}").trim_end_matches('0').to_string()
-    }
+    if ms >= 1.0 { format!("{ms:.0}") } else { format!("{ms:.6}").trim_end_matches('0').to_string() }
 }
 
 fn line(svg: &mut String, scale: &Scale, curve: &Curve, color: &str, index: usize) {
@@ -167,9 +142,7 @@ mod tests {
     fn curves() -> Vec<Curve> {
         let curve = |name: &str, scale: f64| Curve {
             name: name.to_string(),
-            points: (0..1000)
-                .map(|n| (1.0 - n as f64 / 1000.0, scale * (n + 1) as f64))
-                .collect(),
+            points: (0..1000).map(|n| (1.0 - n as f64 / 1000.0, scale * (n + 1) as f64)).collect(),
         };
         vec![curve("a<b", 0.01), curve("second", 0.02)]
     }
@@ -178,23 +151,13 @@ mod tests {
     fn both_curves_stay_inside_and_are_named() {
         let svg = draw(&curves());
         assert_eq!(svg.matches("<path").count(), 2);
-        for expected in [
-            "a&lt;b",
-            "second",
-            "99.9 %",
-            "percentile",
-            "latency, ms",
-            "0.01",
-            ">20<",
-        ] {
+        for expected in ["a&lt;b", "second", "99.9 %", "percentile", "latency, ms", "0.01", ">20<"] {
             assert!(svg.contains(expected), "{expected}");
         }
         assert!(!svg.contains("99.99 %") && !svg.contains("NaN") && !svg.contains("inf"));
         for path in svg.split("d=\"").skip(1) {
             let path = path.split('"').next().unwrap();
-            let mut numbers = path
-                .split(['M', 'L', ' '])
-                .filter_map(|number| number.parse::<f64>().ok());
+            let mut numbers = path.split(['M', 'L', ' ']).filter_map(|number| number.parse::<f64>().ok());
             while let (Some(x), Some(y)) = (numbers.next(), numbers.next()) {
                 assert!((LEFT..=WIDTH - RIGHT).contains(&x) && (TOP..=HEIGHT - BOTTOM).contains(&y));
             }

@@ -60,11 +60,7 @@ pub fn error_name(code: i16) -> String {
 }
 
 fn check(what: impl Fn() -> String, code: i16) -> Result<(), Fault> {
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(Fault::Kafka(what(), code))
-    }
+    if code == 0 { Ok(()) } else { Err(Fault::Kafka(what(), code)) }
 }
 
 /// What the broker speaks.
@@ -101,12 +97,7 @@ impl Broker {
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(fault)?;
-        let mut broker = Broker {
-            address,
-            stream,
-            versions: Versions::default(),
-            correlation_id: 0,
-        };
+        let mut broker = Broker { address, stream, versions: Versions::default(), correlation_id: 0 };
         broker.negotiate()?;
         Ok(broker)
     }
@@ -125,10 +116,7 @@ impl Broker {
             }
             let answer = ApiVersionsResponse::decode(&mut Reader::new(&answer), version)?;
             check(|| "ApiVersions".to_string(), answer.error_code)?;
-            let ranges = answer
-                .api_keys
-                .iter()
-                .map(|api| (api.api_key, (api.min_version, api.max_version)));
+            let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
             self.versions = Versions(ranges.collect());
             return Ok(());
         }
@@ -144,16 +132,12 @@ impl Broker {
     fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
         self.correlation_id += 1;
         let frame = request_frame(api, version, self.correlation_id, Some(CLIENT_ID), body).concat();
-        let answer = self
-            .exchange(&frame)
-            .map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
+        let answer =
+            self.exchange(&frame).map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
         let mut reader = Reader::new(&answer);
         let header = ResponseHeader::decode(&mut reader, api.header_versions(version).1)?;
         if header.correlation_id != self.correlation_id {
-            return Err(Fault::Other(format!(
-                "{} gave the answer to another request",
-                self.address
-            )));
+            return Err(Fault::Other(format!("{} gave the answer to another request", self.address)));
         }
         Ok(answer[answer.len() - reader.remaining()..].to_vec())
     }
@@ -164,10 +148,7 @@ impl Broker {
         self.stream.read_exact(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
         if length > RESPONSE_BYTES_MAX {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("an answer of {length} bytes"),
-            ));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an answer of {length} bytes")));
         }
         let mut answer = Vec::new();
         (&self.stream).take(length as u64).read_to_end(&mut answer)?;
@@ -186,11 +167,7 @@ impl Broker {
         found: &mut BTreeMap<i32, i64>,
         patient: bool,
     ) -> Result<Vec<i32>, Fault> {
-        let partition = |partition_index| ListOffsetsPartition {
-            partition_index,
-            timestamp,
-            ..Default::default()
-        };
+        let partition = |partition_index| ListOffsetsPartition { partition_index, timestamp, ..Default::default() };
         let request = ListOffsetsRequest {
             replica_id: -1,
             topics: vec![ListOffsetsTopic {
@@ -252,28 +229,15 @@ pub fn offsets(layout: &Layout, timestamp: i64) -> Result<BTreeMap<i32, i64>, Fa
         let mut broker = Broker::connect(address)?;
         let mut wanted = partitions.clone();
         while !wanted.is_empty() {
-            wanted = broker.offsets(
-                &layout.topic,
-                wanted,
-                timestamp,
-                &mut offsets,
-                Instant::now() < deadline,
-            )?;
+            wanted = broker.offsets(&layout.topic, wanted, timestamp, &mut offsets, Instant::now() < deadline)?;
             if !wanted.is_empty() {
                 std::thread::sleep(LEADERS_POLL);
             }
         }
     }
-    let missing = layout
-        .leaders
-        .values()
-        .flatten()
-        .find(|index| !offsets.contains_key(index));
+    let missing = layout.leaders.values().flatten().find(|index| !offsets.contains_key(index));
     match missing {
-        Some(index) => Err(Fault::Other(format!(
-            "no offset of {}-{index} in an answer",
-            layout.topic.name
-        ))),
+        Some(index) => Err(Fault::Other(format!("no offset of {}-{index} in an answer", layout.topic.name))),
         None => Ok(offsets),
     }
 }
@@ -319,9 +283,7 @@ impl Layout {
 pub fn resolve(host_port: &str) -> Result<SocketAddr, Fault> {
     let fault = |error| Fault::Io(host_port.to_string(), error);
     let mut addresses = host_port.to_socket_addrs().map_err(fault)?;
-    addresses
-        .next()
-        .ok_or_else(|| fault(io::Error::from(io::ErrorKind::NotFound)))
+    addresses.next().ok_or_else(|| fault(io::Error::from(io::ErrorKind::NotFound)))
 }
 
 /// Finds the topic, makes it if it is missing and `create` is set, and waits until each partition that is asked for has a leader.
@@ -355,10 +317,7 @@ pub fn open_topic(broker: &mut Broker, target: &Target, create: bool) -> Result<
 /// The topic's first `wanted` partitions or all, or the code that says why it cannot be used (yet).
 pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Result<Result<Layout, ErrorCode>, Fault> {
     let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic {
-            name: Some(name.into()),
-            ..Default::default()
-        }]),
+        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
         allow_auto_topic_creation: false,
         ..Default::default()
     };
@@ -368,50 +327,37 @@ pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Res
         return Ok(Err(ErrorCode::UnknownTopicOrPartition));
     };
     if topic.error_code != 0 {
-        return Ok(Err(
-            ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError)
-        ));
+        return Ok(Err(ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError)));
     }
     let wanted = wanted.map_or(topic.partitions.len(), |wanted| wanted as usize);
     if topic.partitions.len() < wanted {
         let there = topic.partitions.len();
-        return Err(Fault::Other(format!(
-            "topic {name} has {there} partitions, not {wanted}"
-        )));
+        return Err(Fault::Other(format!("topic {name} has {there} partitions, not {wanted}")));
     }
     let mut leaders: BTreeMap<SocketAddr, Vec<i32>> = BTreeMap::new();
     let mut partitions: Vec<_> = topic.partitions.iter().collect();
     partitions.sort_by_key(|partition| partition.partition_index);
     for partition in partitions.into_iter().take(wanted) {
-        let Some(leader) = answer
-            .brokers
-            .iter()
-            .find(|broker| broker.node_id == partition.leader_id)
-        else {
+        let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == partition.leader_id) else {
             return Ok(Err(ErrorCode::LeaderNotAvailable));
         };
         let address = resolve(&format!("{}:{}", leader.host, leader.port))?;
         leaders.entry(address).or_default().push(partition.partition_index);
     }
-    let topic = Topic {
-        name: name.to_string(),
-        id: topic.topic_id,
-    };
+    let topic = Topic { name: name.to_string(), id: topic.topic_id };
     Ok(Ok(Layout { topic, leaders }))
 }
 
 fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
     let version = broker.versions.of(ApiKey::CreateTopics)?;
-    let configs = target.topic_configs.iter().map(|(name, value)| CreatableTopicConfig {
-        name: name.as_str().into(),
-        value: Some(value.as_str().into()),
-    });
+    let configs = target
+        .topic_configs
+        .iter()
+        .map(|(name, value)| CreatableTopicConfig { name: name.as_str().into(), value: Some(value.as_str().into()) });
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {
             name: target.topic.as_str().into(),
-            num_partitions: target
-                .partitions
-                .map_or(PARTITIONS_DEFAULT, |partitions| partitions as i32),
+            num_partitions: target.partitions.map_or(PARTITIONS_DEFAULT, |partitions| partitions as i32),
             // Before version 4 the broker's default cannot be asked for (KIP-464).
             replication_factor: if version >= 4 { -1 } else { 1 },
             configs: configs.collect(),
@@ -425,10 +371,7 @@ fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
     for topic in &answer.topics {
         if topic.error_code != ErrorCode::TopicAlreadyExists.code() {
             let why = topic.error_message.as_deref().unwrap_or_default();
-            check(
-                || format!("topic {} cannot be made ({why})", target.topic),
-                topic.error_code,
-            )?;
+            check(|| format!("topic {} cannot be made ({why})", target.topic), topic.error_code)?;
         }
     }
     Ok(())
@@ -442,23 +385,15 @@ mod tests {
     fn layout(partitions: &[(u16, i32)]) -> Layout {
         let mut leaders: BTreeMap<SocketAddr, Vec<i32>> = BTreeMap::new();
         for &(port, partition) in partitions {
-            leaders
-                .entry(([127, 0, 0, 1], port).into())
-                .or_default()
-                .push(partition);
+            leaders.entry(([127, 0, 0, 1], port).into()).or_default().push(partition);
         }
-        let topic = Topic {
-            name: "t".to_string(),
-            id: Uuid::ZERO,
-        };
+        let topic = Topic { name: "t".to_string(), id: Uuid::ZERO };
         Layout { topic, leaders }
     }
 
     fn shares(layout: &Layout, connections: usize) -> Vec<(u16, Vec<i32>)> {
         let shares = layout.share(connections).into_iter();
-        shares
-            .map(|(address, partitions)| (address.port(), partitions))
-            .collect()
+        shares.map(|(address, partitions)| (address.port(), partitions)).collect()
     }
 
     #[test]

@@ -31,11 +31,7 @@ pub fn compare(options: &Compare) -> Result<String, Fault> {
         let picture = draw(&curves(&names, &a, &b));
         fs::write(svg, picture).map_err(|error| Fault::Io(svg.display().to_string(), error))?;
     }
-    Ok(if options.json {
-        format!("{}\n", object(&names, &a, &b))
-    } else {
-        table(&names, &a, &b)
-    })
+    Ok(if options.json { format!("{}\n", object(&names, &a, &b)) } else { table(&names, &a, &b) })
 }
 
 /// Adds up the intervals of a log, for each tag.
@@ -46,12 +42,9 @@ pub fn sum_up(log: &[u8]) -> Result<Latencies, String> {
         let LogEntry::Interval(interval) = entry.map_err(|error| format!("not an interval log ({error:?})"))? else {
             continue;
         };
-        let bytes = BASE64_STANDARD
-            .decode(interval.encoded_histogram())
-            .map_err(|error| error.to_string())?;
-        let latency: Histogram<u64> = deserializer
-            .deserialize(&mut bytes.as_slice())
-            .map_err(|error| error.to_string())?;
+        let bytes = BASE64_STANDARD.decode(interval.encoded_histogram()).map_err(|error| error.to_string())?;
+        let latency: Histogram<u64> =
+            deserializer.deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())?;
         let tag = interval.tag().map_or("", |tag| tag.as_str()).to_string();
         let sum = sums.entry(tag).or_insert_with(histogram);
         sum.add(&latency).map_err(|error| error.to_string())?;
@@ -64,9 +57,7 @@ pub fn sum_up(log: &[u8]) -> Result<Latencies, String> {
 
 /// Count, percentiles and maximum, each with its name in JSON and in text.
 fn rows(latency: &Histogram<u64>) -> Vec<(&'static str, &'static str, f64)> {
-    let percentiles = PERCENTILES
-        .iter()
-        .map(|&(p, name, title)| (name, title, percentile_ms(latency, p)));
+    let percentiles = PERCENTILES.iter().map(|&(p, name, title)| (name, title, percentile_ms(latency, p)));
     let count = ("count", "count", latency.len() as f64);
     let max = ("max", "max", max_ms(latency));
     [count].into_iter().chain(percentiles).chain([max]).collect()
@@ -83,19 +74,11 @@ pub fn table(names: &[String; 2], a: &Latencies, b: &Latencies) -> String {
     let mut text = String::new();
     for (tag, a, b) in common(a, b) {
         let title = if tag.is_empty() { "latency, ms" } else { tag };
-        writeln!(
-            text,
-            "{title:<14}{:>width$}{:>width$}{:>10}",
-            names[0], names[1], "ratio"
-        )
-        .expect("a string takes all");
+        writeln!(text, "{title:<14}{:>width$}{:>width$}{:>10}", names[0], names[1], "ratio")
+            .expect("a string takes all");
         for ((_, title, a), (_, _, b)) in rows(a).into_iter().zip(rows(b)) {
             let digits = if title == "count" { 0 } else { 3 };
-            let ratio = if a > 0.0 {
-                format!("{:.2}", b / a)
-            } else {
-                "-".to_string()
-            };
+            let ratio = if a > 0.0 { format!("{:.2}", b / a) } else { "-".to_string() };
             writeln!(text, "{title:<14}{a:>width$.digits$}{b:>width$.digits$}{ratio:>10}").expect("a string takes all");
         }
     }
@@ -107,10 +90,7 @@ pub fn table(names: &[String; 2], a: &Latencies, b: &Latencies) -> String {
 
 fn object(names: &[String; 2], a: &Latencies, b: &Latencies) -> Value {
     let side = |latency: &Histogram<u64>| -> Map<String, Value> {
-        rows(latency)
-            .into_iter()
-            .map(|(name, _, value)| (name.to_string(), json!(value)))
-            .collect()
+        rows(latency).into_iter().map(|(name, _, value)| (name.to_string(), json!(value))).collect()
     };
     let latencies: Vec<Value> = common(a, b)
         .into_iter()
@@ -128,17 +108,11 @@ fn object(names: &[String; 2], a: &Latencies, b: &Latencies) -> Value {
 
 fn curves(names: &[String; 2], a: &Latencies, b: &Latencies) -> Vec<Curve> {
     let curve = |name: &str, tag: &str, latency: &Histogram<u64>| Curve {
-        name: if tag.is_empty() {
-            name.to_string()
-        } else {
-            format!("{name} {tag}")
-        },
+        name: if tag.is_empty() { name.to_string() } else { format!("{name} {tag}") },
         points: points(latency),
     };
     let pairs = common(a, b).into_iter();
-    pairs
-        .flat_map(|(tag, a, b)| [curve(&names[0], tag, a), curve(&names[1], tag, b)])
-        .collect()
+    pairs.flat_map(|(tag, a, b)| [curve(&names[0], tag, a), curve(&names[1], tag, b)]).collect()
 }
 
 /// Share of the requests that took longer, and the milliseconds that they took longer than.
@@ -147,10 +121,7 @@ fn points(latency: &Histogram<u64>) -> Vec<(f64, f64)> {
     let mut below = 0.0;
     let mut points = Vec::new();
     for value in latency.iter_recorded() {
-        points.push((
-            1.0 - below / total,
-            latency.highest_equivalent(value.value_iterated_to()) as f64 / 1e6,
-        ));
+        points.push((1.0 - below / total, latency.highest_equivalent(value.value_iterated_to()) as f64 / 1e6));
         below += value.count_at_value() as f64;
     }
     points
@@ -167,16 +138,12 @@ mod tests {
     fn log(scale: u64, tag: Option<&str>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut serializer = V2DeflateSerializer::new();
-        let mut writer = IntervalLogWriterBuilder::new()
-            .begin_log_with(&mut bytes, &mut serializer)
-            .unwrap();
+        let mut writer = IntervalLogWriterBuilder::new().begin_log_with(&mut bytes, &mut serializer).unwrap();
         for second in 0..2 {
             let mut latency = histogram();
             (1..=1000).for_each(|n| latency.record(n * scale * 1_000).unwrap());
             let (from, took) = (Duration::from_secs(second), Duration::from_secs(1));
-            writer
-                .write_histogram(&latency, from, took, tag.and_then(Tag::new))
-                .unwrap();
+            writer.write_histogram(&latency, from, took, tag.and_then(Tag::new)).unwrap();
         }
         drop(writer);
         bytes
@@ -204,10 +171,7 @@ mod tests {
 
     #[test]
     fn tags_are_compared_with_their_like() {
-        let (a, b) = (
-            sum_up(&log(10, Some("ack"))).unwrap(),
-            sum_up(&log(10, Some("ack"))).unwrap(),
-        );
+        let (a, b) = (sum_up(&log(10, Some("ack"))).unwrap(), sum_up(&log(10, Some("ack"))).unwrap());
         assert!(table(&names(), &a, &b).starts_with("ack "));
         let untagged = sum_up(&log(10, None)).unwrap();
         assert!(table(&names(), &a, &untagged).contains("no tag in common"));
@@ -225,11 +189,7 @@ mod tests {
         let latencies = sum_up(&log(10, None)).unwrap();
         let points = points(&latencies[""]);
         assert_eq!(points[0].0, 1.0);
-        assert!(
-            points
-                .windows(2)
-                .all(|pair| pair[0].0 > pair[1].0 && pair[0].1 < pair[1].1)
-        );
+        assert!(points.windows(2).all(|pair| pair[0].0 > pair[1].0 && pair[0].1 < pair[1].1));
         assert!(points.last().unwrap().0 > 0.0);
     }
 }

@@ -59,11 +59,7 @@ pub fn plain<T>(batch: &Batch<'_>, look: impl FnOnce(&Batch<'_>) -> T) -> io::Re
         }
         None => return Err(io::Error::other("an unknown compression")),
     };
-    Ok(look(&Batch {
-        position: 0,
-        header: batch.header,
-        bytes: &bytes,
-    }))
+    Ok(look(&Batch { position: 0, header: batch.header, bytes: &bytes }))
 }
 
 fn read_all(decoder: impl Read) -> io::Result<Vec<u8>> {
@@ -74,11 +70,7 @@ fn read_all(decoder: impl Read) -> io::Result<Vec<u8>> {
 
 /// Either framing: one raw block, or xerial's header and blocks with their lengths.
 fn decompress_snappy(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    let block = |bytes: &[u8]| {
-        snap::raw::Decoder::new()
-            .decompress_vec(bytes)
-            .map_err(io::Error::other)
-    };
+    let block = |bytes: &[u8]| snap::raw::Decoder::new().decompress_vec(bytes).map_err(io::Error::other);
     if !bytes.starts_with(&XERIAL_HEADER[..8]) {
         return block(bytes);
     }
@@ -97,13 +89,8 @@ fn decompress_snappy(bytes: &[u8]) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const ALL: [Compression; 5] = [
-        Compression::None,
-        Compression::Gzip,
-        Compression::Snappy,
-        Compression::Lz4,
-        Compression::Zstd,
-    ];
+    const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
     #[test]
     fn what_was_compressed_comes_back() {
@@ -111,10 +98,7 @@ mod tests {
         for compression in ALL {
             for length in [1, 1_000, XERIAL_BLOCK_BYTES, bytes.len()] {
                 let compressed = compress(&bytes[..length], compression);
-                assert!(
-                    decompress(&compressed, compression).unwrap() == bytes[..length],
-                    "{compression:?} {length}"
-                );
+                assert!(decompress(&compressed, compression).unwrap() == bytes[..length], "{compression:?} {length}");
                 assert!(compression == Compression::None || length < 1_000 || compressed.len() < length);
             }
         }
@@ -128,11 +112,7 @@ mod tests {
             assert!(decompress(&[0xff; 40], *compression).is_err(), "{compression:?}");
         }
         assert_eq!(
-            decompress(
-                &snap::raw::Encoder::new().compress_vec(b"raw").unwrap(),
-                Compression::Snappy
-            )
-            .unwrap(),
+            decompress(&snap::raw::Encoder::new().compress_vec(b"raw").unwrap(), Compression::Snappy).unwrap(),
             b"raw"
         );
     }

@@ -26,11 +26,7 @@ pub fn consume(options: &Consume) -> Result<Report, Fault> {
     let target = &options.target;
     let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
     let layout = open_topic(&mut broker, target, false)?;
-    let ends = if options.to_end {
-        Some(offsets(&layout, LATEST)?)
-    } else {
-        None
-    };
+    let ends = if options.to_end { Some(offsets(&layout, LATEST)?) } else { None };
     let starts = match (options.from, &ends) {
         (From::Latest, Some(ends)) => ends.clone(),
         (From::Latest, None) => offsets(&layout, LATEST)?,
@@ -113,13 +109,9 @@ impl Consumer {
         self.sent_ns = now_ns;
         let version = self.version;
         let request = self.positions.request();
-        let parts = request_frame(ApiKey::Fetch, version, self.correlation_id, Some(CLIENT_ID), |w| {
-            request.encode(w, version)
-        });
-        self.link.push(Outgoing {
-            fields: parts.concat(),
-            spans: Vec::new(),
-        });
+        let parts =
+            request_frame(ApiKey::Fetch, version, self.correlation_id, Some(CLIENT_ID), |w| request.encode(w, version));
+        self.link.push(Outgoing { fields: parts.concat(), spans: Vec::new() });
         self.link.flush()?;
         Ok(())
     }
@@ -139,12 +131,7 @@ impl Readers {
         for (token, consumer) in consumers.iter().enumerate() {
             epoll.add(consumer.link.stream(), token)?;
         }
-        Ok(Readers {
-            run,
-            tally,
-            epoll,
-            consumers,
-        })
+        Ok(Readers { run, tally, epoll, consumers })
     }
 
     /// Reads until all is read or `goes_on` says no. `look` gets every batch, and when it arrived.
@@ -186,8 +173,7 @@ impl Readers {
     fn lose(&mut self, i: usize, error: io::Error) {
         self.consumers[i].alive = false;
         eprintln!("connection lost: {error}");
-        self.tally
-            .with(|tally| tally.error(ErrorCode::NetworkException.code(), 1));
+        self.tally.with(|tally| tally.error(ErrorCode::NetworkException.code(), 1));
     }
 }
 

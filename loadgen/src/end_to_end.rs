@@ -29,27 +29,19 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         return Err(Fault::Other("end-to-end needs a --rate".to_string()));
     }
     if (writing.record_bytes as usize) < MARK_BYTES {
-        return Err(Fault::Other(format!(
-            "end-to-end needs --record-bytes of at least {MARK_BYTES}"
-        )));
+        return Err(Fault::Other(format!("end-to-end needs --record-bytes of at least {MARK_BYTES}")));
     }
     let run_id: u64 = rand::random();
     let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
     let layout = open_topic(&mut broker, target, true)?;
     let starts = offsets(&layout, LATEST)?;
-    let span = |partition: i32| Span {
-        next: starts[&partition],
-        end: i64::MAX,
-    };
+    let span = |partition: i32| Span { next: starts[&partition], end: i64::MAX };
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
     let shares = layout.share(target.connections as usize);
     let writing = producer::fit(&writing, &shares);
     let producers = producer::connect(&mut broker, &layout, shares, &writing, Some(run_id))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
-    let watched = [
-        Watched::new(Some("ack"), writers),
-        Watched::new(Some("delivery"), readers),
-    ];
+    let watched = [Watched::new(Some("ack"), writers), Watched::new(Some("delivery"), readers)];
     let flow = Arc::new(Flow::new(writers));
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
@@ -82,21 +74,14 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         result.map_err(|error| Fault::Io("load".to_string(), error))?;
     }
     let delivery = totals.remove(0);
-    let (written, delivered) = (
-        flow.written.load(Ordering::Relaxed),
-        flow.delivered.load(Ordering::Relaxed),
-    );
+    let (written, delivered) = (flow.written.load(Ordering::Relaxed), flow.delivered.load(Ordering::Relaxed));
     for (code, count) in delivery.errors {
         report.tally.error(code, count);
     }
     report.second_latency = Some(("delivery_ms", "delivery", delivery.latency));
     report.more.push(("records_delivered", json!(delivered)));
-    report
-        .more
-        .push(("records_undelivered", json!(written.saturating_sub(delivered))));
-    report
-        .more
-        .push(("records_unsent", json!(flow.unsent.load(Ordering::Relaxed))));
+    report.more.push(("records_undelivered", json!(written.saturating_sub(delivered))));
+    report.more.push(("records_unsent", json!(flow.unsent.load(Ordering::Relaxed))));
     Ok(report)
 }
 
@@ -144,9 +129,7 @@ fn arrival(flow: Arc<Flow>, tally: SharedTally, run_id: u64) -> impl FnMut(&Batc
             tally.with(|tally| {
                 let values = batch.records().map_while(Result::ok).filter_map(|record| record.value);
                 let marks = values.filter_map(Mark::read).filter(|mark| mark.run_id == run_id);
-                marks
-                    .map(|mark| tally.request(now_ns, now_ns.saturating_sub(mark.intended_ns)))
-                    .count() as u64
+                marks.map(|mark| tally.request(now_ns, now_ns.saturating_sub(mark.intended_ns))).count() as u64
             })
         });
         match counted {
@@ -168,12 +151,7 @@ mod tests {
     fn arrivals_of_this_run_are_counted_and_timed() {
         let value = |run_id, intended_ns| {
             let mut value = [0; 40];
-            Mark {
-                run_id,
-                intended_ns,
-                number: 0,
-            }
-            .write(&mut value);
+            Mark { run_id, intended_ns, number: 0 }.write(&mut value);
             value
         };
         let batch = BatchBuilder::new(0)
@@ -189,16 +167,8 @@ mod tests {
         // The same again, compressed.
         let mut header: BatchHeader = *Batch::first(&batch).unwrap().header;
         header.attributes = (Compression::Lz4 as i16).into();
-        let bytes = [
-            &batch[..HEADER_BYTES],
-            &compress(&batch[HEADER_BYTES..], Compression::Lz4),
-        ]
-        .concat();
-        let compressed = Batch {
-            position: 0,
-            header: &header,
-            bytes: &bytes,
-        };
+        let bytes = [&batch[..HEADER_BYTES], &compress(&batch[HEADER_BYTES..], Compression::Lz4)].concat();
+        let compressed = Batch { position: 0, header: &header, bytes: &bytes };
         look(&compressed, 5_000_000);
         assert_eq!(flow.delivered.load(Ordering::SeqCst), 4);
         tally.with(|tally| {

@@ -31,10 +31,7 @@ impl Epoll {
             libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Epoll {
-            fd,
-            events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX],
-        })
+        Ok(Epoll { fd, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
     }
 
     /// From here on `wait` tells when the socket becomes readable or writable. It is forgotten when it is closed.
@@ -55,10 +52,7 @@ impl Epoll {
     /// Waits until something happened or the time is over, and puts what happened into `events`; a signal ends it too.
     pub fn wait(&mut self, timeout: Duration, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
-        let time = libc::timespec {
-            tv_sec: timeout.as_secs() as libc::time_t,
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
+        let time = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         // SAFETY: the kernel writes at most EVENTS_MAX events, for which there is room.
         let count = unsafe {
             libc::syscall(
@@ -73,20 +67,13 @@ impl Epoll {
         };
         if count < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted {
-                Ok(())
-            } else {
-                Err(error)
-            };
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         }
         events.extend(self.events[..count as usize].iter().map(|event| {
             let flags = event.events;
             let is = |wanted: libc::c_int| flags & wanted as u32 != 0;
             let closed = is(libc::EPOLLHUP | libc::EPOLLERR | libc::EPOLLRDHUP);
-            Event {
-                token: event.u64 as usize,
-                readable: is(libc::EPOLLIN) || closed,
-            }
+            Event { token: event.u64 as usize, readable: is(libc::EPOLLIN) || closed }
         }));
         Ok(())
     }

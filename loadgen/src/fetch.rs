@@ -186,54 +186,32 @@ mod tests {
     use klamm::wire::messages::fetch_response::FetchableTopicResponse;
 
     fn positions(spans: &[(i32, i64, i64)]) -> Positions {
-        let topic = Topic {
-            name: "t".to_string(),
-            id: Uuid([1; 16]),
-        };
-        let limits = Fetching {
-            max_bytes: 1000,
-            fetch_partition_bytes: 100,
-            min_bytes: 1,
-            max_wait_ms: 5,
-        };
-        let spans = spans
-            .iter()
-            .map(|&(partition, next, end)| (partition, Span { next, end }));
+        let topic = Topic { name: "t".to_string(), id: Uuid([1; 16]) };
+        let limits = Fetching { max_bytes: 1000, fetch_partition_bytes: 100, min_bytes: 1, max_wait_ms: 5 };
+        let spans = spans.iter().map(|&(partition, next, end)| (partition, Span { next, end }));
         Positions::new(topic, limits, spans.collect())
     }
 
     fn asked(request: &FetchRequest<'_>) -> Vec<(i32, i64)> {
         let partitions = request.topics.iter().flat_map(|topic| &topic.partitions);
-        partitions
-            .map(|partition| (partition.partition, partition.fetch_offset))
-            .collect()
+        partitions.map(|partition| (partition.partition, partition.fetch_offset)).collect()
     }
 
     fn answer(session_id: i32, partitions: Vec<PartitionData<'_>>) -> FetchResponse<'_> {
         FetchResponse {
             session_id,
-            responses: vec![FetchableTopicResponse {
-                partitions,
-                ..Default::default()
-            }],
+            responses: vec![FetchableTopicResponse { partitions, ..Default::default() }],
             ..Default::default()
         }
     }
 
     fn data(partition_index: i32, records: &[u8]) -> PartitionData<'_> {
-        PartitionData {
-            partition_index,
-            records: Some(Records::Slice(records)),
-            ..Default::default()
-        }
+        PartitionData { partition_index, records: Some(Records::Slice(records)), ..Default::default() }
     }
 
     fn batch(base_offset: i64, records: usize) -> Vec<u8> {
         let builder = BatchBuilder::new(base_offset);
-        (0..records)
-            .fold(builder, |builder, _| builder.record(0, None, Some(b"x")))
-            .build()
-            .to_vec()
+        (0..records).fold(builder, |builder, _| builder.record(0, None, Some(b"x"))).build().to_vec()
     }
 
     #[test]
@@ -245,10 +223,7 @@ mod tests {
         let brought = positions.absorb(&answer(9, vec![data(0, &records), data(1, &[])]), |partition, batch| {
             seen.push((partition, batch.header.base_offset.get()))
         });
-        assert_eq!(
-            (brought.records, brought.errors.len(), seen),
-            (5, 0, vec![(0, 0), (0, 3)])
-        );
+        assert_eq!((brought.records, brought.errors.len(), seen), (5, 0, vec![(0, 0), (0, 3)]));
         let request = positions.request();
         assert_eq!((request.session_id, request.session_epoch), (9, 1));
         assert_eq!(asked(&request), [(0, 5), (1, 7)]);
@@ -263,16 +238,10 @@ mod tests {
         positions.request();
         positions.absorb(&answer(9, vec![]), |_, _| ());
         positions.request();
-        let lost = FetchResponse {
-            error_code: ErrorCode::FetchSessionIdNotFound.code(),
-            ..Default::default()
-        };
+        let lost = FetchResponse { error_code: ErrorCode::FetchSessionIdNotFound.code(), ..Default::default() };
         assert_eq!(positions.absorb(&lost, |_, _| ()), Brought::default());
         let request = positions.request();
-        assert_eq!(
-            (request.session_id, request.session_epoch, asked(&request)),
-            (0, 0, vec![(0, 4)])
-        );
+        assert_eq!((request.session_id, request.session_epoch, asked(&request)), (0, 0, vec![(0, 4)]));
     }
 
     #[test]

@@ -64,10 +64,7 @@ impl Stream {
     }
 
     pub fn acknowledge(&mut self, numbers: Range<u64>) {
-        assert!(
-            numbers.end <= self.records.len() as u64,
-            "acknowledged before it was sent"
-        );
+        assert!(numbers.end <= self.records.len() as u64, "acknowledged before it was sent");
         for flags in &mut self.records[numbers.start as usize..numbers.end as usize] {
             *flags |= ACKNOWLEDGED;
         }
@@ -76,10 +73,7 @@ impl Stream {
     /// A record was read; call in the order of offsets, when no more is sent. `exactly_once` says that even an unknown record may be
     /// there only once.
     pub fn see(&mut self, number: u64, exactly_once: bool) {
-        let Some(flags) = usize::try_from(number)
-            .ok()
-            .and_then(|number| self.records.get_mut(number))
-        else {
+        let Some(flags) = usize::try_from(number).ok().and_then(|number| self.records.get_mut(number)) else {
             self.corrupted += 1;
             return;
         };
@@ -123,11 +117,7 @@ pub struct Ledger {
 
 impl Ledger {
     pub fn new(streams: Vec<Stream>, exactly_once: bool) -> Self {
-        Ledger {
-            streams,
-            exactly_once,
-            corrupted: 0,
-        }
+        Ledger { streams, exactly_once, corrupted: 0 }
     }
 
     pub fn see(&mut self, stream: u32, number: u64) {
@@ -143,10 +133,7 @@ impl Ledger {
     }
 
     pub fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            corrupted: self.corrupted,
-            ..Default::default()
-        };
+        let mut counts = Counts { corrupted: self.corrupted, ..Default::default() };
         self.streams.iter().for_each(|stream| counts.add(&stream.counts()));
         counts
     }

@@ -201,10 +201,7 @@ fn frame_length(input: &[u8]) -> io::Result<Option<usize>> {
     let length = i32::from_be_bytes(length);
     match usize::try_from(length) {
         Ok(length) if length <= FRAME_BYTES_MAX => Ok((input.len() - 4 >= length).then_some(length)),
-        _ => Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("a response of {length} bytes"),
-        )),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a response of {length} bytes"))),
     }
 }
 
@@ -220,10 +217,7 @@ mod tests {
     }
 
     fn frame(tag: u8, span: &Bytes) -> Outgoing {
-        Outgoing {
-            fields: vec![tag; 10],
-            spans: vec![(4, span.clone()), (10, span.clone())],
-        }
+        Outgoing { fields: vec![tag; 10], spans: vec![(4, span.clone()), (10, span.clone())] }
     }
 
     #[test]
@@ -250,13 +244,9 @@ mod tests {
     #[test]
     fn responses_are_found_however_they_are_cut() {
         let (mut link, mut peer) = pair();
-        let bodies: Vec<Vec<u8>> = [0, 1, 70_000, 5, 300_000]
-            .map(|length| vec![length as u8; length])
-            .to_vec();
-        let stream: Vec<u8> = bodies
-            .iter()
-            .flat_map(|body| [&(body.len() as u32).to_be_bytes()[..], body].concat())
-            .collect();
+        let bodies: Vec<Vec<u8>> = [0, 1, 70_000, 5, 300_000].map(|length| vec![length as u8; length]).to_vec();
+        let stream: Vec<u8> =
+            bodies.iter().flat_map(|body| [&(body.len() as u32).to_be_bytes()[..], body].concat()).collect();
         let writer = std::thread::spawn(move || {
             for piece in stream.chunks(50_001) {
                 peer.write_all(piece).unwrap();

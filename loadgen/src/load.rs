@@ -104,11 +104,7 @@ impl Load {
             for i in std::mem::take(&mut self.again) {
                 self.pump(i);
             }
-            let wait = if self.again.is_empty() {
-                self.wait(now_ns, sending)
-            } else {
-                Duration::ZERO
-            };
+            let wait = if self.again.is_empty() { self.wait(now_ns, sending) } else { Duration::ZERO };
             self.epoll.wait(wait, &mut events)?;
             for event in &events {
                 if event.readable {
@@ -205,9 +201,7 @@ impl Load {
             };
             let (correlation_id, codes) = decode(&mut reader)
                 .map_err(|error: DecodeError| invalid(format!("an answer that cannot be read: {error}")))?;
-            let request = waiting
-                .pop_front()
-                .ok_or_else(|| invalid("an answer to no request".to_string()))?;
+            let request = waiting.pop_front().ok_or_else(|| invalid("an answer to no request".to_string()))?;
             if request.correlation_id != correlation_id {
                 return Err(invalid("answers out of order".to_string()));
             }
@@ -219,10 +213,7 @@ impl Load {
                     self.written += written * self.batch_records;
                     tally.bytes += written * self.batch_bytes;
                 }
-                codes
-                    .iter()
-                    .filter(|&&code| code != 0)
-                    .for_each(|&code| tally.error(code, 1));
+                codes.iter().filter(|&&code| code != 0).for_each(|&code| tally.error(code, 1));
             });
             Ok(())
         });
@@ -239,8 +230,7 @@ impl Load {
         let lost = producer.waiting.len().max(1) as u64;
         producer.waiting.clear();
         eprintln!("connection lost: {error}");
-        self.tally
-            .with(|tally| tally.error(ErrorCode::NetworkException.code(), lost));
+        self.tally.with(|tally| tally.error(ErrorCode::NetworkException.code(), lost));
     }
 
     fn finish(self) -> Outcome {

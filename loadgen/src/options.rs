@@ -83,11 +83,7 @@ pub struct Target {
 impl Target {
     /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
     pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
-        if self.records.is_some() || ends_itself {
-            self.seconds
-        } else {
-            Some(self.seconds.unwrap_or(SECONDS_DEFAULT))
-        }
+        if self.records.is_some() || ends_itself { self.seconds } else { Some(self.seconds.unwrap_or(SECONDS_DEFAULT)) }
     }
 
     /// Threads for that many connections.
@@ -274,11 +270,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 
 fn not_negative(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number")?;
-    if number.is_finite() && number >= 0.0 {
-        Ok(number)
-    } else {
-        Err("must not be negative".to_string())
-    }
+    if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("must not be negative".to_string()) }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -307,12 +299,7 @@ mod tests {
         assert_eq!(parse(&[]).writing.batch_records(), 64);
         assert_eq!(parse(&["--batch-bytes", "2047"]).writing.batch_records(), 1);
         assert_eq!(parse(&["--batch-bytes", "0"]).writing.batch_records(), 1);
-        assert_eq!(
-            parse(&["--record-bytes", "0", "--batch-bytes", "9"])
-                .writing
-                .batch_records(),
-            9
-        );
+        assert_eq!(parse(&["--record-bytes", "0", "--batch-bytes", "9"]).writing.batch_records(), 9);
         assert_eq!(parse(&[]).target.seconds(false), Some(SECONDS_DEFAULT));
         assert_eq!(parse(&["--records", "5"]).target.seconds(false), None);
         assert_eq!(parse(&[]).target.seconds(true), None);

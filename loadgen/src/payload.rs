@@ -19,12 +19,7 @@ pub struct Stamp {
 impl Stamp {
     /// Of a producer that is not idempotent.
     pub fn plain(timestamp_ms: i64) -> Self {
-        Stamp {
-            timestamp_ms,
-            producer_id: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-        }
+        Stamp { timestamp_ms, producer_id: -1, producer_epoch: -1, base_sequence: -1 }
     }
 }
 
@@ -41,12 +36,7 @@ pub struct Payload {
 impl Payload {
     fn new(header: BatchHeader, body: Bytes) -> Self {
         let shift = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, body.len()));
-        Payload {
-            header,
-            body_crc: crc32c::crc32c(&body),
-            shift,
-            body,
-        }
+        Payload { header, body_crc: crc32c::crc32c(&body), shift, body }
     }
 
     /// Bytes of the whole batch.
@@ -103,12 +93,7 @@ impl Draft {
         }
         let batch = builder.build();
         let (header, body) = BatchHeader::read_from_prefix(&batch).expect("a batch has a header");
-        Draft {
-            header,
-            records: body.to_vec(),
-            values,
-            record_bytes,
-        }
+        Draft { header, records: body.to_vec(), values, record_bytes }
     }
 
     /// Lets `write` change each value, in order; its first argument counts from 0.
@@ -149,13 +134,9 @@ mod tests {
     #[test]
     fn the_checksum_is_right_for_every_stamp_and_compression() {
         let mut random = SmallRng::seed_from_u64(1);
-        for compression in [
-            Compression::None,
-            Compression::Gzip,
-            Compression::Snappy,
-            Compression::Lz4,
-            Compression::Zstd,
-        ] {
+        for compression in
+            [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
+        {
             for (records, record_bytes) in [(1, 0), (1, 1), (3, 100), (64, 1024)] {
                 let payload = Draft::new(records, record_bytes, &mut random).payload(compression);
                 for base_sequence in [-1, 0, 1, 77_777] {
@@ -189,10 +170,7 @@ mod tests {
             assert_eq!(records.len(), 200);
             for (i, record) in records.iter().enumerate() {
                 let value = record.value.unwrap();
-                assert_eq!(
-                    (value.len(), &value[..8]),
-                    (record_bytes, &(i as u64).to_be_bytes()[..])
-                );
+                assert_eq!((value.len(), &value[..8]), (record_bytes, &(i as u64).to_be_bytes()[..]));
             }
         }
     }

@@ -21,10 +21,7 @@ impl Usage {
         let ticks = cpu_ticks(&read("stat")?).ok_or_else(|| io::Error::other("/proc/PID/stat is of another form"))?;
         // A process that has ended and not been waited for has no memory.
         let rss_bytes = rss_bytes(&read("status")?).unwrap_or(0);
-        Ok(Usage {
-            cpu_seconds: ticks as f64 / ticks_per_second as f64,
-            rss_bytes,
-        })
+        Ok(Usage { cpu_seconds: ticks as f64 / ticks_per_second as f64, rss_bytes })
     }
 }
 

@@ -26,9 +26,7 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     for (thread, producers) in deal(producers, threads).into_iter().enumerate() {
         let (run, tally) = (run.clone(), watched[0].tallies[thread].clone());
         let (schedule, writing) = (schedule(writing, thread, threads), writing.clone());
-        handles.push(start(&ended, move || {
-            Load::new(run, tally, producers, schedule, &writing)?.run()
-        }));
+        handles.push(start(&ended, move || Load::new(run, tally, producers, schedule, &writing)?.run()));
     }
     drop(ended);
     let (mut report, _) = watch(target, &run, &watched, threads, &endings)?;

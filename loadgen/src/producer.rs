@@ -61,11 +61,7 @@ impl Mark {
 
     pub fn read(value: &[u8]) -> Option<Mark> {
         let field = |i: usize| Some(u64::from_be_bytes(value.get(8 * i..8 * i + 8)?.try_into().ok()?));
-        Some(Mark {
-            run_id: field(0)?,
-            intended_ns: field(1)?,
-            number: field(2)?,
-        })
+        Some(Mark { run_id: field(0)?, intended_ns: field(1)?, number: field(2)? })
     }
 }
 
@@ -92,12 +88,7 @@ impl Marked {
         let run_id = self.run_id;
         self.draft.write_values(|i, value| {
             let number = number + i as u64;
-            Mark {
-                run_id,
-                intended_ns,
-                number,
-            }
-            .write(value)
+            Mark { run_id, intended_ns, number }.write(value)
         });
         let payload = self.draft.payload(self.compression);
         let batches = self.partitions.iter().map(|&partition| (partition, payload.clone()));
@@ -154,12 +145,9 @@ impl Producer {
         let (identity, sequences, slots) = (self.identity, &self.sequences, &group.slots);
         let stamp = |i: usize| match identity {
             None => plain,
-            Some((producer_id, producer_epoch)) => Stamp {
-                producer_id,
-                producer_epoch,
-                base_sequence: sequences[slots[i]],
-                ..plain
-            },
+            Some((producer_id, producer_epoch)) => {
+                Stamp { producer_id, producer_epoch, base_sequence: sequences[slots[i]], ..plain }
+            }
         };
         let mut frame = self.link.outgoing();
         match &mut group.content {
@@ -175,20 +163,14 @@ impl Producer {
         }
         self.taken += 1;
         self.link.push(frame);
-        self.waiting.push_back(Waiting {
-            correlation_id: self.correlation_id,
-            intended_ns,
-        });
+        self.waiting.push_back(Waiting { correlation_id: self.correlation_id, intended_ns });
     }
 }
 
 /// What is written, with no more partitions in a request than every connection has.
 pub fn fit(writing: &Writing, shares: &Shares) -> Writing {
     let partitions = shares.iter().map(|(_, partitions)| partitions.len()).min().unwrap_or(1);
-    Writing {
-        partitions_per_request: writing.partitions_per_request.min(partitions as u32),
-        ..writing.clone()
-    }
+    Writing { partitions_per_request: writing.partitions_per_request.min(partitions as u32), ..writing.clone() }
 }
 
 /// Makes the connections, each with its requests prepared; records carry marks of `run_id` if there is one.
@@ -204,9 +186,7 @@ pub fn connect(
     let compression = Compression::from(writing.compression);
     let acks = writing.acks.number();
     let count = (PAYLOADS_BYTES / (records * record_bytes).max(1)).clamp(1, PAYLOADS_MAX);
-    let drafts: Vec<Draft> = (0..count)
-        .map(|_| Draft::new(records, record_bytes, &mut random))
-        .collect();
+    let drafts: Vec<Draft> = (0..count).map(|_| Draft::new(records, record_bytes, &mut random)).collect();
     let payloads: Vec<Payload> = drafts.iter().map(|draft| draft.payload(compression)).collect();
     let mut payloads = payloads.iter().cycle();
     let mut versions = BTreeMap::new();
@@ -220,9 +200,7 @@ pub fn connect(
         let identity = writing.idempotent.then(|| broker.producer_id()).transpose()?;
         let mut content = |partitions: &[i32]| match run_id {
             None => {
-                let batches = partitions
-                    .iter()
-                    .map(|&index| (index, payloads.next().expect("endless").clone()));
+                let batches = partitions.iter().map(|&index| (index, payloads.next().expect("endless").clone()));
                 Content::Same(Template::new(version, acks, &layout.topic, batches.collect()))
             }
             Some(run_id) => Content::Marked(Box::new(Marked {
@@ -271,11 +249,7 @@ mod tests {
 
     #[test]
     fn marks_come_back() {
-        let mark = Mark {
-            run_id: 1,
-            intended_ns: u64::MAX,
-            number: 3,
-        };
+        let mark = Mark { run_id: 1, intended_ns: u64::MAX, number: 3 };
         let mut value = [0; MARK_BYTES + 5];
         mark.write(&mut value);
         assert_eq!(Mark::read(&value), Some(mark));

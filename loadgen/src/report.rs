@@ -77,21 +77,10 @@ impl Report {
     }
 
     pub fn text(&self) -> String {
-        let Tally {
-            records,
-            bytes,
-            requests,
-            ..
-        } = self.tally;
+        let Tally { records, bytes, requests, .. } = self.tally;
         let mut text = String::new();
         let mut line = |name: &str, value: String| writeln!(text, "{name:<22}{value}").expect("a string takes all");
-        line(
-            "total",
-            format!(
-                "{records} records, {bytes} bytes, {requests} requests in {:.3} s",
-                self.seconds
-            ),
-        );
+        line("total", format!("{records} records, {bytes} bytes, {requests} requests in {:.3} s", self.seconds));
         line(
             "throughput",
             format!(
@@ -105,24 +94,11 @@ impl Report {
         if let Some((_, title, latency)) = &self.second_latency {
             line(title, latency_text(latency));
         }
-        let errors: Vec<String> = self
-            .tally
-            .errors_named()
-            .iter()
-            .map(|(name, count)| format!("{name} {count}"))
-            .collect();
-        line(
-            "errors",
-            if errors.is_empty() {
-                "none".to_string()
-            } else {
-                errors.join(", ")
-            },
-        );
+        let errors: Vec<String> =
+            self.tally.errors_named().iter().map(|(name, count)| format!("{name} {count}")).collect();
+        line("errors", if errors.is_empty() { "none".to_string() } else { errors.join(", ") });
         if let Some(usage) = self.broker {
-            let per_gb = self
-                .cpu_seconds_per_gb()
-                .map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
+            let per_gb = self.cpu_seconds_per_gb().map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
             line(
                 "broker",
                 format!(
@@ -206,10 +182,7 @@ mod tests {
         Report {
             tally,
             seconds: 2.0,
-            broker: Some(Usage {
-                cpu_seconds: 1.0,
-                rss_bytes: 32 << 20,
-            }),
+            broker: Some(Usage { cpu_seconds: 1.0, rss_bytes: 32 << 20 }),
             second_latency: None,
             more: vec![("records_unsent", json!(5))],
         }
@@ -235,12 +208,7 @@ mod tests {
         assert_eq!(json["records_per_second"], json!(32_000.0));
         assert_eq!(json["errors"], json!({"NOT_LEADER_OR_FOLLOWER": 3}));
         assert_eq!(json["broker_cpu_seconds_per_gb"], json!(0.5));
-        let latency: Vec<&str> = json["latency_ms"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let latency: Vec<&str> = json["latency_ms"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(latency, ["p50", "p90", "p99", "p999", "p9999", "max"]);
         let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
         assert!((p99 - 990.0).abs() < 2.0, "{p99}");
@@ -249,11 +217,7 @@ mod tests {
 
     #[test]
     fn without_a_broker_process_its_keys_are_null() {
-        let json = Report {
-            broker: None,
-            ..report()
-        }
-        .json();
+        let json = Report { broker: None, ..report() }.json();
         assert!(json["broker_cpu_seconds"].is_null() && json["broker_rss_bytes"].is_null());
     }
 
@@ -261,15 +225,9 @@ mod tests {
     fn the_text_says_the_same() {
         let text = report().text();
         assert!(text.contains("32000 records/s"), "{text}");
-        assert!(
-            text.contains("NOT_LEADER_OR_FOLLOWER 3") && text.contains("0.500 s/GB"),
-            "{text}"
-        );
+        assert!(text.contains("NOT_LEADER_OR_FOLLOWER 3") && text.contains("0.500 s/GB"), "{text}");
         assert!(text.contains("records unsent") && text.contains("max 1000"), "{text}");
         let line = progress(3.0, 1.0, &report().tally, None);
-        assert!(
-            line.contains("64000 records/s") && line.contains("NOT_LEADER_OR_FOLLOWER 3"),
-            "{line}"
-        );
+        assert!(line.contains("64000 records/s") && line.contains("NOT_LEADER_OR_FOLLOWER 3"), "{line}");
     }
 }

@@ -81,10 +81,7 @@ impl Template {
         end_of_struct(&mut w);
         let size = w.len() + bodies_bytes;
         w.patch_i32(0, i32::try_from(size - 4).expect("a request is shorter than 2 GiB"));
-        Template {
-            fields: w.into_bytes().to_vec(),
-            batches,
-        }
+        Template { fields: w.into_bytes().to_vec(), batches }
     }
 
     /// One send; `stamp` says what the batch of that number says about itself.
@@ -113,10 +110,7 @@ mod tests {
     #[test]
     fn a_request_is_what_the_codec_would_write() {
         let mut random = SmallRng::seed_from_u64(3);
-        let topic = Topic {
-            name: "topic".to_string(),
-            id: Uuid([7; 16]),
-        };
+        let topic = Topic { name: "topic".to_string(), id: Uuid([7; 16]) };
         for version in ProduceRequest::VERSIONS {
             for record_bytes in [1, 100, 3_000] {
                 let payload = |r: &mut SmallRng| Draft::new(2, record_bytes, r).payload(Compression::None);
@@ -132,10 +126,7 @@ mod tests {
                     .flat_map(|(i, (_, payload))| [&payload.header(&stamp(i))[..], payload.body()].concat())
                     .collect();
                 let (first, second) = whole.split_at(batches[0].1.size());
-                let partition = |index, bytes| PartitionProduceData {
-                    index,
-                    records: Some(Records::Slice(bytes)),
-                };
+                let partition = |index, bytes| PartitionProduceData { index, records: Some(Records::Slice(bytes)) };
                 let body = ProduceRequest {
                     transactional_id: None,
                     acks: -1,
@@ -146,9 +137,8 @@ mod tests {
                         partition_data: vec![partition(4, first), partition(9, second)],
                     }],
                 };
-                let expected = request_frame(ApiKey::Produce, version, 77, Some(CLIENT_ID), |w| {
-                    body.encode(w, version)
-                });
+                let expected =
+                    request_frame(ApiKey::Produce, version, 77, Some(CLIENT_ID), |w| body.encode(w, version));
                 let frame = out.concat();
                 assert_eq!(frame, expected.concat(), "version {version}");
                 let head = Head::decode(&frame[4..]).unwrap();

@@ -34,9 +34,7 @@ impl Run {
     pub fn begin(target: &Target, seconds: Option<f64>) -> Self {
         let measure_ns = (target.warmup_seconds * SECOND_NS as f64) as u64;
         let end_ns = seconds.map_or(u64::MAX, |seconds| measure_ns + (seconds * SECOND_NS as f64) as u64);
-        let records = target
-            .records
-            .map_or(i64::MAX, |records| i64::try_from(records).unwrap_or(i64::MAX));
+        let records = target.records.map_or(i64::MAX, |records| i64::try_from(records).unwrap_or(i64::MAX));
         Run {
             clock: Clock::new(),
             end_ns,
@@ -111,9 +109,9 @@ pub fn watch(
 ) -> Result<(Report, Vec<Tally>), Fault> {
     let fault = |error| Fault::Io("interval log".to_string(), error);
     let mut file: Box<dyn Write> = match &target.hdr {
-        Some(path) => Box::new(BufWriter::new(
-            File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?,
-        )),
+        Some(path) => {
+            Box::new(BufWriter::new(File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?))
+        }
         None => Box::new(io::sink()),
     };
     let mut serializer = V2DeflateSerializer::new();
@@ -139,10 +137,7 @@ pub fn watch(
         let mut intervals: Vec<Tally> = watched.iter().map(|watched| gather(&watched.tallies)).collect();
         let second = intervals.get(1).map(|tally| &tally.latency);
         if running > 0 {
-            eprintln!(
-                "{}",
-                progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0], second)
-            );
+            eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0], second));
         }
         if measuring {
             for (total, (watched, interval)) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
@@ -161,21 +156,12 @@ pub fn watch(
     drop(log);
     file.flush().map_err(fault)?;
     let broker = match (usage(target)?, usage_before) {
-        (Some(after), Some(before)) => Some(Usage {
-            cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-            ..after
-        }),
+        (Some(after), Some(before)) => Some(Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after }),
         _ => None,
     };
     let main = totals.remove(0);
     let seconds = main.last_ns.saturating_sub(run.measure_ns) as f64 / SECOND_NS as f64;
-    let report = Report {
-        tally: main,
-        seconds,
-        broker,
-        second_latency: None,
-        more: Vec::new(),
-    };
+    let report = Report { tally: main, seconds, broker, second_latency: None, more: Vec::new() };
     Ok((report, totals))
 }
 

@@ -52,9 +52,8 @@ mod tests {
     #[test]
     fn requests_are_evenly_spaced_over_threads() {
         let threads: Vec<Schedule> = (0..4).map(|thread| Schedule::new(1_000, 1e6, thread, 4)).collect();
-        let mut times: Vec<u64> = (0..25)
-            .flat_map(|n| threads.iter().map(move |thread| thread.intended_ns(n)))
-            .collect();
+        let mut times: Vec<u64> =
+            (0..25).flat_map(|n| threads.iter().map(move |thread| thread.intended_ns(n))).collect();
         times.sort();
         let expected: Vec<u64> = (0..100).map(|n| 1_000 + n * 1_000).collect();
         assert_eq!(times, expected);

@@ -45,14 +45,7 @@ pub struct Tally {
 
 impl Tally {
     pub fn new() -> Self {
-        Tally {
-            latency: histogram(),
-            requests: 0,
-            records: 0,
-            bytes: 0,
-            errors: BTreeMap::new(),
-            last_ns: 0,
-        }
+        Tally { latency: histogram(), requests: 0, records: 0, bytes: 0, errors: BTreeMap::new(), last_ns: 0 }
     }
 
     /// A request that was answered at `now_ns`, `latency_ns` after it ought to have been sent.
@@ -68,10 +61,7 @@ impl Tally {
 
     /// Errors by Kafka's names.
     pub fn errors_named(&self) -> BTreeMap<String, u64> {
-        self.errors
-            .iter()
-            .map(|(&code, &count)| (error_name(code), count))
-            .collect()
+        self.errors.iter().map(|(&code, &count)| (error_name(code), count)).collect()
     }
 
     /// Adds what `other` counted and leaves it empty.
@@ -128,15 +118,10 @@ mod tests {
             });
         }
         let total = gather(&shared);
-        assert_eq!(
-            (total.requests, total.records, total.bytes, total.last_ns),
-            (2, 128, 131_072, 10)
-        );
+        assert_eq!((total.requests, total.records, total.bytes, total.last_ns), (2, 128, 131_072, 10));
         assert_eq!((total.latency.len(), total.errors.values().sum::<u64>()), (2, 6));
-        let named = BTreeMap::from([
-            ("UNKNOWN_SERVER_ERROR".to_string(), 2),
-            ("UNKNOWN_TOPIC_OR_PARTITION".to_string(), 4),
-        ]);
+        let named =
+            BTreeMap::from([("UNKNOWN_SERVER_ERROR".to_string(), 2), ("UNKNOWN_TOPIC_OR_PARTITION".to_string(), 4)]);
         assert_eq!(total.errors_named(), named);
         let again = gather(&shared);
         assert_eq!((again.requests, again.latency.len(), again.errors.len()), (0, 0, 0));

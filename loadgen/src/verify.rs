@@ -25,12 +25,8 @@ pub const SEAL_BYTES: usize = 24;
 const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How the records are read back.
-const READING: Fetching = Fetching {
-    max_bytes: 16 << 20,
-    fetch_partition_bytes: 4 << 20,
-    min_bytes: 1,
-    max_wait_ms: 500,
-};
+const READING: Fetching =
+    Fetching { max_bytes: 16 << 20, fetch_partition_bytes: 4 << 20, min_bytes: 1, max_wait_ms: 500 };
 
 /// Which record a value is: the run, the stream and the number in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,11 +68,7 @@ pub struct Patience {
 
 impl Patience {
     pub fn new(timeout_seconds: f64) -> Self {
-        Patience {
-            timeout: Duration::from_secs_f64(timeout_seconds),
-            gone_since: None,
-            pause: BACK_OFF_MIN,
-        }
+        Patience { timeout: Duration::from_secs_f64(timeout_seconds), gone_since: None, pause: BACK_OFF_MIN }
     }
 
     /// Something worked.
@@ -106,14 +98,10 @@ pub fn verify(options: &Verify) -> Result<(Report, bool), Fault> {
     let Verify { target, writing, .. } = options;
     producer::check(writing)?;
     if writing.acks == Acks::None {
-        return Err(Fault::Other(
-            "verify needs acknowledgements: --acks 1 or all".to_string(),
-        ));
+        return Err(Fault::Other("verify needs acknowledgements: --acks 1 or all".to_string()));
     }
     if (writing.record_bytes as usize) < SEAL_BYTES {
-        return Err(Fault::Other(format!(
-            "verify needs --record-bytes of at least {SEAL_BYTES}"
-        )));
+        return Err(Fault::Other(format!("verify needs --record-bytes of at least {SEAL_BYTES}")));
     }
     let run_id: u64 = rand::random();
     let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
@@ -154,9 +142,7 @@ pub fn verify(options: &Verify) -> Result<(Report, bool), Fault> {
     report.more.push(("duplicated", json!(counts.duplicated)));
     report.more.push(("reordered", json!(counts.reordered)));
     report.more.push(("corrupted", json!(counts.corrupted)));
-    report
-        .more
-        .push(("interruptions", json!(interruptions + reading_interruptions)));
+    report.more.push(("interruptions", json!(interruptions + reading_interruptions)));
     Ok((report, counts.faultless() && counts.acknowledged > 0))
 }
 
@@ -167,12 +153,8 @@ fn read_back(
     run_id: u64,
     starts: BTreeMap<i32, i64>,
 ) -> Result<(Counts, u64), Fault> {
-    let mut reading = Reading {
-        ledger: Ledger::new(streams, options.writing.idempotent),
-        run_id,
-        next: starts,
-        ends: None,
-    };
+    let mut reading =
+        Reading { ledger: Ledger::new(streams, options.writing.idempotent), run_id, next: starts, ends: None };
     let mut patience = Patience::new(options.timeout_seconds);
     let mut interruptions = 0;
     loop {
@@ -228,8 +210,7 @@ impl Reading {
             let (version, answer) = broker.call(ApiKey::Fetch, |w, version| request.encode(w, version))?;
             let answer = FetchResponse::decode(&mut Reader::new(&answer), version)?;
             let brought = positions.absorb(&answer, |partition, batch| {
-                self.next
-                    .insert(partition, batch.header.last_offset().saturating_add(1));
+                self.next.insert(partition, batch.header.last_offset().saturating_add(1));
                 self.see(batch);
             });
             for code in brought.errors {
@@ -295,18 +276,12 @@ mod tests {
         let mut stream = Stream::default();
         stream.send(5);
         stream.acknowledge(0..4);
-        let mut reading = Reading {
-            ledger: Ledger::new(vec![stream], false),
-            run_id: 5,
-            next: BTreeMap::new(),
-            ends: None,
-        };
+        let mut reading =
+            Reading { ledger: Ledger::new(vec![stream], false), run_id: 5, next: BTreeMap::new(), ends: None };
         let mut broken = sealed(0, 3);
         broken[50] ^= 1;
         let batch = |values: &[Vec<u8>]| {
-            let records = values
-                .iter()
-                .fold(BatchBuilder::new(0), |batch, value| batch.record(0, None, Some(value)));
+            let records = values.iter().fold(BatchBuilder::new(0), |batch, value| batch.record(0, None, Some(value)));
             records.build().to_vec()
         };
         let good = batch(&[sealed(0, 0), sealed(0, 1), sealed(0, 1), broken]);

@@ -126,10 +126,7 @@ impl Writer {
                 break;
             }
         }
-        Ok(Written {
-            streams: self.streams,
-            interruptions,
-        })
+        Ok(Written { streams: self.streams, interruptions })
     }
 
     /// Decides about requests whose answers will not come. Those of an idempotent producer are sent again as they are, because the
@@ -161,10 +158,7 @@ impl Writer {
         };
         let mut links: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         for partition in &self.partitions {
-            let leader = layout
-                .leaders
-                .iter()
-                .find(|(_, partitions)| partitions.contains(partition));
+            let leader = layout.leaders.iter().find(|(_, partitions)| partitions.contains(partition));
             let Some((&address, _)) = leader else {
                 return Err(Fault::Other(format!("partition {partition} is gone")));
             };
@@ -221,9 +215,7 @@ impl Writer {
     /// Makes new requests, to the partitions in turn.
     fn fill(&mut self, session: &mut Session, now_ns: u64) {
         while self.pending.len() < self.options.writing.in_flight as usize {
-            let intended_ns = self
-                .schedule
-                .map_or(now_ns, |schedule| schedule.intended_ns(self.taken));
+            let intended_ns = self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(self.taken));
             if intended_ns > now_ns || !self.run.take(self.batch_records as u64) {
                 return;
             }
@@ -283,10 +275,7 @@ impl Writer {
         let mut answers = Vec::new();
         let result = link.receive(|response| {
             let answer = decode(response, version).map_err(|error| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("an answer that cannot be read: {error}"),
-                )
+                io::Error::new(io::ErrorKind::InvalidData, format!("an answer that cannot be read: {error}"))
             })?;
             answers.push(answer);
             Ok(())
@@ -345,11 +334,7 @@ fn decode(response: &[u8], version: i16) -> Result<(i32, i16), DecodeError> {
     let (_, header_version) = ApiKey::Produce.header_versions(version);
     let header = ResponseHeader::decode(&mut reader, header_version)?;
     let answer = ProduceResponse::decode(&mut reader, version)?;
-    let partition = answer
-        .responses
-        .iter()
-        .flat_map(|topic| &topic.partition_responses)
-        .next();
+    let partition = answer.responses.iter().flat_map(|topic| &topic.partition_responses).next();
     let code = partition.map_or(ErrorCode::UnknownServerError.code(), |partition| partition.error_code);
     Ok((header.correlation_id, code))
 }

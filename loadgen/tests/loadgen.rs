@@ -22,12 +22,7 @@ fn run(address: &str, command: &str) -> Output {
 
 fn json(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(
-        text.lines().count(),
-        1,
-        "{text}{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert_eq!(text.lines().count(), 1, "{text}{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(&text).unwrap()
 }
 
@@ -50,21 +45,12 @@ fn what_is_produced_is_consumed() {
         let options = "produce --records 1000 --record-bytes 100 --batch-bytes 1000 --partitions-per-request 3";
         let output = run(&address, &format!("{options} --compression {compression} --idempotent"));
         let value = json(&output);
-        assert!(
-            output.status.success() && value["errors"].as_object().unwrap().is_empty(),
-            "{value}"
-        );
+        assert!(output.status.success() && value["errors"].as_object().unwrap().is_empty(), "{value}");
         assert!(value["records"].as_u64().unwrap() >= 1000);
-        assert_eq!(
-            value["bytes"].as_u64().unwrap(),
-            100 * value["records"].as_u64().unwrap()
-        );
+        assert_eq!(value["bytes"].as_u64().unwrap(), 100 * value["records"].as_u64().unwrap());
     }
     let value = json(&run(&address, "consume --to-end --check-crc --connections 3"));
-    assert!(
-        value["records"].as_u64().unwrap() >= 5000 && value["errors"].as_object().unwrap().is_empty(),
-        "{value}"
-    );
+    assert!(value["records"].as_u64().unwrap() >= 5000 && value["errors"].as_object().unwrap().is_empty(), "{value}");
     let value = json(&run(&address, "consume --to-end --from latest"));
     assert_eq!(value["records"], 0);
 }
@@ -78,14 +64,8 @@ fn a_rate_is_kept() {
 
 #[test]
 fn end_to_end_delivers_all() {
-    let value = json(&loadgen(
-        Fault::None,
-        "end-to-end --rate 500 --seconds 1 --record-bytes 50 --compression zstd",
-    ));
-    assert_eq!(
-        (&value["records_delivered"], &value["records_undelivered"]),
-        (&500.into(), &0.into())
-    );
+    let value = json(&loadgen(Fault::None, "end-to-end --rate 500 --seconds 1 --record-bytes 50 --compression zstd"));
+    assert_eq!((&value["records_delivered"], &value["records_undelivered"]), (&500.into(), &0.into()));
     assert!(value["delivery_ms"]["p50"].as_f64().unwrap() > 0.0);
 }
 
@@ -94,10 +74,7 @@ fn verify_finds_nothing_where_nothing_is_wrong() {
     for more in ["", "--idempotent", "--compression lz4", "--acks 1 --in-flight 20"] {
         let (content, value) = verify(Fault::None, more);
         assert!(content && faults(&value) == [0; 4], "{more} {value}");
-        assert_eq!(
-            (&value["acknowledged"], &value["interruptions"]),
-            (&20000.into(), &0.into())
-        );
+        assert_eq!((&value["acknowledged"], &value["interruptions"]), (&20000.into(), &0.into()));
     }
 }
 
@@ -105,30 +82,17 @@ fn verify_finds_nothing_where_nothing_is_wrong() {
 fn verify_lives_through_interruptions() {
     for fault in [Fault::HangUp, Fault::Refuse] {
         let (content, value) = verify(fault, "");
-        assert!(
-            content && value["interruptions"].as_u64().unwrap() > 0,
-            "{fault:?} {value}"
-        );
+        assert!(content && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
         assert!(value["unknown"].as_u64().unwrap() > 0, "{fault:?} {value}");
         let (content, value) = verify(fault, "--idempotent");
-        assert!(
-            content && value["interruptions"].as_u64().unwrap() > 0,
-            "{fault:?} {value}"
-        );
-        assert_eq!(
-            (&value["acknowledged"], &value["unknown"]),
-            (&20000.into(), &0.into()),
-            "{fault:?}"
-        );
+        assert!(content && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        assert_eq!((&value["acknowledged"], &value["unknown"]), (&20000.into(), &0.into()), "{fault:?}");
     }
 }
 
 #[test]
 fn verify_finds_each_fault() {
-    for (place, fault) in [Fault::Lose, Fault::Duplicate, Fault::Swap, Fault::Corrupt]
-        .into_iter()
-        .enumerate()
-    {
+    for (place, fault) in [Fault::Lose, Fault::Duplicate, Fault::Swap, Fault::Corrupt].into_iter().enumerate() {
         let (content, value) = verify(fault, "");
         let found = faults(&value);
         assert!(!content && found[place] > 0, "{fault:?} {value}");
@@ -148,13 +112,7 @@ fn a_sink_is_filled() {
         "--batch-bytes 65536 --acks 0",
         "--batch-bytes 0 --in-flight 64",
     ] {
-        let value = json(&loadgen(
-            Fault::Sink,
-            &format!("produce --seconds 2 --threads 1 --connections 2 {options}"),
-        ));
-        println!(
-            "{options}: {} MiB/s, {} requests",
-            value["mib_per_second"], value["requests"]
-        );
+        let value = json(&loadgen(Fault::Sink, &format!("produce --seconds 2 --threads 1 --connections 2 {options}")));
+        println!("{options}: {} MiB/s, {} requests", value["mib_per_second"], value["requests"]);
     }
 }

@@ -9,6 +9,11 @@ use std::path::{Path, PathBuf};
 /// Version of the layout below the directory.
 const FORMAT: &str = "klamm-1";
 
+/// A file with written blocks. glommio learns from the first file that a core opens whether the device can be polled, and
+/// learns it wrong from an empty or unwritten one, which the kernel reads without asking the device.
+pub const PROBE: &str = "io.probe";
+const PROBE_BYTES: usize = 4096;
+
 /// A directory that this process has locked.
 pub struct DataDir {
     pub root: PathBuf,
@@ -54,6 +59,11 @@ impl DataDir {
             }
             Err(error) => return Err(with("meta.properties cannot be read")(error)),
         };
+        let probe = root.join(PROBE);
+        if fs::metadata(&probe).is_ok_and(|known| known.len() == PROBE_BYTES as u64) {
+            return Ok(DataDir { root, cluster_id, _lock: lock });
+        }
+        super::disk::replace_file(&probe, &[b'\n'; PROBE_BYTES]).map_err(with("cannot be written"))?;
         Ok(DataDir { root, cluster_id, _lock: lock })
     }
 }
@@ -61,7 +71,7 @@ impl DataDir {
 fn first_entry(root: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != ".lock" && name != "lost+found" && name != "meta.tmp" {
+        if name != ".lock" && name != "lost+found" && name != "meta.tmp" && name != PROBE {
             return Ok(Some(name));
         }
     }

@@ -134,6 +134,11 @@ impl Disk {
         }
     }
 
+    /// Opens a file that has written blocks, before all others.
+    pub async fn probe(&self, path: &Path) {
+        report("the probe file", async { DmaFile::open(path).await?.close().await }.await.map_err(plain));
+    }
+
     async fn journal_file(&self, file: FileIndex) -> io::Result<Rc<DmaFile>> {
         if let Some(open) = self.journal.borrow().get(&file) {
             return Ok(open.clone());

@@ -250,6 +250,7 @@ fn seats(
 async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Result<(), String> {
     let meeting = seat.meeting.clone();
     let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0));
+    disk.probe(&seat.root.join(data_dir::PROBE)).await;
     let (node, image) = (seat.node.clone(), seat.image.clone());
     let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
     let (controller, files) = match seat.controller.take() {

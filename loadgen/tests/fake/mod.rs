@@ -50,12 +50,7 @@ const TOPIC_ID: Uuid = Uuid([9; 16]);
 pub fn start(fault: Fault) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let state = Arc::new(Mutex::new(State {
-        fault,
-        topic: None,
-        requests: 0,
-        sequences: Default::default(),
-    }));
+    let state = Arc::new(Mutex::new(State { fault, topic: None, requests: 0, sequences: Default::default() }));
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let state = state.clone();
@@ -106,28 +101,18 @@ fn api_versions() -> ApiVersionsResponse<'static> {
         min_version: *api.versions().start(),
         max_version: *api.versions().end(),
     });
-    ApiVersionsResponse {
-        api_keys: api_keys.collect(),
-        ..Default::default()
-    }
+    ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
 }
 
 fn metadata(state: &State, address: SocketAddr) -> MetadataResponse<'static> {
-    let partition = |partition_index| MetadataResponsePartition {
-        partition_index,
-        leader_id: 1,
-        ..Default::default()
-    };
+    let partition = |partition_index| MetadataResponsePartition { partition_index, leader_id: 1, ..Default::default() };
     let topic = match &state.topic {
         Some(partitions) => MetadataResponseTopic {
             topic_id: TOPIC_ID,
             partitions: (0..partitions.len() as i32).map(partition).collect(),
             ..Default::default()
         },
-        None => MetadataResponseTopic {
-            error_code: 3,
-            ..Default::default()
-        },
+        None => MetadataResponseTopic { error_code: 3, ..Default::default() },
     };
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
@@ -144,18 +129,12 @@ fn metadata(state: &State, address: SocketAddr) -> MetadataResponse<'static> {
 fn create(state: &mut State, request: &CreateTopicsRequest<'_>) -> CreateTopicsResponse<'static> {
     let partitions = request.topics[0].num_partitions as usize;
     state.topic.get_or_insert_with(|| vec![Vec::new(); partitions]);
-    CreateTopicsResponse {
-        topics: vec![CreatableTopicResult::default()],
-        ..Default::default()
-    }
+    CreateTopicsResponse { topics: vec![CreatableTopicResult::default()], ..Default::default() }
 }
 
 fn init_producer_id(state: &mut State) -> InitProducerIdResponse {
     state.requests += 1;
-    InitProducerIdResponse {
-        producer_id: state.requests as i64,
-        ..Default::default()
-    }
+    InitProducerIdResponse { producer_id: state.requests as i64, ..Default::default() }
 }
 
 fn partitions(state: &mut State) -> &mut Vec<Vec<Vec<u8>>> {
@@ -163,9 +142,7 @@ fn partitions(state: &mut State) -> &mut Vec<Vec<Vec<u8>>> {
 }
 
 fn end(partition: &[Vec<u8>]) -> i64 {
-    partition
-        .last()
-        .map_or(0, |batch| Batch::first(batch).unwrap().header.last_offset() + 1)
+    partition.last().map_or(0, |batch| Batch::first(batch).unwrap().header.last_offset() + 1)
 }
 
 fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffsetsResponse<'static> {
@@ -180,10 +157,7 @@ fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffs
     });
     let partitions = partitions.collect();
     ListOffsetsResponse {
-        topics: vec![ListOffsetsTopicResponse {
-            partitions,
-            ..Default::default()
-        }],
+        topics: vec![ListOffsetsTopicResponse { partitions, ..Default::default() }],
         ..Default::default()
     }
 }
@@ -194,19 +168,13 @@ fn produce(state: &mut State, request: &ProduceRequest<'_>) -> Option<ProduceRes
     let sometimes = state.requests % 50 == 20;
     let mut responses = Vec::new();
     for data in &request.topic_data[0].partition_data {
-        let Some(Records::Slice(bytes)) = data.records else {
-            panic!("no records")
-        };
+        let Some(Records::Slice(bytes)) = data.records else { panic!("no records") };
         let error_code = match state.fault {
             Fault::Sink => 0,
             Fault::Refuse if sometimes => 6,
             _ => append(state, data.index, bytes, sometimes),
         };
-        responses.push(PartitionProduceResponse {
-            index: data.index,
-            error_code,
-            ..Default::default()
-        });
+        responses.push(PartitionProduceResponse { index: data.index, error_code, ..Default::default() });
     }
     if state.fault == Fault::HangUp && sometimes {
         return None;
@@ -293,11 +261,7 @@ fn fetch(state: &mut State, request: &FetchRequest<'_>) -> FetchResponse<'static
         })
         .collect();
     FetchResponse {
-        responses: vec![FetchableTopicResponse {
-            topic_id: TOPIC_ID,
-            partitions,
-            ..Default::default()
-        }],
+        responses: vec![FetchableTopicResponse { topic_id: TOPIC_ID, partitions, ..Default::default() }],
         ..Default::default()
     }
 }
