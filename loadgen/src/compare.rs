@@ -28,7 +28,9 @@ pub fn compare(options: &Compare) -> Result<String, Fault> {
     let (a, b) = (read(&options.a)?, read(&options.b)?);
     let names = [&options.a, &options.b].map(|path| path.display().to_string());
     if let Some(svg) = &options.svg {
-        let picture = draw(&curves(&names, &a, &b));
+        let short = [&options.a, &options.b].map(|path| path.file_stem().unwrap_or_default().display().to_string());
+        let legend = if short[0] == short[1] { &names } else { &short };
+        let picture = draw(&curves(legend, &a, &b));
         fs::write(svg, picture).map_err(|error| Fault::Io(svg.display().to_string(), error))?;
     }
     Ok(if options.json { format!("{}\n", object(&names, &a, &b)) } else { table(&names, &a, &b) })

@@ -10,7 +10,7 @@ use crate::produce::schedule;
 use crate::producer::{self, MARK_BYTES, Mark};
 use crate::report::Report;
 use crate::run::{Run, Watched, deal, endings, start, watch};
-use crate::tally::SharedTally;
+use crate::tally::{SharedTally, Tally};
 use klamm::wire::batch::Batch;
 use klamm::wire::error::ErrorCode;
 use serde_json::json;
@@ -73,15 +73,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         let result = handle.join().expect("a thread of load does not panic");
         result.map_err(|error| Fault::Io("load".to_string(), error))?;
     }
-    let delivery = totals.remove(0);
-    let (written, delivered) = (flow.written.load(Ordering::Relaxed), flow.delivered.load(Ordering::Relaxed));
-    for (code, count) in delivery.errors {
-        report.tally.error(code, count);
-    }
-    report.second_latency = Some(("delivery_ms", "delivery", delivery.latency));
-    report.more.push(("records_delivered", json!(delivered)));
-    report.more.push(("records_undelivered", json!(written.saturating_sub(delivered))));
-    report.more.push(("records_unsent", json!(flow.unsent.load(Ordering::Relaxed))));
+    flow.complete(&mut report, totals.remove(0));
     Ok(report)
 }
 
@@ -112,6 +104,19 @@ impl Flow {
         self.ended_ns.fetch_max(now_ns, Ordering::SeqCst);
         let before = self.writers.fetch_sub(1, Ordering::SeqCst);
         assert!(before > 0);
+    }
+
+    /// Adds what arrived to the report of what was acknowledged. Counts are those of the whole run, the warm-up included.
+    fn complete(&self, report: &mut Report, delivery: Tally) {
+        let (written, delivered) = (self.written.load(Ordering::SeqCst), self.delivered.load(Ordering::SeqCst));
+        for (code, count) in delivery.errors {
+            report.tally.error(code, count);
+        }
+        report.second_latency = Some(("delivery_ms", "delivery", delivery.latency));
+        let undelivered = written.saturating_sub(delivered);
+        report.more.push(("records_delivered", json!(delivered)));
+        report.more.push(("records_undelivered", json!(undelivered)));
+        report.more.push(("records_unsent", json!(self.unsent.load(Ordering::SeqCst))));
     }
 
     /// Whether there may be something to read yet.

@@ -41,6 +41,8 @@ pub struct Load {
     announced: u64,
     /// Connections that stopped only to let others have a turn.
     again: Vec<usize>,
+    /// The end has come, and what was due before it may still go.
+    closing: bool,
     in_flight: usize,
     acks: bool,
     batch_records: u64,
@@ -70,6 +72,7 @@ impl Load {
             schedule,
             announced: 0,
             again: Vec::new(),
+            closing: false,
             in_flight: writing.in_flight as usize,
             acks: writing.acks != Acks::None,
             batch_records: writing.batch_records() as u64,
@@ -88,6 +91,9 @@ impl Load {
             let now_ns = self.run.clock.now_ns();
             let sending = self.run.goes_on(now_ns);
             if !sending {
+                if ended_ns.is_none() {
+                    self.close();
+                }
                 let idle = self.producers.iter().all(|producer| producer.waiting.is_empty());
                 // Without an end in time, the end of the records is noticed here first.
                 let end_ns = *ended_ns.get_or_insert(now_ns.min(self.run.end_ns));
@@ -127,6 +133,13 @@ impl Load {
         (from..due).for_each(|n| self.pump((n % count) as usize));
     }
 
+    /// Sends what came due between the last look at the clock and the end, as far as the requests in flight allow.
+    fn close(&mut self) {
+        self.closing = true;
+        (0..self.producers.len()).for_each(|i| self.pump(i));
+        self.closing = false;
+    }
+
     fn wait(&self, now_ns: u64, sending: bool) -> Duration {
         match self.schedule {
             Some(schedule) if sending => {
@@ -141,7 +154,7 @@ impl Load {
     fn pump(&mut self, i: usize) {
         for _ in 0..ROUNDS_MAX {
             let now_ns = self.run.clock.now_ns();
-            let sending = self.run.goes_on(now_ns);
+            let sending = self.closing || self.run.goes_on(now_ns);
             let count = self.producers.len() as u64;
             let producer = &mut self.producers[i];
             if !producer.alive {
@@ -152,7 +165,8 @@ impl Load {
                     Some(schedule) => schedule.intended_ns(producer.taken * count + i as u64),
                     None => now_ns,
                 };
-                if intended_ns > now_ns || !self.run.take(self.batch_records * self.partitions_per_request) {
+                let due = intended_ns <= now_ns && intended_ns < self.run.end_ns;
+                if !due || !self.run.take(self.batch_records * self.partitions_per_request) {
                     break;
                 }
                 producer.push(intended_ns);

@@ -23,6 +23,11 @@ impl Usage {
         let rss_bytes = rss_bytes(&read("status")?).unwrap_or(0);
         Ok(Usage { cpu_seconds: ticks as f64 / ticks_per_second as f64, rss_bytes })
     }
+
+    /// What was used since `before`, and the memory of this moment.
+    pub fn since(&self, before: &Usage) -> Usage {
+        Usage { cpu_seconds: self.cpu_seconds - before.cpu_seconds, rss_bytes: self.rss_bytes }
+    }
 }
 
 /// User and system time are fields 14 and 15; the name in field 2 may hold spaces and parentheses.
@@ -57,5 +62,6 @@ mod tests {
         let usage = Usage::of(std::process::id()).unwrap();
         assert!(usage.rss_bytes > 0 && usage.cpu_seconds >= 0.0);
         assert!(Usage::of(u32::MAX).is_err());
+        assert_eq!(usage.since(&usage).cpu_seconds, 0.0);
     }
 }

@@ -108,12 +108,7 @@ pub fn watch(
     ended: &Receiver<()>,
 ) -> Result<(Report, Vec<Tally>), Fault> {
     let fault = |error| Fault::Io("interval log".to_string(), error);
-    let mut file: Box<dyn Write> = match &target.hdr {
-        Some(path) => {
-            Box::new(BufWriter::new(File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?))
-        }
-        None => Box::new(io::sink()),
-    };
+    let mut file = log_file(target)?;
     let mut serializer = V2DeflateSerializer::new();
     let mut log = IntervalLogWriterBuilder::new()
         .add_comment("latencies in nanoseconds; the column of maxima in milliseconds")
@@ -155,10 +150,7 @@ pub fn watch(
     }
     drop(log);
     file.flush().map_err(fault)?;
-    let broker = match (usage(target)?, usage_before) {
-        (Some(after), Some(before)) => Some(Usage { cpu_seconds: after.cpu_seconds - before.cpu_seconds, ..after }),
-        _ => None,
-    };
+    let broker = usage(target)?.zip(usage_before).map(|(after, before)| after.since(&before));
     let main = totals.remove(0);
     let seconds = main.last_ns.saturating_sub(run.measure_ns) as f64 / SECOND_NS as f64;
     let report = Report { tally: main, seconds, broker, second_latency: None, more: Vec::new() };
@@ -178,6 +170,15 @@ fn wait(run: &Run, next_ns: u64, running: usize, ended: &Receiver<()>) -> usize 
         }
     }
     count
+}
+
+/// Where the intervals go, which is nowhere if nobody asked for them.
+fn log_file(target: &Target) -> Result<Box<dyn Write>, Fault> {
+    let Some(path) = &target.hdr else {
+        return Ok(Box::new(io::sink()));
+    };
+    let file = File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?;
+    Ok(Box::new(BufWriter::new(file)))
 }
 
 fn usage(target: &Target) -> Result<Option<Usage>, Fault> {
