@@ -1,0 +1,297 @@
+//! The rules of the house that a program can check: the top level, what may depend on what, sizes, words, formatting, and
+//! that the machines build without the kernel.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The top level of the repository, dot-files aside.
+const TOP_LEVEL: [&str; 9] =
+    ["Cargo.toml", "Cargo.lock", "src", "flatbuffers", "bench", "loadgen", "tests", "tuning", "README.md"];
+/// Rooms (and the paths in them, where not all of one) that a room may use besides itself. `cli` and `main` may use all.
+const LAYERS: [(&str, &[&str]); 14] = [
+    ("types", &[]),
+    ("wire", &["types"]),
+    ("flat", &["types"]),
+    ("config", &["types"]),
+    ("journal", &["types", "flat", "wire::batch", "wire::compression", "wire::error"]),
+    ("log", &["types", "flat", "wire::batch", "wire::compression", "wire::error"]),
+    ("replica", &["types", "flat", "wire"]),
+    ("raft", &["types", "flat", "wire"]),
+    ("metadata", &["types", "flat", "wire"]),
+    ("group", &["types", "flat", "wire"]),
+    ("txn", &["types", "flat", "wire"]),
+    ("shard", &["types", "flat", "wire", "config", "journal", "log", "replica", "raft", "metadata", "group", "txn"]),
+    ("shell", &["types", "wire::frame", "config", "shard"]),
+    ("cli", &["types", "flat", "wire", "config", "journal", "log", "metadata", "shard", "shell"]),
+];
+/// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
+/// No machine's whole state is among it but the controller's, which is moved to its core once.
+const LAYERS_SHELL: [(&str, &str); 17] = [
+    ("journal::ALIGNMENT", "the unit of direct I/O"),
+    ("journal::FileIndex", "which journal file"),
+    ("journal::GroupWrite", "bytes to write, and where"),
+    ("journal::Replay", "recovery: reads blocks one after the other"),
+    ("journal::ReplayStep", "recovery: what to read next"),
+    ("journal::decode_entries", "recovery: the entries of a block"),
+    ("log::Close", "the closed segment's files"),
+    ("log::Flush", "bytes to write, and where"),
+    ("log::file_stem", "name of a segment's files"),
+    ("log::scan", "walks batches in bytes that were read"),
+    ("metadata::Append", "bytes to write, and where"),
+    ("metadata::Broker", "this node's record"),
+    ("metadata::Controller", "made from the files that the shell reads, then moved to the first shard"),
+    ("metadata::Image", "handed to every shard at start"),
+    ("metadata::Listener", "part of this node's record"),
+    ("metadata::RecoverError", "why the files cannot be read"),
+    ("metadata::Snapshot", "bytes to write, and where"),
+];
+/// Members of the workspace and what they may use of the broker.
+const LAYER_LOADGEN: [&str; 2] = ["wire", "types"];
+const FILE_LINES_MAX: usize = 1000;
+/// A longer function says why in a comment directly above it that begins with `long:`.
+const FUNCTION_LINES_MAX: usize = 70;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn git(arguments: &[&str]) -> Vec<String> {
+    let output = Command::new("git").args(arguments).current_dir(root()).output().expect("git runs");
+    assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("names are UTF-8").split('\0').map(str::to_string).collect()
+}
+
+/// Files of the repository: those that git knows, and new ones that it would not ignore.
+fn files() -> BTreeSet<String> {
+    let listed = git(&["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
+    let files: BTreeSet<String> =
+        listed.into_iter().filter(|name| !name.is_empty() && root().join(name).exists()).collect();
+    assert!(files.contains("Cargo.toml") && files.contains("tests/tidy.rs"), "not this repository: {files:?}");
+    files
+}
+
+/// Rust files with their text.
+fn sources() -> Vec<(String, String)> {
+    let read = |name: String| {
+        let text = std::fs::read_to_string(root().join(&name)).expect("a source file is UTF-8");
+        (name, text)
+    };
+    files().into_iter().filter(|name| name.ends_with(".rs")).map(read).collect()
+}
+
+fn is_generated(file: &str) -> bool {
+    file.starts_with("src/flat/") && !file.ends_with("/mod.rs")
+}
+
+#[track_caller]
+fn none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+}
+
+#[test]
+fn the_top_level_is_fixed() {
+    let top: BTreeSet<String> = files().iter().map(|name| name.split('/').next().unwrap().to_string()).collect();
+    none(top.into_iter().filter(|name| !name.starts_with('.') && !TOP_LEVEL.contains(&name.as_str())).collect());
+}
+
+/// The room of a file below `src`: its folder's or its own name.
+fn room(file: &str) -> Option<&str> {
+    let inner = file.strip_prefix("src/")?;
+    Some(inner.split('/').next()?.trim_end_matches(".rs"))
+}
+
+/// Code without line comments, which may point anywhere.
+fn code(text: &str) -> String {
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+/// The paths that follow each `ROOT::` in `code`: `crate::a::{b, c::D}` gives `a::b` and `a::c::D`.
+fn paths_from(code: &str, root: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(root) {
+        let before = rest[..at].chars().next_back();
+        rest = &rest[at + root.len()..];
+        let whole_word = before.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '$');
+        if let (true, Some(tree)) = (whole_word, rest.strip_prefix("::")) {
+            expand("", &mut tree.chars().peekable(), &mut paths);
+        }
+    }
+    paths
+}
+
+/// One tree of a `use` declaration, or a plain path, which is a tree without branches.
+fn expand(prefix: &str, tree: &mut std::iter::Peekable<std::str::Chars<'_>>, paths: &mut Vec<String>) {
+    let mut path = prefix.to_string();
+    loop {
+        match tree.peek() {
+            Some('{') => {
+                while !matches!(tree.peek(), None | Some('}')) {
+                    tree.next();
+                    while tree.peek().is_some_and(|c| c.is_whitespace()) {
+                        tree.next();
+                    }
+                    if tree.peek() != Some(&'}') {
+                        expand(&path, tree, paths);
+                    }
+                    // The rest of `NAME as OTHER`.
+                    while !matches!(tree.peek(), None | Some(',' | '}')) {
+                        tree.next();
+                    }
+                }
+                tree.next();
+                return;
+            }
+            Some(c) if c.is_alphanumeric() || matches!(c, '_' | ':' | '*') => path.extend(tree.next()),
+            _ => break,
+        }
+    }
+    paths.push(path.trim_end_matches("::").to_string());
+}
+
+#[test]
+fn paths_are_found() {
+    let code = "use crate::{a, b::{self, C as D}};\nfn f() { crate::e::f(); $crate::no::no; my_crate::no::no }";
+    assert_eq!(paths_from(code, "crate"), ["a", "b::self", "b::C", "e::f"]);
+}
+
+fn allows(allowed: &str, path: &str) -> bool {
+    path == allowed || path.strip_prefix(allowed).is_some_and(|rest| rest.starts_with("::"))
+}
+
+#[test]
+fn rooms_use_only_what_they_may() {
+    let mut faults = Vec::new();
+    for (file, text) in sources() {
+        let Some(room) = room(&file).filter(|room| !["lib", "main"].contains(room)) else { continue };
+        let Some((_, layer)) = LAYERS.iter().find(|(name, _)| *name == room) else {
+            faults.push(format!("{file}: the room {room} is not in the table"));
+            continue;
+        };
+        for path in paths_from(&code(&text), "crate") {
+            let plain = room == "shell" && LAYERS_SHELL.iter().any(|(allowed, _)| allows(allowed, &path));
+            if !plain && !allows(room, &path) && !layer.iter().any(|allowed| allows(allowed, &path)) {
+                faults.push(format!("{file}: {room} may not use {path}"));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn loadgen_uses_the_wire_alone() {
+    let mut faults = Vec::new();
+    for (file, text) in sources().into_iter().filter(|(file, _)| file.starts_with("loadgen/src/")) {
+        let paths = paths_from(&code(&text), "klamm").into_iter();
+        let wrong = paths.filter(|path| !LAYER_LOADGEN.iter().any(|allowed| allows(allowed, path)));
+        faults.extend(wrong.map(|path| format!("{file}: may not use {path}")));
+    }
+    none(faults);
+}
+
+#[test]
+fn files_are_short() {
+    let long = |(file, text): (String, String)| {
+        let lines = text.lines().count();
+        (lines > FILE_LINES_MAX && !is_generated(&file)).then(|| format!("{file}: {lines} lines"))
+    };
+    none(sources().into_iter().filter_map(long).collect());
+}
+
+/// Functions as (number of the first line, number of lines). Formatted code ends one with a brace as deep as it begins.
+fn functions(lines: &[&str]) -> Vec<(usize, usize)> {
+    let mut functions = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        let words = line.trim_start().split("fn ").next().unwrap_or("");
+        let is_function = line.contains("fn ")
+            && words
+                .split_whitespace()
+                .all(|word| word.starts_with("pub") || ["const", "async", "unsafe", "extern", "\"C\""].contains(&word));
+        if !is_function {
+            continue;
+        }
+        let indent = &line[..line.len() - line.trim_start().len()];
+        let head = lines[first..].iter().position(|line| line.ends_with(['{', ';', '}'])).unwrap_or(0);
+        if !lines[first + head].ends_with('{') {
+            continue;
+        }
+        let end = format!("{indent}}}");
+        let length = lines[first..].iter().position(|line| *line == end).unwrap_or(0);
+        functions.push((first, length + 1));
+    }
+    functions
+}
+
+#[test]
+fn functions_are_short_or_say_why() {
+    let mut faults = Vec::new();
+    for (file, text) in sources().into_iter().filter(|(file, _)| !is_generated(file)) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (first, length) in functions(&lines).into_iter().filter(|(_, length)| *length > FUNCTION_LINES_MAX) {
+            let mut above = lines[..first].iter().rev().take_while(|line| {
+                let line = line.trim_start();
+                line.starts_with("//") || line.starts_with("#[")
+            });
+            if !above.any(|line| line.contains("long: ")) {
+                faults.push(format!("{file}:{}: {length} lines without `long: why` above", first + 1));
+            }
+        }
+    }
+    none(faults);
+}
+
+#[test]
+fn functions_are_found() {
+    let text =
+        "    pub const fn a(\n        b: u8,\n    ) -> u8 {\n        b\n    }\nfn c() {}\ntrait T {\n    fn d();\n}";
+    assert_eq!(functions(&text.lines().collect::<Vec<_>>()), [(0, 5)]);
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Put together here, so that this file does not find itself.
+    let words = ["to\u{64}o!", "unimplemente\u{64}!", "FIXM\u{45}", "XX\u{58}", "HAC\u{4b}"];
+    // Only what measures time may wait to be asked for: there is no figure that it must give.
+    let (ignored, measures) = ("#[ignor\u{65}", [" = \"a measurement", " = \"measures"]);
+    let mut faults = Vec::new();
+    for (file, text) in sources() {
+        for (number, line) in text.lines().enumerate() {
+            let fault = |word: &str| format!("{file}:{}: {word}", number + 1);
+            faults.extend(words.iter().filter(|word| has_word(line, word)).map(|word| fault(word)));
+            let asked_for = |rest: &str| measures.iter().any(|reason| rest.starts_with(reason));
+            if line.split_once(ignored).is_some_and(|(_, rest)| !asked_for(rest)) {
+                faults.push(fault(ignored));
+            }
+        }
+    }
+    none(faults);
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    let mut at = line.match_indices(word);
+    at.any(|(at, _)| !line[..at].ends_with(char::is_alphanumeric) && !line[at + word.len()..].starts_with('X'))
+}
+
+fn cargo(arguments: &[&str]) {
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "cargo {}:\n{}{}",
+        arguments.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_code_is_formatted() {
+    cargo(&["fmt", "--all", "--check"]);
+}
+
+#[test]
+fn the_machines_build_without_the_kernel() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tidy");
+    let target = target.to_str().expect("a UTF-8 path");
+    cargo(&["check", "--quiet", "--lib", "--no-default-features", "--target-dir", target]);
+}
