@@ -22,7 +22,10 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Disk completions interrupt the work of connections after this time at the latest.
-const DISK_LATENCY: Duration = Duration::from_micros(250);
+const DISK_LATENCY: Duration = Duration::from_millis(1);
+/// How often the executor is woken in any case: while something happens, and at rest.
+const BEAT_MIN: Duration = Duration::from_millis(1);
+const BEAT_MAX: Duration = Duration::from_millis(64);
 /// Reasons for closing connections are logged at most this often.
 const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_LOG_BURST: u32 = 10;
@@ -74,6 +77,7 @@ pub struct Core {
     metadata: Option<super::metadata::Files>,
     peers: RefCell<Vec<Option<Rc<Peer>>>>,
     connection_next: Cell<u64>,
+    inputs: Cell<u64>,
     start: Instant,
     disk_queue: TaskQueueHandle,
     /// A turn of the shard's clock is set for then.
@@ -102,6 +106,7 @@ impl Core {
             metadata,
             peers: RefCell::default(),
             connection_next: Cell::new(0),
+            inputs: Cell::new(0),
             start,
             disk_queue: glommio::executor().create_task_queue(Shares::default(), latency, "disk"),
             timer: Cell::new(None),
@@ -124,7 +129,20 @@ impl Core {
     /// Shows the shard an input. The turn ends with [`Core::end_turn`], which may follow several inputs.
     pub fn input<T>(&self, input: impl FnOnce(&mut Shard, Now) -> T) -> T {
         let now = self.now();
+        self.inputs.set(self.inputs.get() + 1);
         input(&mut self.shard.borrow_mut(), now)
+    }
+
+    /// Wakes the executor again and again. glommio goes to sleep although tasks are ready if its preempt timer fires, or
+    /// another core knocks, between its look at the rings and the first task; a timer ends that sleep.
+    pub async fn beat(self: Rc<Self>) {
+        let (mut seen, mut interval) = (0, BEAT_MAX);
+        loop {
+            glommio::timer::sleep(interval).await;
+            let inputs = self.inputs.get();
+            interval = if inputs == seen { (2 * interval).min(BEAT_MAX) } else { BEAT_MIN };
+            seen = inputs;
+        }
     }
 
     pub fn look<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
