@@ -26,7 +26,7 @@ pub fn consume(options: &Consume) -> Result<Report, Fault> {
     let target = &options.target;
     let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
     let layout = open_topic(&mut broker, target, false)?;
-    let ends = if options.to_end { Some(offsets(&layout, LATEST)?) } else { None };
+    let ends = if options.to_end || options.repeat { Some(offsets(&layout, LATEST)?) } else { None };
     let starts = match (options.from, &ends) {
         (From::Latest, Some(ends)) => ends.clone(),
         (From::Latest, None) => offsets(&layout, LATEST)?,
@@ -36,7 +36,10 @@ pub fn consume(options: &Consume) -> Result<Report, Fault> {
         next: starts[&partition],
         end: ends.as_ref().map_or(i64::MAX, |ends| ends[&partition]),
     };
-    let consumers = connect(&layout, target.connections as usize, &options.fetching, span)?;
+    let mut consumers = connect(&layout, target.connections as usize, &options.fetching, span)?;
+    if options.repeat {
+        consumers.iter_mut().for_each(|consumer| consumer.positions.repeat());
+    }
     let threads = target.threads(consumers.len());
     let watched = [Watched::new(None, threads)];
     let run = Arc::new(Run::begin(target, target.seconds(options.to_end)));

@@ -42,6 +42,8 @@ pub struct Positions {
     changed: BTreeSet<i32>,
     /// Partitions that the session still has and that are no longer open.
     forgotten: Vec<i32>,
+    /// Where partitions that are read to their ends are begun again.
+    again: BTreeMap<i32, i64>,
 }
 
 impl Positions {
@@ -55,7 +57,13 @@ impl Positions {
             epoch: FIRST_EPOCH,
             changed: BTreeSet::new(),
             forgotten: Vec::new(),
+            again: BTreeMap::new(),
         }
+    }
+
+    /// What is read to its end is read again from where it began, without end.
+    pub fn repeat(&mut self) {
+        self.again = self.open.iter().map(|(partition, span)| (*partition, span.next)).collect();
     }
 
     /// Whether all is read.
@@ -164,6 +172,11 @@ impl Positions {
             }
         }
         self.changed.insert(index);
+        if let Some(start) = self.again.get(&index)
+            && span.next >= span.end
+        {
+            span.next = *start;
+        }
         if failed || span.next >= span.end {
             self.open.remove(&index);
             self.changed.remove(&index);
@@ -257,6 +270,18 @@ mod tests {
         assert!(!positions.done());
         positions.absorb(&answer(9, vec![data(1, &records)]), |_, _| ());
         assert!(positions.done());
+    }
+
+    #[test]
+    fn repeated_reading_begins_again() {
+        let mut positions = positions(&[(0, 1, 3)]);
+        positions.repeat();
+        for _ in 0..3 {
+            assert_eq!(asked(&positions.request()), [(0, 1)]);
+            let records = batch(1, 2);
+            assert_eq!(positions.absorb(&answer(9, vec![data(0, &records)]), |_, _| ()).records, 2);
+            assert!(!positions.done());
+        }
     }
 
     #[test]

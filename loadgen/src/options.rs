@@ -167,6 +167,9 @@ pub struct Consume {
     /// End when all is read that was there at the start
     #[arg(long)]
     pub to_end: bool,
+    /// Read what was there at the start again and again, until the time is over
+    #[arg(long, conflicts_with = "to_end")]
+    pub repeat: bool,
     /// Check every batch's checksum
     #[arg(long)]
     pub check_crc: bool,
