@@ -28,7 +28,7 @@ fn in_batch(batch: &Batch<'_>, timestamp: TimestampMs) -> Result<Option<(Timesta
         return Ok(Some((header.max_timestamp.get(), header.base_offset.get())));
     }
     let compression = header.compression().ok_or(())?;
-    let records = decompress(compression, &batch.bytes[HEADER_BYTES..], RECORDS_BYTES_MAX).ok_or(())?;
+    let records = decompress(compression, &batch.bytes[HEADER_BYTES..], RECORDS_BYTES_MAX).map_err(|_| ())?;
     for record in RecordCursor::new(&records, header.records_count.get()) {
         let record = record.map_err(|_| ())?;
         let at = header.base_timestamp.get().saturating_add(record.timestamp_delta);

@@ -16,11 +16,13 @@ pub struct Connection {
     pub listener: usize,
     slots: VecDeque<Option<Vec<Bytes>>>,
     slot_first: Slot,
+    /// It is closed for this reason once all requests are answered; no more are taken.
+    pub closing: Option<String>,
 }
 
 impl Connection {
     pub fn new(listener: usize) -> Connection {
-        Connection { listener, slots: VecDeque::new(), slot_first: 0 }
+        Connection { listener, slots: VecDeque::new(), slot_first: 0, closing: None }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.

@@ -159,7 +159,8 @@ impl Shard {
     /// Whether the connection's next request may be read: otherwise the peer is to be slowed.
     pub fn may_read(&self, connection: ConnectionId) -> bool {
         let requests_max = self.node.config.connection_requests_max as usize;
-        self.connections.get(&connection).is_some_and(|c| c.requests() < requests_max) && !self.store.is_congested()
+        let ready = |c: &Connection| c.requests() < requests_max && c.closing.is_none();
+        self.connections.get(&connection).is_some_and(ready) && !self.store.is_congested()
     }
 
     pub fn requests_of(&self, connection: ConnectionId) -> usize {
@@ -168,14 +169,15 @@ impl Shard {
 
     /// A request frame, without its length.
     pub fn frame(&mut self, now: Now, connection: ConnectionId, frame: BytesMut) {
-        let Some(listener) = self.connections.get(&connection).map(|c| c.listener) else { return };
+        let open = self.connections.get(&connection).filter(|c| c.closing.is_none());
+        let Some(listener) = open.map(|c| c.listener) else { return };
         let head = match Head::decode(&frame) {
             Ok(head) => head,
             Err(FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
                 let slot = self.begin(connection);
                 return self.respond(connection, slot, query::api_versions_unsupported(correlation_id));
             }
-            Err(error) => return self.close(connection, error.to_string()),
+            Err(error) => return self.close_later(connection, error.to_string()),
         };
         if !api::is_served(head.api, head.version) {
             if head.api == ApiKey::ApiVersions {
@@ -183,7 +185,7 @@ impl Shard {
                 return self.respond(connection, slot, query::api_versions_unsupported(head.correlation_id));
             }
             let reason = format!("{} version {} is not supported", head.api.name(), head.version);
-            return self.close(connection, reason);
+            return self.close_later(connection, reason);
         }
         // Without the client's name the head no longer borrows the frame, which may then be taken apart.
         let Head { api, version, correlation_id, body_start, .. } = head;
@@ -213,7 +215,7 @@ impl Shard {
             }),
         };
         if let Err(error) = result {
-            self.close(connection, format!("malformed {} request: {error}", head.api.name()));
+            self.close_later(connection, format!("malformed {} request: {error}", head.api.name()));
         }
     }
 
@@ -234,11 +236,25 @@ impl Shard {
                 self.out.push(Output::Send { connection, parts });
             }
         }
+        if state.requests() == 0
+            && let Some(reason) = state.closing.take()
+        {
+            self.close(connection, reason);
+        }
     }
 
+    /// Closes the connection, which gets no more answers.
     fn close(&mut self, connection: ConnectionId, reason: String) {
         self.connections.remove(&connection);
         self.out.push(Output::Close { connection, reason });
+    }
+
+    /// Closes the connection after the answers to the requests that have come.
+    fn close_later(&mut self, connection: ConnectionId, reason: String) {
+        match self.connections.get_mut(&connection) {
+            Some(state) if state.requests() > 0 => state.closing = Some(reason),
+            _ => self.close(connection, reason),
+        }
     }
 
     fn start(&mut self, pending: Pending) -> RequestId {

@@ -60,13 +60,10 @@ fn append_refusal(error: AppendError) -> Refusal {
         AppendError::Sequence(SequenceError::OutOfOrder) => {
             (ErrorCode::OutOfOrderSequenceNumber, "the batch does not follow the producer's last one")
         }
-        AppendError::Sequence(SequenceError::Duplicate) => {
-            (ErrorCode::DuplicateSequenceNumber, "the batch was written before, its offset is no longer known")
-        }
         AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
         AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
     };
-    Refusal { code, message: message.into(), record: None }
+    Refusal::new(code, message)
 }
 
 impl Shard {

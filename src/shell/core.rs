@@ -181,6 +181,8 @@ impl Core {
             Output::Close { connection, reason } => {
                 if let Some(link) = self.links.borrow().get(&connection) {
                     self.log_close(link, &reason);
+                    // What was answered before goes out first, as far as the peer takes it.
+                    link.flush(self);
                     link.close();
                 }
             }

@@ -70,7 +70,7 @@ pub fn run(config: Config) -> Result<(), String> {
     let start = Instant::now();
     let cores = host::cores(&config.cores)?;
     host::check_io_uring()?;
-    host::check_memlock(cores.len(), IO_MEMORY_BYTES);
+    host::check_memlock(cores.len(), IO_MEMORY_BYTES)?;
     host::raise_open_files();
     let data = DataDir::open(&config.data_dir, config.node_id)?;
     let (files, mut controller) = metadata::Files::open(&data.root).map_err(|error| {
@@ -108,7 +108,15 @@ pub fn run(config: Config) -> Result<(), String> {
     }
     drop(ready);
     for _ in 0..threads.len() {
-        readiness.recv().map_err(|_| "a core ended at start")??;
+        match readiness.recv() {
+            Ok(ready) => ready?,
+            // Every core has ended, one of them with the reason.
+            Err(_) => {
+                let reasons = threads.into_iter().filter_map(|thread| thread.join().err());
+                let reason = reasons.map(|error| host::explain_executor(&error.to_string())).next();
+                return Err(reason.unwrap_or_else(|| "a core ended at start".into()));
+            }
+        }
     }
     print_ready(&node, &cores, &data, start);
     host::wait_for_signal(&stop);
