@@ -153,7 +153,10 @@ impl Shard {
     }
 
     pub fn disconnected(&mut self, connection: ConnectionId) {
-        self.connections.remove(&connection);
+        if let Some(state) = self.connections.remove(&connection) {
+            // Fetches may be parked for weeks; all other requests end soon.
+            self.fetch_forget(&state.fetches);
+        }
     }
 
     /// Whether the connection's next request may be read: otherwise the peer is to be slowed.
@@ -245,7 +248,7 @@ impl Shard {
 
     /// Closes the connection, which gets no more answers.
     fn close(&mut self, connection: ConnectionId, reason: String) {
-        self.connections.remove(&connection);
+        self.disconnected(connection);
         self.out.push(Output::Close { connection, reason });
     }
 

@@ -21,8 +21,8 @@ use crate::types::ShardId;
 use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use glommio::{LocalExecutorBuilder, Placement};
-use std::io::Write;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -38,6 +38,11 @@ const BACKLOG: i32 = 4096;
 /// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for a group of the journal and
 /// the segment writes beside it: the same few pages serve again and again, and are not given back to the kernel between.
 const IO_MEMORY_BYTES: usize = 4 << 20;
+/// Memory registered with io_uring on each core: small, because memlock is often 8 MiB for all of them together.
+const IO_MEMORY_BYTES: usize = 512 << 10;
+/// How long a port may stay taken at start, and how often it is tried.
+const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
+const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
 /// The data directory's free space is looked at this often.
 const SPACE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -167,8 +172,8 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
         .map_err(|error| format!("listeners: {place}: {error}"))?
         .next()
         .ok_or_else(|| format!("listeners: {place}: the host has no address"))?;
-    let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
+    let socket = bind_patiently(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
             format!(
                 "listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port"
             )
@@ -178,6 +183,20 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
     // SAFETY: a system call on a descriptor that is open; no memory is passed.
     unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) };
     Ok(socket)
+}
+
+/// Waits a little for a port that is taken: the kernel ends a killed process's io_uring, and what it holds, only after the
+/// process.
+fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PORT_WAIT_MAX => {
+                std::thread::sleep(PORT_WAIT_STEP);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Host and port of each listener as clients are told, with what the configuration leaves open filled in.
@@ -318,7 +337,7 @@ fn remove_orphans(seat: &Seat) {
         let removed = disk::remove_partition_dir(&dir);
         let checkpoint = std::fs::remove_file(disk::checkpoint_path(&seat.root, *core));
         for error in [removed, checkpoint].into_iter().filter_map(Result::err) {
-            if error.kind() != std::io::ErrorKind::NotFound {
+            if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!("{}: {error}", dir.display());
             }
         }

@@ -90,7 +90,8 @@ impl Client {
     }
 }
 
-fn read_frame(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+/// The next frame's content; `None` at the end of the stream.
+pub fn read_frame(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut length = [0; LENGTH_BYTES];
     if stream.read(&mut length[..1])? == 0 {
         return Ok(None);
