@@ -38,8 +38,6 @@ const BACKLOG: i32 = 4096;
 /// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for a group of the journal and
 /// the segment writes beside it: the same few pages serve again and again, and are not given back to the kernel between.
 const IO_MEMORY_BYTES: usize = 4 << 20;
-/// Memory registered with io_uring on each core: small, because memlock is often 8 MiB for all of them together.
-const IO_MEMORY_BYTES: usize = 512 << 10;
 /// How long a port may stay taken at start, and how often it is tried.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
