@@ -221,8 +221,8 @@ fn check_records(
             faults.push((index, fault));
         }
     });
-    if let Err((index, error)) = walked {
-        return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch cannot be read: {error}"));
+    if let Err(index) = walked {
+        return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch is not whole, or too much"));
     }
     match faults.first() {
         None => Ok(timestamp_max),

@@ -92,6 +92,18 @@ impl Shard {
         Ok(())
     }
 
+    /// Answers fetches at the end of the turn with what there is.
+    pub(super) fn fetch_hurry(&mut self, now: Now, fetches: &[RequestId]) {
+        for id in fetches {
+            let Some(Pending::Fetch(fetch)) = self.requests.get_mut(id) else { continue };
+            // Those that read have none any more.
+            if self.deadlines.remove(&(fetch.deadline, *id)) {
+                fetch.deadline = now.mono;
+                self.deadlines.insert((now.mono, *id));
+            }
+        }
+    }
+
     /// Ends fetches whose connection is gone.
     pub(super) fn fetch_forget(&mut self, fetches: &[RequestId]) {
         for id in fetches {

@@ -180,7 +180,7 @@ impl Shard {
                 let slot = self.begin(connection);
                 return self.respond(connection, slot, query::api_versions_unsupported(correlation_id));
             }
-            Err(error) => return self.close_later(connection, error.to_string()),
+            Err(error) => return self.close_later(now, connection, error.to_string()),
         };
         if !api::is_served(head.api, head.version) {
             if head.api == ApiKey::ApiVersions {
@@ -188,7 +188,7 @@ impl Shard {
                 return self.respond(connection, slot, query::api_versions_unsupported(head.correlation_id));
             }
             let reason = format!("{} version {} is not supported", head.api.name(), head.version);
-            return self.close_later(connection, reason);
+            return self.close_later(now, connection, reason);
         }
         // Without the client's name the head no longer borrows the frame, which may then be taken apart.
         let Head { api, version, correlation_id, body_start, .. } = head;
@@ -218,7 +218,7 @@ impl Shard {
             }),
         };
         if let Err(error) = result {
-            self.close_later(connection, format!("malformed {} request: {error}", head.api.name()));
+            self.close_later(now, connection, format!("malformed {} request: {error}", head.api.name()));
         }
     }
 
@@ -253,9 +253,13 @@ impl Shard {
     }
 
     /// Closes the connection after the answers to the requests that have come.
-    fn close_later(&mut self, connection: ConnectionId, reason: String) {
+    fn close_later(&mut self, now: Now, connection: ConnectionId, reason: String) {
         match self.connections.get_mut(&connection) {
-            Some(state) if state.requests() > 0 => state.closing = Some(reason),
+            Some(state) if state.requests() > 0 => {
+                state.closing = Some(reason);
+                let fetches = state.fetches.clone();
+                self.fetch_hurry(now, &fetches);
+            }
             _ => self.close(connection, reason),
         }
     }

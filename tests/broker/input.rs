@@ -5,7 +5,8 @@ use crate::client::{Client, Produce, ask};
 use crate::process::{Broker, wait_for};
 use klamm::wire::codec::Reader;
 use klamm::wire::frame::request_frame;
-use klamm::wire::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, MetadataRequest};
+use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use klamm::wire::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, MetadataRequest};
 use std::io::Write;
 
 /// A TLS client's first bytes.
@@ -76,6 +77,16 @@ fn requests_before_the_fault_are_answered() {
     let sent = client.send(ApiKey::ApiVersions, 0, |w| ApiVersionsRequest::default().encode(w, 0));
     client.stream.write_all(&framed(&head(999, 0))).unwrap();
     assert_eq!(client.receive(ApiKey::ApiVersions, 0).0, sent);
+    assert!(client.is_closed());
+    // One that would wait for weeks is answered at once.
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    let partitions = vec![FetchPartition { current_leader_epoch: -1, partition_max_bytes: 1000, ..Default::default() }];
+    let topics = vec![FetchTopic { topic: "t".into(), partitions, ..Default::default() }];
+    let fetch = FetchRequest { max_wait_ms: i32::MAX, min_bytes: 1, topics, session_epoch: -1, ..Default::default() };
+    let sent = client.send(ApiKey::Fetch, 11, |w| fetch.encode(w, 11));
+    client.stream.write_all(&framed(&head(999, 0))).unwrap();
+    assert_eq!(client.receive(ApiKey::Fetch, 11).0, sent);
     assert!(client.is_closed());
 }
 

@@ -81,7 +81,7 @@ pub fn cpus() -> Vec<usize> {
     cpus
 }
 
-/// The first `count` CPUs of this process, or one of them as often as needed... as a value of `cores`.
+/// The first `count` CPUs of this process, or all if it has fewer, as a value of the setting `cores`.
 pub fn cores(count: usize) -> String {
     let cpus = cpus();
     let chosen: Vec<String> = cpus.iter().take(count).map(usize::to_string).collect();
