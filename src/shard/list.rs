@@ -166,7 +166,7 @@ impl Shard {
                 (part.outcome.timestamp, part.outcome.offset) = (timestamp, offset);
             }
             Some(Ok(None)) => part.outcome = NOTHING,
-            Some(Err(())) => part.code = ErrorCode::CorruptMessage,
+            Some(Err(find::Corrupt)) => part.code = ErrorCode::CorruptMessage,
             None => part.code = ErrorCode::KafkaStorageError,
         }
         self.list_part_done(request);

@@ -97,8 +97,11 @@ pub fn compress(compression: Compression, bytes: &[u8]) -> Vec<u8> {
 pub const COMPRESSIONS: [Compression; 4] =
     [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
-/// Keys and values of an uncompressed batch.
-pub fn contents(batch: &[u8]) -> Vec<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// Key and value of a record.
+pub type Content = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The contents of an uncompressed batch.
+pub fn contents(batch: &[u8]) -> Vec<Content> {
     let batch = Batch::first(batch).expect("a batch");
     let record =
         |record: klamm::wire::batch::Record<'_>| (record.key.map(<[u8]>::to_vec), record.value.map(<[u8]>::to_vec));

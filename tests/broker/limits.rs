@@ -180,7 +180,7 @@ fn many_requests_at_once_are_answered_in_order() {
 /// One of several kinds of requests, which take their time on one core or the other.
 fn send_one(client: &mut Client, number: usize) -> (ApiKey, i16, i32) {
     let partition = (number / 2 % 4) as i32;
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return (ApiKey::Produce, 9, Produce::to("t", partition, batch(1)).send(client));
     }
     match number / 2 % 3 {

@@ -141,7 +141,7 @@ fn a_file_that_cannot_be_read_is_explained() {
     assert_says(&refusal(with_file()), &["my.properties", "No such file"]);
     fs::write(&file, "num.partitions=1\nnum.partitons=2\n").unwrap();
     assert_says(&refusal(with_file()), &["my.properties:2", "did you mean num.partitions?"]);
-    fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).unwrap();
     assert_says(&refusal(with_file()), &["my.properties", "Permission denied"]);
     fs::remove_file(&file).unwrap();
     fs::create_dir(&file).unwrap();
