@@ -365,6 +365,8 @@ mod tests {
             "log.dir" | "log.dirs" => "other",
             "log.message.timestamp.type" => "LogAppendTime",
             "max.connections.per.ip.overrides" => "10.0.0.1:5",
+            "compression.gzip.level" | "compression.zstd.level" => "5",
+            "compression.type" => "zstd",
             "core.memory.bytes" | "connection.outgoing.bytes.max" | "journal.file.bytes" => "33554432",
             _ if definition.default == Some("true") => "false",
             _ if definition.default == Some("false") => "true",

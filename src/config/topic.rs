@@ -47,6 +47,9 @@ pub struct TopicSettings {
     pub ack_durability: AckDurability,
     pub cleanup_policy: CleanupPolicy,
     pub compression: Compression,
+    /// `None`: gzip's own choice.
+    pub compression_gzip_level: Option<i32>,
+    pub compression_zstd_level: i32,
     pub flush_ms: u64,
     pub index_interval_bytes: u32,
     /// Of a batch as it is stored.
@@ -94,6 +97,8 @@ impl TopicSettings {
                 "zstd" => Compression::Zstd,
                 _ => Compression::Producer,
             },
+            compression_gzip_level: i32::try_from(number("compression.gzip.level")).ok().filter(|level| *level > 0),
+            compression_zstd_level: i32::try_from(number("compression.zstd.level")).expect("it is checked"),
             // The broker's form of this setting has no range: below 0 is as soon as possible.
             flush_ms: limit("flush.ms").unwrap_or(0),
             index_interval_bytes: int("index.interval.bytes"),
@@ -181,6 +186,8 @@ mod tests {
             ack_durability: AckDurability::Disk,
             cleanup_policy: CleanupPolicy { compact: false, delete: true },
             compression: Compression::Producer,
+            compression_gzip_level: None,
+            compression_zstd_level: 3,
             flush_ms: i64::MAX as u64,
             index_interval_bytes: 4096,
             message_bytes_max: 1_048_588,
@@ -206,6 +213,8 @@ mod tests {
         for definition in definitions(Scope::Topic).filter(|definition| definition.effect == Effect::Obeyed) {
             let value = match definition.name {
                 "ack.durability" => "memory",
+                "compression.gzip.level" | "compression.zstd.level" => "5",
+                "compression.type" => "zstd",
                 "message.timestamp.type" => "LogAppendTime",
                 _ => "1234567",
             };

@@ -37,10 +37,9 @@ pub struct ProducerStamp {
 pub enum SequenceError {
     /// INVALID_PRODUCER_EPOCH: a newer incarnation of the producer has written.
     StaleEpoch,
-    /// OUT_OF_ORDER_SEQUENCE_NUMBER: a batch is missing in between, or a new epoch does not start at 0.
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER: a batch is missing in between, a new epoch does not start at 0, or the batch was written
+    /// too long ago to know its offset.
     OutOfOrder,
-    /// DUPLICATE_SEQUENCE_NUMBER: written before, too long ago to know its offset.
-    Duplicate,
 }
 
 /// What to do with a batch whose sequence was checked.
@@ -91,8 +90,6 @@ impl Producers {
         };
         if stamp.sequence_first == sequence_add(last.sequence_last, 1) {
             Ok(Verdict::Append)
-        } else if producer.batches.front().is_some_and(|oldest| stamp.sequence_last() < oldest.sequence_first) {
-            Err(SequenceError::Duplicate)
         } else {
             Err(SequenceError::OutOfOrder)
         }
@@ -175,7 +172,7 @@ mod tests {
         for i in 0..5 {
             written(&mut p, 0, 16 + i, 1, 111 + i64::from(i));
         }
-        assert_eq!(p.check(&stamp(0, 5, 10)), Err(SequenceError::Duplicate));
+        assert_eq!(p.check(&stamp(0, 5, 10)), Err(SequenceError::OutOfOrder));
         assert_eq!(p.check(&stamp(1, 1, 1)), Err(SequenceError::OutOfOrder));
         written(&mut p, 1, 0, 1, 200);
         assert_eq!(p.check(&stamp(0, 21, 1)), Err(SequenceError::StaleEpoch));

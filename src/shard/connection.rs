@@ -1,5 +1,6 @@
 //! One client connection: its requests in progress, answered in the order in which they came.
 
+use super::message::RequestId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -16,11 +17,15 @@ pub struct Connection {
     pub listener: usize,
     slots: VecDeque<Option<Vec<Bytes>>>,
     slot_first: Slot,
+    /// It is closed for this reason once all requests are answered; no more are taken.
+    pub closing: Option<String>,
+    /// Its fetches in progress, which end with it.
+    pub fetches: Vec<RequestId>,
 }
 
 impl Connection {
     pub fn new(listener: usize) -> Connection {
-        Connection { listener, slots: VecDeque::new(), slot_first: 0 }
+        Connection { listener, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.

@@ -87,8 +87,31 @@ impl Shard {
         };
         let id = self.start(Pending::Fetch(Box::new(fetch)));
         self.deadlines.insert((deadline, id));
+        self.connections.get_mut(&connection).expect("it has sent the request").fetches.push(id);
         self.fetch_ask(now, id);
         Ok(())
+    }
+
+    /// Answers fetches at the end of the turn with what there is.
+    pub(super) fn fetch_hurry(&mut self, now: Now, fetches: &[RequestId]) {
+        for id in fetches {
+            let Some(Pending::Fetch(fetch)) = self.requests.get_mut(id) else { continue };
+            // Those that read have none any more.
+            if self.deadlines.remove(&(fetch.deadline, *id)) {
+                fetch.deadline = now.mono;
+                self.deadlines.insert((now.mono, *id));
+            }
+        }
+    }
+
+    /// Ends fetches whose connection is gone.
+    pub(super) fn fetch_forget(&mut self, fetches: &[RequestId]) {
+        for id in fetches {
+            let Some(Pending::Fetch(fetch)) = self.requests.remove(id) else { continue };
+            self.deadlines.remove(&(fetch.deadline, *id));
+            let watched = fetch.parts.iter().filter(|part| part.watched).filter_map(|part| part.partition);
+            self.fetch_unwatch(*id, watched.collect());
+        }
     }
 
     fn part(&self, key: &Key, wanted: Wanted) -> Part {
@@ -281,6 +304,9 @@ impl Shard {
 
     fn fetch_finish(&mut self, _now: Now, id: RequestId) {
         let Some(Pending::Fetch(mut fetch)) = self.requests.remove(&id) else { return };
+        if let Some(state) = self.connections.get_mut(&fetch.connection) {
+            state.fetches.retain(|other| *other != id);
+        }
         if fetch.session.id != 0 {
             let (id, incremental) = (fetch.session.id, fetch.session.incremental);
             fetch.parts.retain(|part| {

@@ -2,6 +2,7 @@
 
 use super::connection::{ConnectionId, Slot};
 use super::message::{Answer, Ask, Data, Op, RequestId};
+use super::owner::{EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP};
 use super::{Output, Pending, Shard, plan_of};
 use crate::log::find;
 use crate::types::{Epoch, Now, Offset, PartitionId, PartitionIndex, TimestampMs};
@@ -165,7 +166,7 @@ impl Shard {
                 (part.outcome.timestamp, part.outcome.offset) = (timestamp, offset);
             }
             Some(Ok(None)) => part.outcome = NOTHING,
-            Some(Err(())) => part.code = ErrorCode::CorruptMessage,
+            Some(Err(find::Corrupt)) => part.code = ErrorCode::CorruptMessage,
             None => part.code = ErrorCode::KafkaStorageError,
         }
         self.list_part_done(request);
@@ -222,7 +223,15 @@ fn list_offsets(body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError>
     for topic in &request.topics {
         let name: Arc<str> = (*topic.name).into();
         for p in &topic.partitions {
-            let op = Op::ListOffset { timestamp: p.timestamp, leader_epoch: p.current_leader_epoch };
+            // A special value that came with a later version means nothing in this one.
+            let known = match p.timestamp {
+                MAX_TIMESTAMP => version >= 7,
+                EARLIEST_LOCAL => version >= 8,
+                LATEST_TIERED => version >= 9,
+                _ => true,
+            };
+            let timestamp = if known { p.timestamp } else { TimestampMs::MIN };
+            let op = Op::ListOffset { timestamp, leader_epoch: p.current_leader_epoch };
             questions.push(Question { topic: name.clone(), index: p.partition_index, op });
         }
     }

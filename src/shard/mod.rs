@@ -153,13 +153,17 @@ impl Shard {
     }
 
     pub fn disconnected(&mut self, connection: ConnectionId) {
-        self.connections.remove(&connection);
+        if let Some(state) = self.connections.remove(&connection) {
+            // Fetches may be parked for weeks; all other requests end soon.
+            self.fetch_forget(&state.fetches);
+        }
     }
 
     /// Whether the connection's next request may be read: otherwise the peer is to be slowed.
     pub fn may_read(&self, connection: ConnectionId) -> bool {
         let requests_max = self.node.config.connection_requests_max as usize;
-        self.connections.get(&connection).is_some_and(|c| c.requests() < requests_max) && !self.store.is_congested()
+        let ready = |c: &Connection| c.requests() < requests_max && c.closing.is_none();
+        self.connections.get(&connection).is_some_and(ready) && !self.store.is_congested()
     }
 
     pub fn requests_of(&self, connection: ConnectionId) -> usize {
@@ -168,14 +172,15 @@ impl Shard {
 
     /// A request frame, without its length.
     pub fn frame(&mut self, now: Now, connection: ConnectionId, frame: BytesMut) {
-        let Some(listener) = self.connections.get(&connection).map(|c| c.listener) else { return };
+        let open = self.connections.get(&connection).filter(|c| c.closing.is_none());
+        let Some(listener) = open.map(|c| c.listener) else { return };
         let head = match Head::decode(&frame) {
             Ok(head) => head,
             Err(FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
                 let slot = self.begin(connection);
                 return self.respond(connection, slot, query::api_versions_unsupported(correlation_id));
             }
-            Err(error) => return self.close(connection, error.to_string()),
+            Err(error) => return self.close_later(now, connection, error.to_string()),
         };
         if !api::is_served(head.api, head.version) {
             if head.api == ApiKey::ApiVersions {
@@ -183,7 +188,7 @@ impl Shard {
                 return self.respond(connection, slot, query::api_versions_unsupported(head.correlation_id));
             }
             let reason = format!("{} version {} is not supported", head.api.name(), head.version);
-            return self.close(connection, reason);
+            return self.close_later(now, connection, reason);
         }
         // Without the client's name the head no longer borrows the frame, which may then be taken apart.
         let Head { api, version, correlation_id, body_start, .. } = head;
@@ -213,7 +218,7 @@ impl Shard {
             }),
         };
         if let Err(error) = result {
-            self.close(connection, format!("malformed {} request: {error}", head.api.name()));
+            self.close_later(now, connection, format!("malformed {} request: {error}", head.api.name()));
         }
     }
 
@@ -234,11 +239,29 @@ impl Shard {
                 self.out.push(Output::Send { connection, parts });
             }
         }
+        if state.requests() == 0
+            && let Some(reason) = state.closing.take()
+        {
+            self.close(connection, reason);
+        }
     }
 
+    /// Closes the connection, which gets no more answers.
     fn close(&mut self, connection: ConnectionId, reason: String) {
-        self.connections.remove(&connection);
+        self.disconnected(connection);
         self.out.push(Output::Close { connection, reason });
+    }
+
+    /// Closes the connection after the answers to the requests that have come.
+    fn close_later(&mut self, now: Now, connection: ConnectionId, reason: String) {
+        match self.connections.get_mut(&connection) {
+            Some(state) if state.requests() > 0 => {
+                state.closing = Some(reason);
+                let fetches = state.fetches.clone();
+                self.fetch_hurry(now, &fetches);
+            }
+            _ => self.close(connection, reason),
+        }
     }
 
     fn start(&mut self, pending: Pending) -> RequestId {

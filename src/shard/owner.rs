@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, VecDeque};
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 /// The record with the largest timestamp (KIP-734).
-const MAX_TIMESTAMP: i64 = -3;
+pub(super) const MAX_TIMESTAMP: i64 = -3;
 /// The first offset that is on this node (KIP-405).
-const EARLIEST_LOCAL: i64 = -4;
+pub(super) const EARLIEST_LOCAL: i64 = -4;
 /// The last offset in tiered storage (KIP-1005): none, without tiered storage.
-const LATEST_TIERED: i64 = -5;
+pub(super) const LATEST_TIERED: i64 = -5;
 
 /// Whom to answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,13 +60,10 @@ fn append_refusal(error: AppendError) -> Refusal {
         AppendError::Sequence(SequenceError::OutOfOrder) => {
             (ErrorCode::OutOfOrderSequenceNumber, "the batch does not follow the producer's last one")
         }
-        AppendError::Sequence(SequenceError::Duplicate) => {
-            (ErrorCode::DuplicateSequenceNumber, "the batch was written before, its offset is no longer known")
-        }
         AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
         AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
     };
-    Refusal { code, message: message.into(), record: None }
+    Refusal::new(code, message)
 }
 
 impl Shard {

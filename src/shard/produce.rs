@@ -7,7 +7,6 @@ use super::{Pending, Shard};
 use crate::log::check::{self, Refusal};
 use crate::metadata::is_internal;
 use crate::types::{Now, PartitionId, PartitionIndex, Time, TimestampMs, Uuid};
-use crate::wire::batch;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::{Head, response_frame};
@@ -19,6 +18,9 @@ use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
+
+/// Produce requests name topics by id from this version on.
+const VERSION_TOPIC_IDS: i16 = 13;
 
 /// A Produce request in progress.
 pub struct Produce {
@@ -59,7 +61,7 @@ struct Pick {
 }
 
 fn refused(code: ErrorCode) -> Option<Outcome> {
-    Some(Outcome::Refused(Box::new(Refusal { code, message: String::new(), record: None })))
+    Some(Outcome::Refused(Box::new(Refusal::new(code, ""))))
 }
 
 impl Shard {
@@ -74,7 +76,7 @@ impl Shard {
         let request = ProduceRequest::decode(&mut Reader::new(&frame[body_start..]), version)?;
         let acks = request.acks;
         let deadline = now.mono.after_ms(request.timeout_ms.max(0) as u64);
-        let (topics, mut parts, mut picks) = self.produce_picks(&request, &frame);
+        let (topics, mut parts, mut picks) = self.produce_picks(version, &request, &frame);
         drop(request);
         if !(-1..=1).contains(&acks) {
             picks.clear();
@@ -114,10 +116,15 @@ impl Shard {
     }
 
     /// The request's topics and partitions, and where in the frame the records lie of those that may be written.
-    fn produce_picks(&mut self, request: &ProduceRequest<'_>, frame: &[u8]) -> (Vec<TopicName>, Vec<Part>, Vec<Pick>) {
+    fn produce_picks(
+        &mut self,
+        version: i16,
+        request: &ProduceRequest<'_>,
+        frame: &[u8],
+    ) -> (Vec<TopicName>, Vec<Part>, Vec<Pick>) {
         let (mut topics, mut parts, mut picks) = (Vec::new(), Vec::new(), Vec::new());
         for data in &request.topic_data {
-            let by_id = !data.topic_id.is_zero();
+            let by_id = version >= VERSION_TOPIC_IDS;
             let topic =
                 if by_id { self.image.topic_by_id(data.topic_id) } else { self.image.topic(&data.name) }.cloned();
             let name = topic.as_ref().map_or_else(|| Arc::from(&*data.name), |topic| topic.name.clone());
@@ -126,7 +133,7 @@ impl Shard {
                 let known = topic.as_ref().is_some_and(|topic| self.partition_topic(topic, partition.index));
                 let range = partition.records.as_ref().and_then(|records| records.range_in(frame));
                 let outcome = match (&rules, range) {
-                    _ if !known && by_id && topic.is_none() => refused(ErrorCode::UnknownTopicId),
+                    _ if topic.is_none() && by_id => refused(ErrorCode::UnknownTopicId),
                     _ if !known => refused(ErrorCode::UnknownTopicOrPartition),
                     _ if is_internal(&name) => refused(ErrorCode::InvalidTopicException),
                     (Some(rules), Some(range)) if !range.is_empty() => {
@@ -151,10 +158,8 @@ impl Shard {
         mut batch: BytesMut,
         rules: Arc<TopicRules>,
     ) -> Result<Ask, Refusal> {
-        let mut info = check::check(&batch, version, &rules.check, now.wall_ms)?;
+        let info = check::check(&mut batch, version, &rules.check, now.wall_ms)?;
         if rules.check.log_append_time {
-            batch::set_log_append_time(&mut batch, now.wall_ms);
-            info.timestamp_max = now.wall_ms;
             part.log_append_time = now.wall_ms;
         }
         let partition = PartitionId { topic: rules.topic.id, index: part.index };
@@ -238,10 +243,11 @@ fn encode_part(part: &Part) -> PartitionProduceResponse<'_> {
         Outcome::Refused(refusal) => {
             response.error_code = refusal.code.code();
             response.error_message = (!refusal.message.is_empty()).then(|| Cow::Borrowed(&*refusal.message));
-            response.record_errors = Vec::from_iter(refusal.record.map(|batch_index| BatchIndexAndErrorMessage {
+            let fault = |&(batch_index, message): &(i32, &'static str)| BatchIndexAndErrorMessage {
                 batch_index,
-                batch_index_error_message: Some(Cow::Borrowed(&*refusal.message)),
-            }));
+                batch_index_error_message: Some(Cow::Borrowed(message)),
+            };
+            response.record_errors = refusal.faults.iter().map(fault).collect();
         }
     }
     response

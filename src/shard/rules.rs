@@ -1,9 +1,11 @@
 //! A topic's settings in the form in which shards use them.
 
-use crate::config::{AckDurability, Config, TimestampType, TopicSettings};
+use crate::config::{AckDurability, Compression, Config, TimestampType, TopicSettings};
 use crate::log::{self, check};
 use crate::metadata::Topic;
 use crate::types::PartitionIndex;
+use crate::wire::batch;
+use crate::wire::compression::Codec;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -15,6 +17,18 @@ pub struct TopicRules {
 
 fn millis(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn codec(settings: &TopicSettings) -> Option<Codec> {
+    let (compression, level) = match settings.compression {
+        Compression::Producer => return None,
+        Compression::Uncompressed => (batch::Compression::None, None),
+        Compression::Gzip => (batch::Compression::Gzip, settings.compression_gzip_level),
+        Compression::Snappy => (batch::Compression::Snappy, None),
+        Compression::Lz4 => (batch::Compression::Lz4, None),
+        Compression::Zstd => (batch::Compression::Zstd, Some(settings.compression_zstd_level)),
+    };
+    Some(Codec { compression, level })
 }
 
 impl TopicRules {
@@ -30,6 +44,7 @@ impl TopicRules {
                 timestamp_after_max_ms: millis(settings.timestamp_after_max_ms),
                 log_append_time: settings.timestamp_type == TimestampType::LogAppendTime,
                 key_required: settings.cleanup_policy.compact,
+                codec: codec(&settings),
             },
             log: Arc::new(log::Settings {
                 segment_bytes: settings.segment_bytes_max,

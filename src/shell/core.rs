@@ -172,15 +172,17 @@ impl Core {
     fn carry_out(self: &Rc<Self>, output: Output, dirty: &mut Vec<Rc<Link>>) {
         match output {
             Output::Send { connection, parts } => {
-                if let Some(link) = self.links.borrow().get(&connection) {
-                    if link.push(parts) {
-                        dirty.push(link.clone());
-                    }
+                if let Some(link) = self.links.borrow().get(&connection)
+                    && link.push(parts)
+                {
+                    dirty.push(link.clone());
                 }
             }
             Output::Close { connection, reason } => {
                 if let Some(link) = self.links.borrow().get(&connection) {
                     self.log_close(link, &reason);
+                    // What was answered before goes out first, as far as the peer takes it.
+                    link.flush(self);
                     link.close();
                 }
             }

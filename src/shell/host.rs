@@ -6,6 +6,9 @@ use std::mem::MaybeUninit;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::path::Path;
 
+/// Locked memory without which glommio starts no executor.
+const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
 /// The CPUs to run on: those configured, or all that the process may use. Each must be allowed.
 pub fn cores(configured: &[usize]) -> Result<Vec<usize>, String> {
     // SAFETY: the set is plain memory that the call fills.
@@ -52,9 +55,17 @@ pub fn check_io_uring() -> Result<(), String> {
     })
 }
 
-/// Says so if the locked memory is not enough for all cores' registered buffers; the broker runs without them.
-pub fn check_memlock(cores: usize, bytes: usize) {
+/// Takes as much locked memory as the process may have. Says so if that is not enough for all cores' registered buffers: the
+/// broker runs without them. An error if it is not enough for an executor.
+pub fn check_memlock(cores: usize, bytes: usize) -> Result<(), String> {
+    raise(libc::RLIMIT_MEMLOCK);
     let (limit, _) = limit(libc::RLIMIT_MEMLOCK);
+    if limit < MEMLOCK_BYTES_MIN {
+        return Err(format!(
+            "memlock: {limit} bytes may be locked, io_uring needs {MEMLOCK_BYTES_MIN}; `ulimit -l 8192`, LimitMEMLOCK=8M in \
+             a systemd unit or --ulimit memlock=8388608 of Docker raises the limit"
+        ));
+    }
     let wanted = (cores * bytes) as u64;
     if limit < wanted {
         tracing::warn!(
@@ -63,6 +74,7 @@ pub fn check_memlock(cores: usize, bytes: usize) {
             wanted.div_ceil(1024)
         );
     }
+    Ok(())
 }
 
 fn limit(resource: libc::__rlimit_resource_t) -> (u64, u64) {
@@ -76,11 +88,16 @@ fn limit(resource: libc::__rlimit_resource_t) -> (u64, u64) {
 
 /// Takes as many open files as the process may have.
 pub fn raise_open_files() {
-    let (soft, hard) = limit(libc::RLIMIT_NOFILE);
+    raise(libc::RLIMIT_NOFILE);
+}
+
+/// Raises a limit as far as the process may.
+fn raise(resource: libc::__rlimit_resource_t) {
+    let (soft, hard) = limit(resource);
     if soft < hard {
         let raised = libc::rlimit { rlim_cur: hard, rlim_max: hard };
         // SAFETY: the call reads the structure.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) };
+        unsafe { libc::setrlimit(resource, &raised) };
     }
 }
 

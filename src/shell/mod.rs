@@ -21,8 +21,8 @@ use crate::types::ShardId;
 use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use glommio::{LocalExecutorBuilder, Placement};
-use std::io::Write;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -38,6 +38,11 @@ const BACKLOG: i32 = 4096;
 /// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for a group of the journal and
 /// the segment writes beside it: the same few pages serve again and again, and are not given back to the kernel between.
 const IO_MEMORY_BYTES: usize = 4 << 20;
+/// How long a port may stay taken at start, and how often it is tried.
+const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
+const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
+/// The beat itself may be among the tasks that glommio goes to sleep on: further ones wake it then, at other times.
+const BEATS: [Duration; 3] = [Duration::from_millis(71), Duration::from_millis(233), Duration::from_millis(709)];
 /// The data directory's free space is looked at this often.
 const SPACE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -70,7 +75,7 @@ pub fn run(config: Config) -> Result<(), String> {
     let start = Instant::now();
     let cores = host::cores(&config.cores)?;
     host::check_io_uring()?;
-    host::check_memlock(cores.len(), IO_MEMORY_BYTES);
+    host::check_memlock(cores.len(), IO_MEMORY_BYTES)?;
     host::raise_open_files();
     let data = DataDir::open(&config.data_dir, config.node_id)?;
     let (files, mut controller) = metadata::Files::open(&data.root).map_err(|error| {
@@ -108,7 +113,15 @@ pub fn run(config: Config) -> Result<(), String> {
     }
     drop(ready);
     for _ in 0..threads.len() {
-        readiness.recv().map_err(|_| "a core ended at start")??;
+        match readiness.recv() {
+            Ok(ready) => ready?,
+            // Every core has ended, one of them with the reason.
+            Err(_) => {
+                let reasons = threads.into_iter().filter_map(|thread| thread.join().err());
+                let reason = reasons.map(|error| host::explain_executor(&error.to_string())).next();
+                return Err(reason.unwrap_or_else(|| "a core ended at start".into()));
+            }
+        }
     }
     print_ready(&node, &cores, &data, start);
     host::wait_for_signal(&stop);
@@ -159,8 +172,8 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
         .map_err(|error| format!("listeners: {place}: {error}"))?
         .next()
         .ok_or_else(|| format!("listeners: {place}: the host has no address"))?;
-    let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => {
+    let socket = bind_patiently(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => {
             format!(
                 "listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port"
             )
@@ -170,6 +183,20 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
     // SAFETY: a system call on a descriptor that is open; no memory is passed.
     unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) };
     Ok(socket)
+}
+
+/// Waits a little for a port that is taken: the kernel ends a killed process's io_uring, and what it holds, only after the
+/// process.
+fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    let start = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && start.elapsed() < PORT_WAIT_MAX => {
+                std::thread::sleep(PORT_WAIT_STEP);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Host and port of each listener as clients are told, with what the configuration leaves open filled in.
@@ -277,6 +304,14 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
     glommio::spawn_local(core.clone().beat()).detach();
+    for interval in BEATS {
+        let beat = async move {
+            loop {
+                glommio::timer::sleep(interval).await;
+            }
+        };
+        glommio::spawn_local(beat).detach();
+    }
     let census = Arc::new(net::Census::default());
     for (number, listener) in seat.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
@@ -310,7 +345,7 @@ fn remove_orphans(seat: &Seat) {
         let removed = disk::remove_partition_dir(&dir);
         let checkpoint = std::fs::remove_file(disk::checkpoint_path(&seat.root, *core));
         for error in [removed, checkpoint].into_iter().filter_map(Result::err) {
-            if error.kind() != std::io::ErrorKind::NotFound {
+            if error.kind() != io::ErrorKind::NotFound {
                 tracing::warn!("{}: {error}", dir.display());
             }
         }

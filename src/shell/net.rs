@@ -7,6 +7,7 @@
 use super::core::{Core, Parcel};
 use crate::shard::connection::ConnectionId;
 use crate::types::ShardId;
+use crate::wire::frame::explain_length;
 use bytes::{Buf, Bytes, BytesMut};
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use glommio::net::{TcpListener, TcpStream};
@@ -359,9 +360,9 @@ fn take_frames(
     request_max: usize,
 ) -> Result<(), String> {
     while let Some(length) = partial.first_chunk::<LENGTH_BYTES>() {
-        let length = i32::from_be_bytes(*length);
-        let Some(length) = usize::try_from(length).ok().filter(|length| *length <= request_max) else {
-            return Err(format!("a frame of {length} bytes: the limit is {request_max}"));
+        let claim = usize::try_from(i32::from_be_bytes(*length)).ok();
+        let Some(length) = claim.filter(|claim| *claim <= request_max) else {
+            return Err(explain_length(*length, request_max));
         };
         if partial.len() < LENGTH_BYTES + length {
             break;

@@ -11,6 +11,17 @@ pub const LENGTH_BYTES: usize = 4;
 /// Room for the fields of a common message, so that one buffer without growing is enough.
 const FIELD_BYTES: usize = 512;
 
+/// Why a connection is closed whose next frame begins with `length`: what else the peer may be that it speaks like this.
+pub fn explain_length(length: [u8; LENGTH_BYTES], bytes_max: usize) -> String {
+    let number = i32::from_be_bytes(length);
+    let guess = match &length {
+        [0x16, 0x03, ..] => "; it looks like TLS, which this listener does not speak",
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"OPTI" => "; it looks like HTTP, which this listener does not speak",
+        _ => "",
+    };
+    format!("a frame of {number} bytes: the limit is {bytes_max}{guess}")
+}
+
 /// The head of a request in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head<'a> {
@@ -141,6 +152,13 @@ mod tests {
             let decoded = MetadataRequest::decode(&mut reader, version).unwrap();
             assert_eq!((decoded.topics.is_none(), reader.remaining()), (version > 0, 0));
         }
+    }
+
+    #[test]
+    fn other_protocols_are_named() {
+        assert!(explain_length(*b"GET ", 100).contains("HTTP"));
+        assert!(explain_length([0x16, 3, 1, 2], 100).contains("TLS"));
+        assert_eq!(explain_length([0, 0, 1, 0], 100), "a frame of 256 bytes: the limit is 100");
     }
 
     #[test]

@@ -115,6 +115,9 @@ impl Context<'_> {
     }
 
     fn change_topic(&mut self, change: &Change<'_>, validate_only: bool) -> Result<(), Rejection> {
+        if change.resource_name.is_empty() {
+            return Err(invalid("Default topic resources are not allowed."));
+        }
         check_name(change.resource_name)?;
         let image = self.controller.image_decided();
         let topic = image.topic(change.resource_name).ok_or(Rejection::UnknownTopic)?;

@@ -1,0 +1,17 @@
+//! The real program: started, stopped, killed, misused and loaded.
+
+mod batches;
+mod client;
+mod fetch;
+mod fuzz;
+mod input;
+mod kill;
+mod limits;
+mod process;
+mod produce;
+#[path = "../wire/sample.rs"]
+#[allow(dead_code)]
+mod sample;
+mod start;
+mod subject;
+mod topics;
