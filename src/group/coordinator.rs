@@ -36,6 +36,9 @@ pub struct Coordinator {
     timers: BTreeSet<(Time, Arc<str>)>,
     /// The partition's records before this offset are applied.
     offset_end: Offset,
+    /// Records that were left out, for the events that tell of them when all are read.
+    unknown_kinds: BTreeMap<i16, u64>,
+    malformed_keys: Option<(u64, Vec<u8>)>,
 }
 
 impl Coordinator {
@@ -50,7 +53,15 @@ impl Coordinator {
             decisions: Decisions::default(),
             member_bytes: 0,
         };
-        Coordinator { phase: Phase::Loading, groups: BTreeMap::new(), desk, timers: BTreeSet::new(), offset_end: 0 }
+        Coordinator {
+            phase: Phase::Loading,
+            groups: BTreeMap::new(),
+            desk,
+            timers: BTreeSet::new(),
+            offset_end: 0,
+            unknown_kinds: BTreeMap::new(),
+            malformed_keys: None,
+        }
     }
 
     /// Where replay goes on: the offset behind the last record that is applied.
@@ -85,11 +96,15 @@ impl Coordinator {
     /// The one way in which anything durable changes.
     fn apply(&mut self, key_bytes: &[u8], value: Option<&[u8]>) {
         let key = match Key::decode(key_bytes) {
-            Ok(Key::Unknown { kind }) => return self.desk.events.push(Event::UnknownKind { kind }),
+            Ok(Key::Unknown { kind }) => {
+                *self.unknown_kinds.entry(kind).or_insert(0) += 1;
+                return;
+            }
             Ok(key) => key,
-            Err(error) => {
-                let (key, reason) = (key_bytes.to_vec(), error.to_string());
-                return self.desk.events.push(Event::MalformedKey { key, reason });
+            Err(_) => {
+                let (records, _) = self.malformed_keys.get_or_insert_with(|| (0, key_bytes.to_vec()));
+                *records += 1;
+                return;
             }
         };
         let (Key::Offset { group: name, .. } | Key::Group { group: name }) = &key else { unreachable!() };
@@ -101,10 +116,7 @@ impl Coordinator {
                 self.groups.entry(name.clone()).or_insert_with(|| Group::new(name))
             }
         };
-        if let Err(error) = group.ledger.apply(&key, key_bytes, value) {
-            let (group, key, reason) = (group.name.clone(), key_bytes.to_vec(), error.to_string());
-            self.desk.events.push(Event::Malformed { group, key, reason });
-        }
+        group.ledger.apply(&key, key_bytes, value);
         if self.phase == Phase::Loading && group.ledger.is_empty() {
             self.groups.remove(&**name);
         }
@@ -114,6 +126,7 @@ impl Coordinator {
     pub fn loaded(&mut self, now: Now) {
         assert_eq!(self.phase, Phase::Loading);
         self.phase = Phase::Active;
+        self.report_left_out();
         let names: Vec<Arc<str>> = self.groups.keys().cloned().collect();
         for name in names {
             let group = self.groups.get_mut(&name).expect("it is a key");
@@ -123,6 +136,22 @@ impl Coordinator {
                 group.rebalance(now, "the loaded group is larger than group.max.size", &mut self.desk);
             }
             self.settle(&name);
+        }
+    }
+
+    fn report_left_out(&mut self) {
+        let events = &mut self.desk.events;
+        for (kind, records) in std::mem::take(&mut self.unknown_kinds) {
+            events.push(Event::UnknownKind { kind, records });
+        }
+        if let Some((records, first)) = self.malformed_keys.take() {
+            events.push(Event::MalformedKeys { records, first });
+        }
+        for group in self.groups.values() {
+            for (key, (_, error)) in &group.ledger.malformed {
+                let (group, key, reason) = (group.name.clone(), key.to_vec(), error.to_string());
+                events.push(Event::Malformed { group, key, reason });
+            }
         }
     }
 

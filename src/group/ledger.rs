@@ -31,8 +31,8 @@ pub(super) struct Ledger {
     /// The last value of the group's own key, as it is in the log; it can be decoded.
     pub metadata: Option<Bytes>,
     pub offsets: BTreeMap<Arc<str>, BTreeMap<i32, Committed>>,
-    /// Values that cannot be decoded, by their keys.
-    pub malformed: BTreeMap<Bytes, Bytes>,
+    /// Values that cannot be decoded, and why, by their keys.
+    pub malformed: BTreeMap<Bytes, (Bytes, DecodeError)>,
 }
 
 impl Ledger {
@@ -44,8 +44,8 @@ impl Ledger {
         self.offsets.get(topic)?.get(&partition)
     }
 
-    /// Takes over one record of this group. An error says that its value cannot be decoded, which is remembered.
-    pub fn apply(&mut self, key: &Key<'_>, key_bytes: &[u8], value: Option<&[u8]>) -> Result<(), DecodeError> {
+    /// Takes over one record of this group, with what its key says. A value that cannot be decoded is kept as it is.
+    pub fn apply(&mut self, key: &Key<'_>, key_bytes: &[u8], value: Option<&[u8]>) {
         if !self.malformed.is_empty() {
             self.malformed.remove(key_bytes);
         }
@@ -54,11 +54,10 @@ impl Ledger {
             Key::Group { .. } => self.apply_group(value),
             Key::Unknown { kind } => unreachable!("a record of kind {kind} has no group"),
         };
-        if applied.is_err() {
-            let value = value.expect("only a value can be malformed");
-            self.malformed.insert(Bytes::copy_from_slice(key_bytes), Bytes::copy_from_slice(value));
+        if let Err(error) = applied {
+            let value = Bytes::copy_from_slice(value.expect("only a value can be malformed"));
+            self.malformed.insert(Bytes::copy_from_slice(key_bytes), (value, error));
         }
-        applied
     }
 
     fn apply_offset(&mut self, topic: &str, partition: i32, value: Option<&[u8]>) -> Result<(), DecodeError> {
@@ -97,7 +96,7 @@ impl Ledger {
         let offsets = self.offsets.iter().flat_map(|(topic, partitions)| {
             partitions.iter().map(|(&partition, committed)| Record::offset(group, topic, partition, Some(committed)))
         });
-        let malformed = self.malformed.iter().map(|(key, value)| {
+        let malformed = self.malformed.iter().map(|(key, (value, _))| {
             let record = Record::tombstone(group, key.clone());
             Record { value: Some(value.clone()), ..record }
         });
@@ -114,8 +113,8 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn apply(ledger: &mut Ledger, record: &Record) -> Result<(), DecodeError> {
-        ledger.apply(&Key::decode(&record.key).unwrap(), &record.key, record.value.as_deref())
+    fn apply(ledger: &mut Ledger, record: &Record) {
+        ledger.apply(&Key::decode(&record.key).unwrap(), &record.key, record.value.as_deref());
     }
 
     #[test]
@@ -125,19 +124,18 @@ mod tests {
         for partition in 0..3 {
             let committed =
                 Committed { offset: 1, leader_epoch: -1, metadata: "".into(), commit_ms: 5, expire_ms: None };
-            apply(&mut ledger, &Record::offset(&group, "t", partition, Some(&committed))).unwrap();
+            apply(&mut ledger, &Record::offset(&group, "t", partition, Some(&committed)));
         }
-        apply(&mut ledger, &Record::group(&group, Some(&Default::default()))).unwrap();
+        apply(&mut ledger, &Record::group(&group, Some(&Default::default())));
         let broken = Record { value: Some(Bytes::from_static(&[0])), ..Record::offset(&group, "t", 1, None) };
-        assert_eq!(apply(&mut ledger, &broken), Err(DecodeError::Truncated));
-        assert_eq!((ledger.malformed.len(), ledger.offset("t", 1)), (1, None));
+        apply(&mut ledger, &broken);
+        assert_eq!(ledger.malformed[&broken.key].1, DecodeError::Truncated);
+        assert_eq!(ledger.offset("t", 1), None);
         let mut copy = Ledger::default();
-        ledger.records(&group).for_each(|record| {
-            let _ = apply(&mut copy, &record);
-        });
+        ledger.records(&group).for_each(|record| apply(&mut copy, &record));
         assert_eq!(copy, ledger);
         let tombstones: Vec<Record> = ledger.tombstones(&group).collect();
-        tombstones.iter().for_each(|record| apply(&mut ledger, record).unwrap());
+        tombstones.iter().for_each(|record| apply(&mut ledger, record));
         assert!(ledger.is_empty());
     }
 
@@ -146,9 +144,9 @@ mod tests {
         let group: Arc<str> = "g".into();
         let mut ledger = Ledger::default();
         let broken = Record { value: Some(Bytes::from_static(&[0, 9])), ..Record::group(&group, None) };
-        assert_eq!(apply(&mut ledger, &broken), Err(DecodeError::Version));
-        assert_eq!(ledger.malformed.len(), 1);
-        apply(&mut ledger, &Record::group(&group, Some(&Default::default()))).unwrap();
+        apply(&mut ledger, &broken);
+        assert_eq!(ledger.malformed[&broken.key].1, DecodeError::Version);
+        apply(&mut ledger, &Record::group(&group, Some(&Default::default())));
         assert!(ledger.malformed.is_empty() && ledger.metadata.is_some());
     }
 }

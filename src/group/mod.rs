@@ -148,12 +148,12 @@ pub struct Answer {
 /// What an operator wants to read in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// A record cannot be understood; the group answers with errors until the key is overwritten or the group deleted.
+    /// Found at loading: a record cannot be understood; the group answers with errors until the key is overwritten or the group deleted.
     Malformed { group: Arc<str>, key: Vec<u8>, reason: String },
-    /// A record whose key does not even name a group is left out.
-    MalformedKey { key: Vec<u8>, reason: String },
-    /// A record of a kind that this build does not know is left out.
-    UnknownKind { kind: i16 },
+    /// Records whose keys do not even name a group are left out.
+    MalformedKeys { records: u64, first: Vec<u8> },
+    /// Records of a kind that this build does not know are left out.
+    UnknownKind { kind: i16, records: u64 },
     /// A rebalance begins.
     Rebalance { group: Arc<str>, generation: i32, reason: String },
     /// A generation is complete: its members are about to be given their shares.

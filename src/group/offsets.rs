@@ -81,6 +81,9 @@ impl Group {
             return desk.answer(caller.ticket, response);
         }
         let then = Then::Answer { ticket: caller.ticket, response };
+        if expire_ms.is_some() {
+            self.schedule_retention(now, desk);
+        }
         if let Err(code) = self.decide(records, then, desk) {
             desk.answer(caller.ticket, commit_refusal(request, topics, code));
         }
