@@ -70,7 +70,8 @@ fn name(code: i16) -> &'static str {
 }
 
 fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+    let printable = |&byte: &u8| if byte.is_ascii_graphic() { char::from(byte) } else { '.' };
+    bytes.iter().map(printable).collect()
 }
 
 /// Ids made from small numbers, as `prefix#number`.
