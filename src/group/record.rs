@@ -156,6 +156,34 @@ mod tests {
     }
 
     #[test]
+    fn groups_have_kafkas_bytes() {
+        use crate::wire::messages::group_metadata_value::MemberMetadata;
+        let member = MemberMetadata {
+            member_id: "m".into(),
+            group_instance_id: None,
+            client_id: "c".into(),
+            client_host: "/h".into(),
+            rebalance_timeout: 2,
+            session_timeout: 1,
+            subscription: vec![7].into(),
+            assignment: vec![8, 9].into(),
+        };
+        let value = GroupMetadataValue {
+            protocol_type: "consumer".into(),
+            generation: 4,
+            protocol: Some("range".into()),
+            leader: Some("m".into()),
+            current_state_timestamp: 5,
+            members: vec![member],
+        };
+        let bytes = encode_group(&value);
+        let head = b"\0\x03\0\x08consumer\0\0\0\x04\0\x05range\0\x01m\0\0\0\0\0\0\0\x05\0\0\0\x01";
+        let member = b"\0\x01m\xff\xff\0\x01c\0\x02/h\0\0\0\x02\0\0\0\x01\0\0\0\x01\x07\0\0\0\x02\x08\x09";
+        assert_eq!(&bytes[..], [&head[..], member].concat());
+        assert_eq!(decode_group(&bytes), Ok(value));
+    }
+
+    #[test]
     fn every_version_of_a_value_is_read() {
         for version in 0..=4 {
             let mut w = Writer::new();

@@ -71,7 +71,60 @@ fn records_that_name_no_group_are_counted() {
     assert_eq!(events, ["UnknownKind { kind: 3, records: 5 }", "MalformedKeys { records: 1, first: [0] }"]);
 }
 
-/// A thousand groups of ten members that send heartbeats: each group is looked at about once a session, not at each beat.
+/// Whatever the log holds, it is loaded, and the groups that it leaves answer.
+#[test]
+fn a_mutated_log_stops_nobody() {
+    use rand::{Rng, SeedableRng};
+    let mut bench = Bench::new(Settings::default());
+    for name in ["one", "two"] {
+        let mut request = join("g", "", Some(name), "range:@t");
+        request.session_timeout_ms = 45_000;
+        bench.send("app", 5, &Request::JoinGroup(request));
+    }
+    let leader = bench.wait(200).into_iter().find_map(|answer| match answer.response {
+        Response::JoinGroup(r) if r.leader == r.member_id => Some(r.member_id.to_string()),
+        _ => None,
+    });
+    let leader = leader.expect("somebody leads");
+    let shares = [(leader.clone(), "0".to_string())];
+    bench.ask(5, &Request::SyncGroup(sync("g", &leader, Some("one"), 1, &shares)));
+    bench.ask(9, &Request::OffsetCommit(commit("h", "", None, -1, &[("t", 0, 1, "metadata")])));
+    let good = bench.log.clone();
+    assert_eq!(good.len(), 2);
+    let (mut malformed, mut whole) = (0, 0);
+    for seed in 0..5_000 {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        bench.log = good.clone();
+        let record = random.random_range(0..2);
+        let (key, value) = &mut bench.log[record];
+        let bytes = if random.random_ratio(1, 4) { key } else { value.as_mut().expect("it is no tombstone") };
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..bytes.len().max(1));
+            match random.random_range(0..3) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at.min(bytes.len()), random.random()),
+                _ => bytes.iter_mut().skip(at).take(1).for_each(|byte| *byte = random.random()),
+            }
+        }
+        bench.restart();
+        match bench.coordinator.take_events().is_empty() {
+            true => whole += 1,
+            false => malformed += 1,
+        }
+        for group in ["g", "h"] {
+            assert!(matches!(bench.ask(6, &crate::bench::describe(group)), Response::DescribeGroups(_)));
+        }
+        bench.wait(50_000);
+        bench.ask(2, &crate::bench::delete("g"));
+        let live = checkpoint(&bench.coordinator);
+        let mut replayed = bench.replayed();
+        replayed.loaded(bench.now());
+        assert!(live == checkpoint(&replayed), "seed {seed}");
+    }
+    assert!(malformed > 300 && whole > 300, "{malformed}, {whole}");
+}
+
+/// A hundred groups of ten members that send heartbeats: each group is looked at about once a session, not at each beat.
 #[test]
 fn idle_groups_cost_nothing_but_their_heartbeats() {
     const GROUPS: usize = 100;

@@ -397,7 +397,11 @@ fn scenarios() {
         if std::env::var_os("UPDATE_SCENARIOS").is_some() {
             std::fs::write(&path, &runner.out).unwrap();
         } else {
-            assert_eq!(runner.out, expected, "{}", path.display());
+            let number = |(number, _): (usize, _)| number + 1;
+            let differs =
+                runner.out.lines().zip(expected.lines()).enumerate().find(|(_, (ours, theirs))| ours != theirs);
+            let (line, file) = (differs.map(number), path.display());
+            assert!(runner.out == expected, "{file}, line {line:?}:\n{differs:?}");
         }
     }
 }
