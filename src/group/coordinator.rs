@@ -3,10 +3,10 @@
 use super::checkpoint::{self, Checkpoint, CheckpointError};
 use super::decisions::{Append, AppendId, Decisions, Then};
 use super::error::{append_error, heartbeat, leave_refusal, offset_delete_refusal, refusal, sync_refusal};
-use super::group::{Desk, Group, State};
 use super::join::check_join;
 use super::offsets::{absent_group, commit_refusal, commits_anything, fetched_nothing};
 use super::record::{Key, Record};
+use super::state::{Desk, Group, State};
 use super::sync::check_sync;
 use super::{Answer, Caller, DECIDED_BYTES_MAX, Event, Request, Response, Settings, Topics};
 use crate::types::{Now, Offset, Time};

@@ -3,8 +3,8 @@
 use super::coordinator::Coordinator;
 use super::decisions::Then;
 use super::error::{append_error, owned};
-use super::group::{Group, State};
 use super::record::{Key, Record};
+use super::state::{Group, State};
 use super::{Response, Ticket};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::delete_groups_response::DeletableGroupResult;

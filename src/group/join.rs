@@ -2,9 +2,9 @@
 
 use super::decisions::{Replacement, Then};
 use super::error::{join_refusal, sync_refusal};
-use super::group::{Desk, Group, State};
 use super::member::{Member, member_id, protocols, timeouts};
 use super::record::Record;
+use super::state::{Desk, Group, State};
 use super::{
     Caller, MEMBER_METADATA_BYTES_MAX, MEMBER_PROTOCOLS_MAX, MEMBERS_PENDING_MAX, NEW_MEMBER_JOIN_MS, Response,
     Settings,

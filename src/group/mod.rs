@@ -11,7 +11,6 @@ mod checkpoint;
 mod coordinator;
 mod decisions;
 mod error;
-mod group;
 mod groups;
 mod join;
 mod ledger;
@@ -22,6 +21,7 @@ mod record;
 mod retention;
 mod session;
 mod split;
+mod state;
 mod sync;
 
 pub use checkpoint::{Checkpoint, CheckpointError};

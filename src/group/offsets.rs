@@ -2,9 +2,9 @@
 
 use super::decisions::Then;
 use super::error::{commit_response, fetched_none, offset_delete_refusal, owned};
-use super::group::{Desk, Group, State};
 use super::ledger::Committed;
 use super::record::{Key, Record};
+use super::state::{Desk, Group, State};
 use super::{Caller, Response, Ticket, Topics};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;

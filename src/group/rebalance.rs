@@ -2,8 +2,8 @@
 
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
-use super::group::{Desk, Group, State};
 use super::record::Record;
+use super::state::{Desk, Group, State};
 use super::{Event, Response};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;

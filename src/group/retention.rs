@@ -2,9 +2,9 @@
 
 use super::Event;
 use super::decisions::Then;
-use super::group::{Desk, Group, State};
 use super::ledger::Committed;
 use super::record::Record;
+use super::state::{Desk, Group, State};
 use crate::types::{Now, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;

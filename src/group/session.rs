@@ -1,7 +1,7 @@
 //! Heartbeat, LeaveGroup, and what happens when time is over.
 
 use super::error::{LEAVE_VERSION_MEMBERS, heartbeat, owned};
-use super::group::{Desk, Group, State};
+use super::state::{Desk, Group, State};
 use super::{Caller, Response};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;

@@ -3,8 +3,8 @@
 use super::Response;
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
-use super::group::{Desk, Group, State};
 use super::record::Record;
+use super::state::{Desk, Group, State};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{SyncGroupRequest, SyncGroupResponse};
