@@ -334,7 +334,10 @@ impl Coordinator {
                 }
             }
             Then::Answer { ticket, response } => {
-                let response = code.map_or(response.clone(), |code| failed(response, code));
+                let response = match code {
+                    None => response,
+                    Some(code) => failed(response, code),
+                };
                 self.desk.answer(ticket, response);
             }
             Then::Assign { group, generation, assignments } => {
