@@ -1,5 +1,6 @@
 pub mod config;
 pub mod flat;
+pub mod group;
 pub mod journal;
 pub mod log;
 pub mod metadata;

@@ -46,6 +46,8 @@ pub enum Kind {
     Header,
     Request,
     Response,
+    /// The key or the value of a record that the broker itself writes into a topic.
+    Record,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -170,10 +172,12 @@ fn parse_message(words: &[&str]) -> Message {
         "header" => Kind::Header,
         "request" => Kind::Request,
         "response" => Kind::Response,
+        "record" => Kind::Record,
         other => panic!("{}: no kind: {other}", words[0]),
     };
     let key = attribute(words, "key").map(|key| key.parse().expect("key= is a number"));
-    assert_eq!(key.is_none(), kind == Kind::Header, "{}: key= belongs to requests and responses", words[0]);
+    let numbered = matches!(kind, Kind::Request | Kind::Response);
+    assert_eq!(key.is_some(), numbered, "{}: key= belongs to requests and responses", words[0]);
     let name = words[0].to_string();
     let structs = BTreeMap::from([(name.clone(), Vec::new())]);
     Message { name, kind, key, valid: range("valid"), flex: range("flex"), structs }

@@ -4,6 +4,8 @@
 //! that it holds; the message itself is also here. Each has `decode(reader, version)` and `encode(writer, version)`;
 //! requests and responses have `KEY`, `VERSIONS` and `FLEXIBLE_SINCE`.
 //!
+//! Records are the keys and values of records in the broker's own topics; their version stands before them in the bytes.
+//!
 //! - Strings, bytes and records borrow from the decoded bytes. What may be null in some version is an `Option`.
 //! - A field that a version lacks has its declared default after decoding, and is left out when encoding, whatever its value.
 //! - A null where the version has none is an error when decoding. When encoding, it goes out as an empty value.

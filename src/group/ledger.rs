@@ -1,0 +1,152 @@
+//! What is durable of one group: what its records in the log say, no more. [`Ledger::apply`] alone changes it.
+
+use super::record::{Key, Record, decode_group, decode_offset};
+use crate::types::{Offset, TimestampMs};
+use crate::wire::codec::DecodeError;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// A committed position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub offset: Offset,
+    /// -1: unknown.
+    pub leader_epoch: i32,
+    pub metadata: Box<str>,
+    pub commit_ms: TimestampMs,
+    /// Only of commits by OffsetCommit 2-4 that ask for it.
+    pub expire_ms: Option<TimestampMs>,
+}
+
+impl Committed {
+    /// When the position is forgotten, if nothing but `base_ms` decides: the time from which its retention counts.
+    pub fn expiry_ms(&self, base_ms: TimestampMs, retention_ms: i64) -> TimestampMs {
+        self.expire_ms.unwrap_or(base_ms.saturating_add(retention_ms))
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ledger {
+    /// The last value of the group's own key, as it is in the log; it can be decoded.
+    pub metadata: Option<Bytes>,
+    pub offsets: BTreeMap<Arc<str>, BTreeMap<i32, Committed>>,
+    /// Values that cannot be decoded, and why, by their keys.
+    pub malformed: BTreeMap<Bytes, (Bytes, DecodeError)>,
+}
+
+impl Ledger {
+    pub fn is_empty(&self) -> bool {
+        self.metadata.is_none() && self.offsets.is_empty() && self.malformed.is_empty()
+    }
+
+    pub fn offset(&self, topic: &str, partition: i32) -> Option<&Committed> {
+        self.offsets.get(topic)?.get(&partition)
+    }
+
+    /// Takes over one record of this group, with what its key says. A value that cannot be decoded is kept as it is.
+    pub fn apply(&mut self, key: &Key<'_>, key_bytes: &[u8], value: Option<&[u8]>) {
+        if !self.malformed.is_empty() {
+            self.malformed.remove(key_bytes);
+        }
+        let applied = match key {
+            Key::Offset { topic, partition, .. } => self.apply_offset(topic, *partition, value),
+            Key::Group { .. } => self.apply_group(value),
+            Key::Unknown { kind } => unreachable!("a record of kind {kind} has no group"),
+        };
+        if let Err(error) = applied {
+            let value = Bytes::copy_from_slice(value.expect("only a value can be malformed"));
+            self.malformed.insert(Bytes::copy_from_slice(key_bytes), (value, error));
+        }
+    }
+
+    fn apply_offset(&mut self, topic: &str, partition: i32, value: Option<&[u8]>) -> Result<(), DecodeError> {
+        let decoded = value.map(decode_offset).transpose();
+        let Ok(Some(committed)) = decoded else {
+            if let Some(partitions) = self.offsets.get_mut(topic) {
+                partitions.remove(&partition);
+                if partitions.is_empty() {
+                    self.offsets.remove(topic);
+                }
+            }
+            return decoded.map(|_| ());
+        };
+        match self.offsets.get_mut(topic) {
+            Some(partitions) => partitions.insert(partition, committed),
+            None => self.offsets.entry(Arc::from(topic)).or_default().insert(partition, committed),
+        };
+        Ok(())
+    }
+
+    fn apply_group(&mut self, value: Option<&[u8]>) -> Result<(), DecodeError> {
+        self.metadata = None;
+        if let Some(value) = value {
+            decode_group(value)?;
+            self.metadata = Some(Bytes::copy_from_slice(value));
+        }
+        Ok(())
+    }
+
+    /// Records that make this ledger, in an order that depends on nothing but its contents.
+    pub fn records(&self, group: &Arc<str>) -> impl Iterator<Item = Record> {
+        let metadata = self.metadata.iter().map(|value| {
+            let record = Record::group(group, None);
+            Record { value: Some(value.clone()), ..record }
+        });
+        let offsets = self.offsets.iter().flat_map(|(topic, partitions)| {
+            partitions.iter().map(|(&partition, committed)| Record::offset(group, topic, partition, Some(committed)))
+        });
+        let malformed = self.malformed.iter().map(|(key, (value, _))| {
+            let record = Record::tombstone(group, key.clone());
+            Record { value: Some(value.clone()), ..record }
+        });
+        metadata.chain(offsets).chain(malformed)
+    }
+
+    /// Tombstones for all of it.
+    pub fn tombstones(&self, group: &Arc<str>) -> impl Iterator<Item = Record> {
+        self.records(group).map(|record| Record { value: None, ..record })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn apply(ledger: &mut Ledger, record: &Record) {
+        ledger.apply(&Key::decode(&record.key).unwrap(), &record.key, record.value.as_deref());
+    }
+
+    #[test]
+    fn records_make_the_ledger_that_they_come_from() {
+        let group: Arc<str> = "g".into();
+        let mut ledger = Ledger::default();
+        for partition in 0..3 {
+            let committed =
+                Committed { offset: 1, leader_epoch: -1, metadata: "".into(), commit_ms: 5, expire_ms: None };
+            apply(&mut ledger, &Record::offset(&group, "t", partition, Some(&committed)));
+        }
+        apply(&mut ledger, &Record::group(&group, Some(&Default::default())));
+        let broken = Record { value: Some(Bytes::from_static(&[0])), ..Record::offset(&group, "t", 1, None) };
+        apply(&mut ledger, &broken);
+        assert_eq!(ledger.malformed[&broken.key].1, DecodeError::Truncated);
+        assert_eq!(ledger.offset("t", 1), None);
+        let mut copy = Ledger::default();
+        ledger.records(&group).for_each(|record| apply(&mut copy, &record));
+        assert_eq!(copy, ledger);
+        let tombstones: Vec<Record> = ledger.tombstones(&group).collect();
+        tombstones.iter().for_each(|record| apply(&mut ledger, record));
+        assert!(ledger.is_empty());
+    }
+
+    #[test]
+    fn an_overwritten_record_is_malformed_no_more() {
+        let group: Arc<str> = "g".into();
+        let mut ledger = Ledger::default();
+        let broken = Record { value: Some(Bytes::from_static(&[0, 9])), ..Record::group(&group, None) };
+        apply(&mut ledger, &broken);
+        assert_eq!(ledger.malformed[&broken.key].1, DecodeError::Version);
+        apply(&mut ledger, &Record::group(&group, Some(&Default::default())));
+        assert!(ledger.malformed.is_empty() && ledger.metadata.is_some());
+    }
+}

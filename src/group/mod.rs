@@ -1,0 +1,171 @@
+//! The coordinator of consumer groups: one [`Coordinator`] for each partition of `__consumer_offsets`.
+//!
+//! A pure machine. What is durable is what the partition's records say, and `Ledger::apply` alone changes it, live and at
+//! loading. A step decides: it changes who is a member (which a crash may undo, because clients then join again), gathers
+//! records for the partition ([`Coordinator::plan_append`]) and leaves answers ([`Coordinator::take_answers`]). An answer that
+//! promises something waits until [`Coordinator::appended`] says that its records are durable.
+//!
+//! The protocol is Kafka's classic one: KIP-134, KIP-211, KIP-345, KIP-394, KIP-496, KIP-709, KIP-800, KIP-814.
+
+mod checkpoint;
+mod coordinator;
+mod decisions;
+mod error;
+mod groups;
+mod join;
+mod ledger;
+mod member;
+mod offsets;
+mod rebalance;
+mod record;
+mod retention;
+mod session;
+mod split;
+mod state;
+mod sync;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use coordinator::Coordinator;
+pub use decisions::{Append, AppendId};
+pub use record::Record;
+pub use split::{offset_fetch_join, offset_fetch_split, partition_of};
+
+use crate::types::{ShardId, TimestampMs};
+use crate::wire::messages as wire;
+use std::sync::Arc;
+
+/// Protocols that one member may offer. Clients offer one to four.
+pub const MEMBER_PROTOCOLS_MAX: usize = 100;
+/// Bytes of metadata, over all its protocols, that one member may send.
+pub const MEMBER_METADATA_BYTES_MAX: usize = 4 << 20;
+/// Members of one group that have been given an id and have not joined with it yet.
+pub const MEMBERS_PENDING_MAX: usize = 10_000;
+/// Writes are refused while more bytes than this are decided and not durable.
+pub const DECIDED_BYTES_MAX: usize = 64 << 20;
+/// Milliseconds that a new member may wait for its group: it has no id yet that it could send heartbeats with.
+pub const NEW_MEMBER_JOIN_MS: u64 = 5 * 60 * 1000;
+
+/// What the machine is told once. Milliseconds and bytes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`
+    pub session_ms_min: i32,
+    pub session_ms_max: i32,
+    /// `group.max.size`
+    pub members_max: usize,
+    /// The first rebalance of an empty group waits this long for the next join.
+    pub gather_ms: u64,
+    /// `group.initial.rebalance.delay.ms`: and this long at most.
+    pub gather_ms_max: u64,
+    /// `offset.metadata.max.bytes`
+    pub offset_metadata_bytes_max: usize,
+    /// `offsets.retention.minutes`
+    pub retention_ms: i64,
+    /// `offsets.retention.check.interval.ms`: no group is looked at more often.
+    pub retention_check_ms: u64,
+    /// Bytes of keys and values in one append; a larger record is refused.
+    pub append_bytes_max: usize,
+    /// Bytes of metadata and assignments of all members together.
+    pub member_bytes_max: usize,
+}
+
+impl Default for Settings {
+    /// Kafka's defaults, but for the gathering, which ends as soon as joins pause.
+    fn default() -> Self {
+        Settings {
+            session_ms_min: 6_000,
+            session_ms_max: 1_800_000,
+            members_max: i32::MAX as usize,
+            gather_ms: 100,
+            gather_ms_max: 3_000,
+            offset_metadata_bytes_max: 4096,
+            retention_ms: 7 * 24 * 60 * 60 * 1000,
+            retention_check_ms: 600_000,
+            append_bytes_max: 1 << 20,
+            member_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// Whom to answer; comes back as it was given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Ticket {
+    pub shard: ShardId,
+    pub request: u64,
+    pub part: u32,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    pub ticket: Ticket,
+    /// Version of the request's API.
+    pub version: i16,
+    pub client_id: &'a str,
+    /// As Kafka's tools print it: `/` and the address.
+    pub client_host: &'a str,
+    /// What a new member's id is made of.
+    pub random: [u8; 16],
+}
+
+/// A request, or one group's share of it (OffsetFetch), to the coordinator of its groups.
+#[derive(Clone, Debug)]
+pub enum Request<'a> {
+    JoinGroup(wire::JoinGroupRequest<'a>),
+    SyncGroup(wire::SyncGroupRequest<'a>),
+    Heartbeat(wire::HeartbeatRequest<'a>),
+    LeaveGroup(wire::LeaveGroupRequest<'a>),
+    OffsetCommit(wire::OffsetCommitRequest<'a>),
+    OffsetFetch { group: wire::offset_fetch_request::OffsetFetchRequestGroup<'a>, require_stable: bool },
+    OffsetDelete(wire::OffsetDeleteRequest<'a>),
+    ListGroups(wire::ListGroupsRequest<'a>),
+    DescribeGroups(wire::DescribeGroupsRequest<'a>),
+    DeleteGroups(wire::DeleteGroupsRequest<'a>),
+}
+
+/// The answer to the [`Request`] of the same name. Where groups of several coordinators are asked for, the caller puts the
+/// lists together.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Response {
+    JoinGroup(wire::JoinGroupResponse<'static>),
+    SyncGroup(wire::SyncGroupResponse<'static>),
+    Heartbeat(wire::HeartbeatResponse),
+    LeaveGroup(wire::LeaveGroupResponse<'static>),
+    OffsetCommit(wire::OffsetCommitResponse<'static>),
+    OffsetFetch(wire::offset_fetch_response::OffsetFetchResponseGroup<'static>),
+    OffsetDelete(wire::OffsetDeleteResponse<'static>),
+    ListGroups(wire::ListGroupsResponse<'static>),
+    DescribeGroups(wire::DescribeGroupsResponse<'static>),
+    DeleteGroups(wire::DeleteGroupsResponse<'static>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub ticket: Ticket,
+    pub response: Response,
+}
+
+/// What an operator wants to read in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Found at loading: a record cannot be understood; the group answers with errors until the key is overwritten or the group deleted.
+    Malformed { group: Arc<str>, key: Vec<u8>, reason: String },
+    /// Records whose keys do not even name a group are left out.
+    MalformedKeys { records: u64, first: Vec<u8> },
+    /// Records of a kind that this build does not know are left out.
+    UnknownKind { kind: i16, records: u64 },
+    /// A rebalance begins.
+    Rebalance { group: Arc<str>, generation: i32, reason: String },
+    /// A generation is complete: its members are about to be given their shares.
+    Generation { group: Arc<str>, generation: i32, members: usize },
+    /// Offsets and, if `group_gone`, the group itself have outlived their retention.
+    Expired { group: Arc<str>, offsets: usize, group_gone: bool },
+    /// Records could not be appended.
+    AppendFailed { group: Arc<str>, reason: String },
+}
+
+/// Whether a topic has a partition.
+pub type Topics<'a> = &'a dyn Fn(&str, i32) -> bool;
+
+/// A value that a record stores: no time, in Kafka's way.
+const NO_TIMESTAMP: TimestampMs = -1;
