@@ -24,8 +24,11 @@ use std::time::{Duration, Instant, SystemTime};
 /// Disk completions interrupt the work of connections after this time at the latest.
 const DISK_LATENCY: Duration = Duration::from_millis(1);
 /// How often the executor is woken in any case: while something happens, and at rest.
-const BEAT_MIN: Duration = Duration::from_millis(1);
-const BEAT_MAX: Duration = Duration::from_millis(64);
+const BEATS: [(Duration, Duration); 3] = [
+    (Duration::from_millis(1), Duration::from_millis(64)),
+    (Duration::from_millis(7), Duration::from_millis(171)),
+    (Duration::from_millis(23), Duration::from_millis(709)),
+];
 /// Reasons for closing connections are logged at most this often.
 const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_LOG_BURST: u32 = 10;
@@ -134,14 +137,21 @@ impl Core {
     }
 
     /// Wakes the executor again and again. glommio goes to sleep although tasks are ready if its preempt timer fires, or
-    /// another core knocks, between its look at the rings and the first task; a timer ends that sleep.
-    pub async fn beat(self: Rc<Self>) {
-        let (mut seen, mut interval) = (0, BEAT_MAX);
-        loop {
-            glommio::timer::sleep(interval).await;
-            let inputs = self.inputs.get();
-            interval = if inputs == seen { (2 * interval).min(BEAT_MAX) } else { BEAT_MIN };
-            seen = inputs;
+    /// another core knocks, between its look at the rings and the first task; a timer ends that sleep. A beat may be among the
+    /// tasks slept on, so there are several, at different times.
+    pub fn beat(self: &Rc<Self>) {
+        for (min, max) in BEATS {
+            let core = self.clone();
+            let beat = async move {
+                let (mut seen, mut interval) = (0, max);
+                loop {
+                    glommio::timer::sleep(interval).await;
+                    let inputs = core.inputs.get();
+                    interval = if inputs == seen { (2 * interval).min(max) } else { min };
+                    seen = inputs;
+                }
+            };
+            glommio::spawn_local(beat).detach();
         }
     }
 

@@ -41,8 +41,6 @@ const IO_MEMORY_BYTES: usize = 4 << 20;
 /// How long a port may stay taken at start, and how often it is tried.
 const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
 const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
-/// The beat itself may be among the tasks that glommio goes to sleep on: further ones wake it then, at other times.
-const BEATS: [Duration; 3] = [Duration::from_millis(71), Duration::from_millis(233), Duration::from_millis(709)];
 /// The data directory's free space is looked at this often.
 const SPACE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -303,15 +301,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     let core = Core::new(shard, &seat.root, disk, files, seat.start);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
-    glommio::spawn_local(core.clone().beat()).detach();
-    for interval in BEATS {
-        let beat = async move {
-            loop {
-                glommio::timer::sleep(interval).await;
-            }
-        };
-        glommio::spawn_local(beat).detach();
-    }
+    core.beat();
     let census = Arc::new(net::Census::default());
     for (number, listener) in seat.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
