@@ -10,7 +10,9 @@ use klamm::types::{Now, PartitionId, Time, Uuid};
 use klamm::wire::batch::{BatchBuilder, crc_ok};
 use klamm::wire::codec::Reader;
 use klamm::wire::frame::{request_frame, response_frame};
-use klamm::wire::messages::{ApiKey, MetadataResponse, ProduceRequest, RequestHeader, metadata_response, produce_request};
+use klamm::wire::messages::{
+    ApiKey, MetadataResponse, ProduceRequest, RequestHeader, metadata_response, produce_request,
+};
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -72,7 +74,9 @@ impl Bench {
                     DiskOp::SegmentWrite { log, flush, .. } => {
                         Done::SegmentWrite { log, offset_end: black_box(flush).offset_end, ok: true }
                     }
-                    DiskOp::SegmentClose { log, close, .. } => Done::SegmentClose { log, segment: close.segment, ok: true },
+                    DiskOp::SegmentClose { log, close, .. } => {
+                        Done::SegmentClose { log, segment: close.segment, ok: true }
+                    }
                     DiskOp::Sync => Done::Sync { ok: true },
                     DiskOp::Checkpoint(_) => Done::Checkpoint { ok: true },
                     DiskOp::SegmentsRemove { .. } => continue,

@@ -1,9 +1,9 @@
 //! The data directory: whose it is, and that nobody else uses it.
 
+use super::disk::try_lock;
 use crate::types::Uuid;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
 /// Version of the layout below the directory.
@@ -40,8 +40,7 @@ impl DataDir {
         let mut options = fs::OpenOptions::new();
         let lock = options.write(true).create(true).truncate(false).open(root.join(".lock"));
         let lock = lock.map_err(with("the lock file cannot be opened; the directory must be writable"))?;
-        // SAFETY: a system call on a descriptor that is open; no memory is passed.
-        if unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        if !try_lock(&lock).map_err(with("the directory cannot be locked"))? {
             return Err(format!(
                 "{place}: the data directory is in use by another process; stop that one or set log.dirs to another directory"
             ));

@@ -20,6 +20,7 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Segment files open for writing on a core; the least recently used one is closed beyond that.
 const WRITE_HANDLES_MAX: usize = 512;
@@ -30,6 +31,9 @@ const GROWTH_BYTES_MIN: u64 = 64 << 10;
 const PREPARE_BLOCK_BYTES: usize = 1 << 20;
 /// A file that is removed is first cut by this much at a time: freeing many extents at once stalls synced writes.
 const REMOVE_STEP_BYTES: u64 = 256 << 20;
+
+/// How often a lock is tried that an earlier process still has.
+pub const LOCK_STEP: Duration = Duration::from_millis(1);
 
 const PAGE: u64 = ALIGNMENT as u64;
 
@@ -70,6 +74,27 @@ pub fn checkpoint_path(root: &Path, core: u16) -> PathBuf {
 
 fn plain<T>(error: GlommioError<T>) -> io::Error {
     error.into()
+}
+
+/// Waits until no write of an earlier process to this file is under way. The kernel ends what a killed process has submitted
+/// after the process itself, and lets go of the lock on the file then.
+async fn lock(file: &DmaFile) -> io::Result<()> {
+    while !try_lock(file)? {
+        glommio::timer::sleep(LOCK_STEP).await;
+    }
+    Ok(())
+}
+
+/// Says whether the file is locked for this process; it is unlocked when the last write through it is done and it is closed.
+pub fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
+    // SAFETY: a system call on a descriptor that is open; no memory is passed.
+    match unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } {
+        0 => Ok(true),
+        _ => match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            error => Err(error),
+        },
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -177,6 +202,7 @@ impl Disk {
         // Each write returns when the device has it: one operation instead of a write and a sync.
         options.read(true).write(true).custom_flags(libc::O_DSYNC);
         let open = Rc::new(options.dma_open(&path).await.map_err(plain)?);
+        lock(&open).await?;
         self.journal.borrow_mut().insert(file, open.clone());
         Ok(open)
     }
@@ -294,6 +320,7 @@ impl Disk {
                 options.dma_open(&path).await.map_err(plain)?
             }
         };
+        lock(&file).await?;
         let allocated = file.file_size().await.map_err(plain)?;
         let (segment, file) = (flush.segment, Rc::new(file));
         Ok(Appending { segment, file, allocated, end: u64::from(flush.position), page: None, used: 0 })

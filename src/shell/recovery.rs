@@ -1,7 +1,7 @@
 //! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
 
 use super::core::now;
-use super::disk::{Disk, checkpoint_path, journal_dir, journal_path};
+use super::disk::{Disk, LOCK_STEP, checkpoint_path, journal_dir, journal_path, try_lock};
 use crate::journal::{ALIGNMENT, FileIndex, Replay, ReplayStep};
 use crate::metadata::Image;
 use crate::shard::Recovery;
@@ -50,8 +50,17 @@ pub struct Found {
 }
 
 impl Found {
+    /// Reads the checkpoints once no earlier process writes to a journal any more.
     pub fn look(root: &Path) -> io::Result<Found> {
         let cores = cores_found(root)?;
+        for core in &cores {
+            for file in journal_files(root, *core)? {
+                let file = fs::File::open(journal_path(root, *core, file))?;
+                while !try_lock(&file)? {
+                    std::thread::sleep(LOCK_STEP);
+                }
+            }
+        }
         let mut checkpoints = BTreeMap::new();
         for core in &cores {
             match fs::read(checkpoint_path(root, *core)) {

@@ -26,6 +26,22 @@ fn free_port() -> u16 {
     (start..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
+/// The kernel may still carry out writes of a killed process, and keeps the lock of their file so long.
+#[test]
+fn a_start_waits_for_the_writes_of_the_process_before() {
+    let dir = tempfile::tempdir().unwrap();
+    Broker::start(dir.path(), &[("cores", &cores(1))]).kill();
+    let journal = std::fs::File::open(dir.path().join("journal/00/000000.journal")).unwrap();
+    journal.lock().unwrap();
+    let writes = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        drop(journal);
+    });
+    let broker = Broker::start(dir.path(), &[("cores", &cores(1))]);
+    assert!(writes.is_finished(), "the broker reads a journal that is still written");
+    assert_eq!(broker.stop(), Some(0));
+}
+
 /// Runs `loadgen verify` while the broker is killed and started again and again.
 fn verify_through_deaths(options: &str) {
     let dir = tempfile::tempdir().unwrap();
