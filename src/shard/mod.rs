@@ -19,7 +19,7 @@ pub mod node;
 mod owner;
 mod produce;
 pub mod query;
-mod recovery;
+pub mod recovery;
 pub mod rules;
 mod session;
 pub mod store;
@@ -39,8 +39,6 @@ use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-
-pub use recovery::Recovery;
 
 /// Producer states are looked through for expired ones this often.
 const EXPIRE_INTERVAL_MS: u64 = 60_000;

@@ -13,10 +13,10 @@ mod recovery;
 use self::core::{Core, Parcel};
 use self::data_dir::DataDir;
 use self::disk::Disk;
-use self::recovery::Found;
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
 use crate::shard::node::Node;
+use crate::shard::recovery::Found;
 use crate::types::ShardId;
 use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
@@ -90,7 +90,7 @@ pub fn run(config: Config) -> Result<(), String> {
         config: Arc::new(config),
     });
     register(&mut controller, &files, &node)?;
-    let found = Found::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
+    let found = recovery::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
     let stop = host::block_signals();
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
     let seats = seats(&node, controller, seed, files, found, &data, listeners, start);
