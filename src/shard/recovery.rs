@@ -11,7 +11,7 @@ use super::{DiskOp, Done, Shard};
 use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
-use crate::types::{Now, PartitionId, ShardId, Time, Uuid};
+use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Range;
@@ -61,8 +61,16 @@ pub struct Recovery {
     /// Bytes of the group that was cut off when it was shown; 0 if none was.
     group_bytes: usize,
     groups: u64,
+    /// Partitions that a group continues beyond their end: what is missing was carried forward to a later group.
+    gaps: HashMap<PartitionId, Gap>,
     store: Option<Store>,
     rules: HashMap<Uuid, Arc<TopicRules>>,
+}
+
+/// Where a log ended when a batch came that does not follow it, and where that batch begins.
+struct Gap {
+    end: Offset,
+    offset: Offset,
 }
 
 fn limits(node: &Node, id: ShardId) -> Limits {
@@ -88,6 +96,7 @@ impl Recovery {
             replays: VecDeque::new(),
             group_bytes: 0,
             groups: 0,
+            gaps: HashMap::new(),
             store: None,
             rules: HashMap::new(),
         };
@@ -226,18 +235,35 @@ impl Recovery {
         if store.replay(index, entry, info.as_ref(), Bytes::copy_from_slice(payload), now) {
             return Ok(());
         }
-        Err(format!("the journal continues {name} at offset {}, the log ends at {end}", entry.offset))
+        // The checkpoint covers the group of the batches before: they were carried forward, and come again with this one.
+        let gap = self.gaps.entry(entry.partition).or_insert(Gap { end, offset: entry.offset });
+        gap.offset = gap.offset.max(entry.offset);
+        Ok(())
+    }
+
+    /// All groups have been shown: no batch may be missing.
+    fn check_gaps(&self) -> Result<(), String> {
+        let store = self.store.as_ref().expect("groups come before");
+        for (id, gap) in &self.gaps {
+            let log = store.find(*id).and_then(|index| store.log(index)).expect("a gap is in a log");
+            if log.end() <= gap.offset {
+                let Gap { end, offset } = gap;
+                return Err(format!("the journal continues {} at offset {offset}, the log ends at {end}", log.name()));
+            }
+        }
+        Ok(())
     }
 
     /// All groups have been shown: what is only in journals goes to segments. If true, drive the store with
     /// [`Recovery::plan`] and [`Recovery::done`] until [`Recovery::is_done`].
-    pub fn drain(&mut self) -> bool {
+    pub fn drain(&mut self) -> Result<bool, String> {
         assert!(self.replays.is_empty());
+        self.check_gaps()?;
         let wanted = self.groups > 0 || self.others;
         if wanted {
             self.store.as_mut().expect("groups come before").drain_all();
         }
-        wanted
+        Ok(wanted)
     }
 
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {

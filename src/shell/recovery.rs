@@ -91,7 +91,7 @@ pub async fn recover(
     let files = own_files(root, id, &node).await?;
     recovery.begin(files);
     replay(root, &mut recovery, start).await?;
-    if recovery.drain() {
+    if recovery.drain()? {
         drain(&mut recovery, disk, start).await?;
     }
     Ok(recovery)

@@ -227,7 +227,7 @@ impl World {
             let content = Bytes::copy_from_slice(content);
             recovery.feed(self.now, &content).unwrap_or_else(|error| panic!("core {core} recovers: {error}"));
         }
-        if !recovery.drain() {
+        if !recovery.drain().unwrap_or_else(|error| panic!("core {core} recovers: {error}")) {
             return Ok(());
         }
         while !recovery.is_done() {
