@@ -501,7 +501,8 @@ impl Log {
 
     pub fn restore(id: PartitionId, name: Arc<str>, settings: Arc<Settings>, from: Restored) -> Log {
         let mut log = Log::new(id, name, settings);
-        assert!(from.start <= from.flushed_end || from.segments.is_empty());
+        // The start may lie above: records can be deleted before they are in a segment.
+        assert!(from.start >= 0 && from.flushed_end >= 0);
         log.start = from.start;
         log.end = from.flushed_end;
         log.durable_end = from.flushed_end;
