@@ -161,6 +161,12 @@ pub struct Store {
     draining: bool,
     drained: bool,
     retry: VecDeque<(Time, LogIndex)>,
+    /// Segments below their log's start that a checkpoint may still name: they go once one is in place that does not.
+    removed: Vec<(LogIndex, Offset)>,
+    /// Those of them that the checkpoint under way does not name.
+    removing: Vec<(LogIndex, Offset)>,
+    /// Groups that the last checkpoint covers.
+    covered: u64,
     ops: Vec<DiskOp>,
 }
 
@@ -185,6 +191,9 @@ impl Store {
             draining: false,
             drained: false,
             retry: VecDeque::new(),
+            removed: Vec::new(),
+            removing: Vec::new(),
+            covered: 0,
             ops: Vec::new(),
         }
     }
@@ -347,18 +356,16 @@ impl Store {
         }
     }
 
-    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned.
+    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned. The
+    /// files go later: until that group and a checkpoint are durable, a crash brings the older state back.
     pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
         if self.journal.is_failed() || self.draining {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
         let at = Placement { offset: start, epoch: log.epoch(), roll: false };
-        let segments: Vec<Offset> = log.set_start(start).iter().map(|segment| segment.base).collect();
-        let name = log.name().clone();
-        if !segments.is_empty() {
-            self.ops.push(DiskOp::SegmentsRemove { name, segments });
-        }
+        let segments = log.set_start(start);
+        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
         Ok(self.write_journal(EntryKind::LogStart, index, at, Bytes::new()))
     }
 
@@ -367,7 +374,8 @@ impl Store {
         let Some(kept) = self.kept(index) else { return true };
         let Some(info) = info else {
             if entry.offset <= kept.log.end() {
-                kept.log.set_start(entry.offset);
+                let segments = kept.log.set_start(entry.offset);
+                self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
             }
             return true;
         };
@@ -465,7 +473,7 @@ impl Store {
                 // Nothing is appended while draining, so this covers everything.
                 Some(self.journal.sequence_last())
             } else {
-                self.journal.release_wanted()
+                self.journal.release_wanted().or((!self.removed.is_empty()).then_some(self.covered))
             };
             let Some(target) = target.filter(|target| *target <= self.journal.sequence_durable()) else {
                 return;
@@ -478,6 +486,7 @@ impl Store {
             self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried_bytes }
             } else {
+                self.removing = std::mem::take(&mut self.removed);
                 Release::Capture { target, next: 0, builder: CheckpointBuilder::default() }
             };
         }
@@ -612,11 +621,24 @@ impl Store {
                 self.release = Release::Idle;
                 if ok {
                     self.journal.release(target);
+                    self.covered = target;
+                    self.remove_segments();
                     // A release that began before the draining leaves more to do.
                     self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
                 } else {
                     self.journal_failed();
                 }
+            }
+        }
+    }
+
+    /// The checkpoint in place does not name these segments any more.
+    fn remove_segments(&mut self) {
+        for (index, segment) in std::mem::take(&mut self.removing) {
+            // The files of a log that is gone go with its directory.
+            if let Some(log) = self.log(index) {
+                let name = log.name().clone();
+                self.ops.push(DiskOp::SegmentsRemove { name, segments: vec![segment] });
             }
         }
     }
