@@ -261,7 +261,7 @@ impl Shard {
         match self.requests.get(&request) {
             Some(Pending::Produce(_)) => self.produce_answered(request, part, answer),
             Some(Pending::Fetch(_)) => self.fetch_answered(now, request, part, answer),
-            Some(Pending::List(_)) => self.list_answered(request, part, answer),
+            Some(Pending::List(_)) => self.list_answered(now, request, part, answer),
             // Timed out, or complete without this answer.
             Some(Pending::Command { .. }) | None => {}
         }
@@ -296,7 +296,7 @@ impl Shard {
     pub fn read_done(&mut self, now: Now, request: RequestId, part: u32, data: Option<Vec<Bytes>>) {
         match self.requests.get(&request) {
             Some(Pending::Fetch(_)) => self.fetch_read(now, request, part, data),
-            Some(Pending::List(_)) => self.list_read(request, part, data),
+            Some(Pending::List(_)) => self.list_read(now, request, part, data),
             _ => {}
         }
     }

@@ -293,12 +293,14 @@ fn list_offset(log: &Log, timestamp: i64, leader_epoch: i32) -> Answer {
         MAX_TIMESTAMP => match log.timestamp_max() {
             Some((timestamp, from)) if from >= log.start() && from < log.high_watermark() => {
                 let found = log.read(from, log.high_watermark(), 1);
-                Answer::OffsetIn { timestamp, from, epoch, data: data(log, found) }
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
             }
             _ => none,
         },
         0.. => match log.find_time(timestamp) {
-            Some((from, found)) => Answer::OffsetIn { timestamp, from, epoch, data: data(log, found) },
+            Some((from, found)) => {
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
+            }
             None => none,
         },
         _ => Answer::Failed(ErrorCode::UnsupportedVersion),
