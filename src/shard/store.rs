@@ -243,6 +243,7 @@ impl Store {
     pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
         let index = self.by_id.remove(&id)?;
         let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
+        self.held_bytes -= kept.log.held_bytes();
         if let Some(group) = kept.oldest {
             self.oldest.remove(&(group, index));
         }
