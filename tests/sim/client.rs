@@ -28,6 +28,8 @@ enum Request {
     Produce(Vec<BatchId>),
     /// From an offset, when the partition was known to reach to another one.
     Fetch(Part, Offset, Offset),
+    /// By time; the time and offset of the first record that was known then.
+    Find(Part, (i64, Offset)),
     DeleteRecords(Part),
     Create(usize),
     Delete(usize),
@@ -190,6 +192,14 @@ impl Clients {
                     assert!(first <= offset, "{}: {offset} was asked for", self.model.name(part));
                 }
             }
+            Request::Find(part, expected) => {
+                let answer = ListOffsetsResponse::decode(reader, LIST_OFFSETS).expect("an answer");
+                let answer = &answer.topics[0].partitions[0];
+                let moved = self.model.log(part).start_max > expected.1;
+                let going = self.model.topics[part.topic].state != TopicState::Live;
+                let found = (answer.timestamp, answer.offset);
+                assert!(moved || going || found == expected, "{}: {found:?}, not {expected:?}", self.model.name(part));
+            }
             Request::DeleteRecords(part) => {
                 let answer = DeleteRecordsResponse::decode(reader, DELETE_RECORDS).expect("an answer");
                 let answer = &answer.topics[0].partitions[0];
@@ -281,6 +291,29 @@ impl Clients {
         });
     }
 
+    fn list_offset_body(&self, w: &mut Writer, part: Part, timestamp: i64) {
+        let partition =
+            list_offsets_request::ListOffsetsPartition { partition_index: part.index, timestamp, ..Default::default() };
+        let name = self.model.topics[part.topic].name.as_str().into();
+        let topic = list_offsets_request::ListOffsetsTopic { name, partitions: vec![partition] };
+        ListOffsetsRequest { topics: vec![topic], ..Default::default() }.encode(w, LIST_OFFSETS);
+    }
+
+    /// Looks for a record by its time.
+    pub fn find(&mut self, world: &mut World, process: &mut Process, part: Part) {
+        let time = WALL_MS + world.random.random_range(-100..(world.now.wall_ms - WALL_MS) + 50);
+        let start = self.model.log(part).start_max;
+        // A record that was not acknowledged may be the first one.
+        let log = self.model.log(part);
+        let open = log.sent.clone().iter().any(|id| self.model.batches[*id].state == State::Open);
+        let Some(expected) = self.model.find_time(part, start, time).filter(|_| !open) else { return };
+        let connection = world.random.random_range(0..CONNECTIONS);
+        let api = (ApiKey::ListOffsets, LIST_OFFSETS);
+        self.send(world, process, connection, api, Request::Find(part, expected), |own, w| {
+            own.list_offset_body(w, part, time);
+        });
+    }
+
     fn list_offset(
         &mut self,
         world: &mut World,
@@ -288,17 +321,8 @@ impl Clients {
         part: Part,
         timestamp: i64,
     ) -> Result<(i64, Offset), Crashed> {
-        let name = self.model.topics[part.topic].name.clone();
-        let body = self.call(world, process, (ApiKey::ListOffsets, LIST_OFFSETS), |_, w| {
-            let partition = list_offsets_request::ListOffsetsPartition {
-                partition_index: part.index,
-                timestamp,
-                ..Default::default()
-            };
-            let topic =
-                list_offsets_request::ListOffsetsTopic { name: name.as_str().into(), partitions: vec![partition] };
-            ListOffsetsRequest { topics: vec![topic], ..Default::default() }.encode(w, LIST_OFFSETS);
-        })?;
+        let api = (ApiKey::ListOffsets, LIST_OFFSETS);
+        let body = self.call(world, process, api, |own, w| own.list_offset_body(w, part, timestamp))?;
         let answer = ListOffsetsResponse::decode(&mut Reader::new(&body), LIST_OFFSETS).expect("an answer");
         let answer = &answer.topics[0].partitions[0];
         assert_eq!(code(answer.error_code), ErrorCode::None, "{}: offset for {timestamp}", self.model.name(part));

@@ -72,6 +72,7 @@ fn settle(world: &mut World, clients: &mut Clients, cores: u16) -> Result<node::
     for part in &parts {
         clients.retry(world, &mut process, *part)?;
     }
+    check_memory(&process);
     Ok(process)
 }
 
@@ -100,9 +101,19 @@ fn live(world: &mut World, clients: &mut Clients, cores: u16, faulty: bool) -> R
             35 if world.random.random_range(0..5) == 0 => {
                 clients.delete_topic(world, &mut process, parts[some].topic);
             }
+            36..39 => clients.find(world, &mut process, parts[some]),
             _ => {}
         }
         clients.step(world, &mut process)?;
+        check_memory(&process);
+    }
+}
+
+/// What is counted against the memory limit is what the logs hold.
+fn check_memory(process: &node::Process) {
+    for shard in &process.shards {
+        let held: usize = shard.store().logs().map(|(_, log)| log.held_bytes()).sum();
+        assert_eq!(shard.store().held_bytes(), held, "bytes held by core {:?}", shard.id());
     }
 }
 
