@@ -599,6 +599,8 @@ impl Store {
 
     pub fn done(&mut self, now: Now, done: Done) {
         match done {
+            // Its batches were refused when something else made the journal fail.
+            Done::JournalWrite { .. } if self.journal.is_failed() => {}
             Done::JournalWrite { sequence, ok: true } => self.group_durable(sequence),
             Done::JournalWrite { ok: false, .. } => self.journal_failed(),
             Done::JournalPrepare { file, ok: true } => self.journal.prepared(file),
