@@ -187,7 +187,8 @@ impl Clients {
                 let data = &answer.responses[0].partitions[0];
                 let found = self.fetched(part, offset, data);
                 let start = self.model.log(part).start_max;
-                if code(data.error_code) == ErrorCode::None && offset >= start && offset < known_end {
+                let live = self.model.topics[part.topic].state == TopicState::Live;
+                if live && code(data.error_code) == ErrorCode::None && offset >= start && offset < known_end {
                     let (first, _) = *found.first().expect("acknowledged records can be read");
                     assert!(first <= offset, "{}: {offset} was asked for", self.model.name(part));
                 }
@@ -254,11 +255,11 @@ impl Clients {
         match code(data.error_code) {
             ErrorCode::None => {}
             ErrorCode::OffsetOutOfRange if log.start_max > offset => return Vec::new(),
-            ErrorCode::UnknownTopicOrPartition if going => return Vec::new(),
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::KafkaStorageError if going => return Vec::new(),
             error => panic!("{}: a fetch is answered by {error}", self.model.name(part)),
         }
         match &data.records {
-            Some(Records::Slice(bytes)) => self.model.read(part, bytes),
+            Some(Records::Slice(bytes)) if !going => self.model.read(part, bytes),
             _ => Vec::new(),
         }
     }
@@ -305,8 +306,9 @@ impl Clients {
         let start = self.model.log(part).start_max;
         // A record that was not acknowledged may be the first one.
         let log = self.model.log(part);
+        let settled = log.start == start;
         let open = log.sent.clone().iter().any(|id| self.model.batches[*id].state == State::Open);
-        let Some(expected) = self.model.find_time(part, start, time).filter(|_| !open) else { return };
+        let Some(expected) = self.model.find_time(part, start, time).filter(|_| settled && !open) else { return };
         let connection = world.random.random_range(0..CONNECTIONS);
         let api = (ApiKey::ListOffsets, LIST_OFFSETS);
         self.send(world, process, connection, api, Request::Find(part, expected), |own, w| {

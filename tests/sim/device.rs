@@ -88,7 +88,7 @@ impl Job {
         match &mut self.work {
             Work::Disk(op) => disk_op(op, core, step, &mut self.stamp, self.removed, disk, fault),
             Work::Read { request, part, plan } => {
-                Some(Outcome::Read { request: *request, part: *part, data: Some(read(disk, plan)) })
+                Some(Outcome::Read { request: *request, part: *part, data: read(disk, plan) })
             }
             Work::MetadataAppend(append) => {
                 if step == 1 {
@@ -254,13 +254,13 @@ fn replace(disk: &mut Disk, path: &str, bytes: &[u8], step: usize) -> bool {
     step == 4
 }
 
-/// Whole batches from the one that holds the plan's offset on.
-fn read(disk: &Disk, plan: &ReadPlan) -> Vec<Bytes> {
+/// Whole batches from the one that holds the plan's offset on; `None` if the files do not have them.
+fn read(disk: &Disk, plan: &ReadPlan) -> Option<Vec<Bytes>> {
     let read = &plan.read;
     let mut position = read.position;
     if read.indexed && plan.offset != read.segment {
         let path = segment_path(&plan.name, read.segment, "index");
-        let index = disk.read(&path).unwrap_or_else(|| panic!("{path} is not there"));
+        let index = disk.read(&path)?;
         for entry in index.as_chunks::<8>().0 {
             let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
             if i64::from(number(&entry[..4])) <= plan.offset - read.segment {
@@ -270,9 +270,8 @@ fn read(disk: &Disk, plan: &ReadPlan) -> Vec<Bytes> {
     }
     let path = segment_path(&plan.name, read.segment, "log");
     let wanted = (read.position_end - position) as usize;
-    let bytes = disk.read_at(&path, position as usize, wanted).unwrap_or_else(|| panic!("{path} is not there"));
-    assert_eq!(bytes.len(), wanted, "{path} is shorter than known");
-    let found = scan::find(bytes, plan.offset, plan.bytes_max)
-        .unwrap_or_else(|| panic!("no batch begins at {position} of {path}, offset {} is looked for", plan.offset));
-    if found.start == found.end { Vec::new() } else { vec![Bytes::copy_from_slice(&bytes[found.start..found.end])] }
+    let bytes = disk.read_at(&path, position as usize, wanted).filter(|bytes| bytes.len() == wanted)?;
+    let found = scan::find(bytes, plan.offset, plan.bytes_max)?;
+    let some = found.end > found.start;
+    Some(if some { vec![Bytes::copy_from_slice(&bytes[found.start..found.end])] } else { Vec::new() })
 }
