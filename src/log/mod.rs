@@ -225,6 +225,10 @@ impl Log {
         self.unflushed_bytes
     }
 
+    pub fn unflushed_batches(&self) -> usize {
+        self.tail.len() - self.tail_flushed
+    }
+
     pub fn is_flushing(&self) -> bool {
         self.flushing
     }
@@ -475,7 +479,7 @@ pub struct Restored {
 }
 
 impl Log {
-    /// The log as a checkpoint made now would restore it.
+    /// The log as a checkpoint made now would restore it: what is not durable yet is left out.
     pub fn checkpoint(&self) -> Restored {
         let mut segments: Vec<Segment> = Vec::new();
         for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
@@ -491,10 +495,10 @@ impl Log {
             segments.push(cut);
         }
         Restored {
-            start: self.start,
+            start: self.start.min(self.durable_end),
             flushed_end: self.flushed_end,
             segments,
-            producers: self.producers.clone(),
+            producers: self.producers.durable(self.durable_end),
             epochs: self.epochs.clone(),
         }
     }
