@@ -1,14 +1,14 @@
 //! From checkpoints and journals to a shard: everything that was acknowledged is in segments when it ends, and the journal
 //! is empty.
 
-use super::checkpoint;
+use super::checkpoint::{self, CheckpointHead};
 use super::command::{Commands, dynamic_config};
 use super::node::Node;
 use super::rules::TopicRules;
 use super::session::Sessions;
 use super::store::{Limits, Store};
 use super::{DiskOp, Done, Shard};
-use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, Journal, Replay, ReplayStep};
+use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, GroupHeader, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
 use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
@@ -23,10 +23,11 @@ const JOURNAL_WAITING_BYTES_MAX: usize = 16 << 20;
 /// What the files say of all cores: the same for every core that recovers.
 #[derive(Default)]
 pub struct Found {
-    /// Cores with a journal or a checkpoint, ascending.
-    pub cores: Vec<u16>,
-    /// Checkpoints by core.
-    pub checkpoints: BTreeMap<u16, Vec<u8>>,
+    /// Cores with a journal, ascending.
+    pub journals: Vec<u16>,
+    /// Checkpoints by name. Those made on different numbers of cores have different names: a core that has recovered
+    /// must not overwrite what the others still need.
+    pub checkpoints: Vec<(String, Vec<u8>)>,
 }
 
 /// Bytes of a journal file that [`Recovery`] wants to see.
@@ -51,8 +52,8 @@ pub struct Recovery {
     /// The newest state of each partition of this core, and the generation it is from.
     checkpoints: HashMap<PartitionId, (u64, Restored)>,
     generation_max: u64,
-    /// Generation and sequence that each core's checkpoint covers.
-    covered: BTreeMap<u16, (u64, u64)>,
+    /// Core, generation and sequence that each checkpoint covers.
+    covered: Vec<(u16, u64, u64)>,
     journals: Vec<u16>,
     /// Partitions may come from other cores, because their number has changed.
     others: bool,
@@ -84,14 +85,13 @@ impl Recovery {
         let config = dynamic_config(&node.config, &image, node.id);
         let mut recovery = Recovery {
             id,
-            // Each start makes a journal directory for each of its cores before it serves.
-            others: !found.cores.is_empty() && found.cores.len() != usize::from(node.shards),
+            others: false,
             node,
             image,
             config,
             checkpoints: HashMap::new(),
             generation_max: 0,
-            covered: BTreeMap::new(),
+            covered: Vec::new(),
             journals: Vec::new(),
             replays: VecDeque::new(),
             group_bytes: 0,
@@ -100,19 +100,25 @@ impl Recovery {
             store: None,
             rules: HashMap::new(),
         };
-        for (core, bytes) in &found.checkpoints {
-            recovery.checkpoint(*core, bytes)?;
+        let mut layouts = BTreeSet::new();
+        for (name, bytes) in &found.checkpoints {
+            let (head, partitions) =
+                checkpoint::decode(bytes).ok_or_else(|| format!("{name} is damaged: restore it from a backup"))?;
+            layouts.insert((head.cores, head.core));
+            recovery.checkpoint(head, partitions);
         }
-        recovery.journals = if recovery.others { found.cores.clone() } else { vec![id.0] };
+        // A core's own journal is enough only if each core of this number has recovered before.
+        let cores = recovery.node.shards;
+        let complete = layouts.into_iter().eq((0..cores).map(|core| (cores, core)));
+        let all_ours = found.journals.iter().all(|core| *core < cores);
+        recovery.others = !found.journals.is_empty() && !(complete && all_ours);
+        recovery.journals = if recovery.others { found.journals.clone() } else { vec![id.0] };
         Ok(recovery)
     }
 
     /// A checkpoint, of this core or another one: partitions may have changed cores.
-    fn checkpoint(&mut self, core: u16, bytes: &[u8]) -> Result<(), String> {
-        let (head, partitions) = checkpoint::decode(bytes)
-            .ok_or_else(|| format!("the checkpoint of core {core} is damaged: restore it from a backup"))?;
-        self.others |= head.cores != self.node.shards;
-        self.covered.insert(core, (head.generation, head.sequence));
+    fn checkpoint(&mut self, head: CheckpointHead, partitions: Vec<(PartitionId, Restored)>) {
+        self.covered.push((head.core, head.generation, head.sequence));
         self.generation_max = self.generation_max.max(head.generation);
         for (id, restored) in partitions {
             if id.shard(self.node.shards) != self.id || self.image.topic_by_id(id.topic).is_none() {
@@ -123,7 +129,6 @@ impl Recovery {
                 self.checkpoints.insert(id, (head.generation, restored));
             }
         }
-        Ok(())
     }
 
     /// The cores whose journals may hold what this core needs.
@@ -134,7 +139,9 @@ impl Recovery {
     /// The first [`ALIGNMENT`] bytes of each file of a core's journal, fewer where the file is shorter.
     pub fn heads(&mut self, core: u16, heads: &[(FileIndex, Vec<u8>)]) {
         assert!(self.store.is_none() && self.journals.contains(&core));
-        let (generation, sequence) = self.covered.get(&core).copied().unwrap_or_default();
+        let newest = heads.iter().filter_map(|(_, head)| GroupHeader::decode(head)).map(|head| head.generation).max();
+        let covered = self.covered.iter().find(|(of, generation, _)| *of == core && Some(*generation) == newest);
+        let (_, generation, sequence) = covered.copied().unwrap_or_default();
         if let Some(replay) = Replay::new(heads, generation, sequence) {
             self.generation_max = self.generation_max.max(replay.generation());
             let at = self.replays.partition_point(|(_, other)| other.generation() <= replay.generation());

@@ -249,7 +249,7 @@ fn seats(
 /// One core from recovery to the end.
 async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Result<(), String> {
     let meeting = seat.meeting.clone();
-    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0));
+    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0, seat.node.shards));
     disk.probe(&seat.root.join(data_dir::PROBE)).await;
     let (node, image) = (seat.node.clone(), seat.image.clone());
     let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
@@ -301,17 +301,27 @@ fn connection_limits(node: &Arc<Node>) -> net::Limits {
     }
 }
 
-/// Removes journals and checkpoints of cores that the node no longer has: all they held is in segments.
+/// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
+/// segments and in the checkpoints of this number.
 fn remove_orphans(seat: &Seat) {
-    for core in seat.found.cores.iter().filter(|core| **core >= seat.node.shards) {
+    let cores = seat.node.shards;
+    let warn = |path: PathBuf, result: std::io::Result<()>| {
+        if let Err(error) = result.or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        }) {
+            tracing::warn!("{}: {error}", path.display());
+        }
+    };
+    for core in seat.found.journals.iter().filter(|core| **core >= cores) {
         let dir = disk::journal_dir(&seat.root, *core);
         let removed = disk::remove_partition_dir(&dir);
-        let checkpoint = std::fs::remove_file(disk::checkpoint_path(&seat.root, *core));
-        for error in [removed, checkpoint].into_iter().filter_map(Result::err) {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!("{}: {error}", dir.display());
-            }
-        }
+        warn(dir, removed);
+    }
+    for (name, _) in seat.found.checkpoints.iter().filter(|(name, _)| disk::checkpoint_cores(name) != Some(cores)) {
+        let path = seat.root.join(name);
+        let removed = std::fs::remove_file(&path);
+        warn(path, removed);
     }
 }
 

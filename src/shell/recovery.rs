@@ -1,7 +1,7 @@
 //! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
 
 use super::core::now;
-use super::disk::{Disk, checkpoint_path, journal_dir, journal_path};
+use super::disk::{Disk, checkpoint_cores, journal_dir, journal_path};
 use crate::journal::{ALIGNMENT, FileIndex};
 use crate::metadata::Image;
 use crate::shard::node::Node;
@@ -11,7 +11,6 @@ use crate::types::ShardId;
 use bytes::Bytes;
 use glommio::channels::local_channel;
 use glommio::io::{DmaFile, OpenOptions};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -22,38 +21,26 @@ use std::time::Instant;
 /// Journals are read in blocks of this size.
 const BLOCK_BYTES: usize = 4 << 20;
 
-/// The cores that have a journal or a checkpoint below `root`.
-pub fn cores_found(root: &Path) -> io::Result<Vec<u16>> {
-    let mut cores = Vec::new();
-    for (dir, prefix) in [(root.join("journal"), ""), (root.to_path_buf(), "checkpoint-")] {
-        let entries = match fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse::<u16>().ok());
-            cores.extend(number);
-        }
-    }
-    cores.sort_unstable();
-    cores.dedup();
-    Ok(cores)
-}
-
+/// What there is below `root`.
 pub fn look(root: &Path) -> io::Result<Found> {
-    let cores = cores_found(root)?;
-    let mut checkpoints = BTreeMap::new();
-    for core in &cores {
-        match fs::read(checkpoint_path(root, *core)) {
-            Ok(bytes) => {
-                checkpoints.insert(*core, bytes);
+    let mut found = Found::default();
+    match fs::read_dir(root.join("journal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries? {
+                found.journals.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u16>().ok()));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
         }
     }
-    Ok(Found { cores, checkpoints })
+    found.journals.sort_unstable();
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if checkpoint_cores(&name).is_some() {
+            found.checkpoints.push((name, fs::read(entry.path())?));
+        }
+    }
+    Ok(found)
 }
 
 /// The files of a core's journal.

@@ -34,6 +34,7 @@ pub enum Outcome {
 
 pub struct Job {
     pub core: u16,
+    cores: u16,
     pub work: Work,
     /// The log's files belong to nobody any more.
     pub removed: bool,
@@ -45,8 +46,9 @@ pub fn journal_path(core: u16, file: u32) -> String {
     format!("journal/{core:02}/{file:06}.journal")
 }
 
-pub fn checkpoint_path(core: u16) -> String {
-    format!("checkpoint-{core:02}")
+/// As one of so many cores.
+fn checkpoint_path(core: u16, cores: u16) -> String {
+    format!("checkpoint-{core:02}-{cores:02}")
 }
 
 fn segment_path(name: &str, base: i64, ending: &str) -> String {
@@ -54,8 +56,8 @@ fn segment_path(name: &str, base: i64, ending: &str) -> String {
 }
 
 impl Job {
-    pub fn new(core: u16, work: Work) -> Job {
-        Job { core, work, removed: false, step: 0, stamp: 0 }
+    pub fn new(core: u16, cores: u16, work: Work) -> Job {
+        Job { core, cores, work, removed: false, step: 0, stamp: 0 }
     }
 
     pub fn label(&self) -> String {
@@ -86,7 +88,7 @@ impl Job {
         self.step += 1;
         let (core, step) = (self.core, self.step);
         match &mut self.work {
-            Work::Disk(op) => disk_op(op, core, step, &mut self.stamp, self.removed, disk, fault),
+            Work::Disk(op) => disk_op(op, (core, self.cores), step, &mut self.stamp, self.removed, disk, fault),
             Work::Read { request, part, plan } => {
                 Some(Outcome::Read { request: *request, part: *part, data: read(disk, plan) })
             }
@@ -127,7 +129,7 @@ impl Job {
 
 fn disk_op(
     op: &mut DiskOp,
-    core: u16,
+    (core, cores): (u16, u16),
     step: usize,
     stamp: &mut Stamp,
     removed: bool,
@@ -197,7 +199,7 @@ fn disk_op(
             Done::Sync { ok }
         }
         DiskOp::Checkpoint(bytes) => {
-            if ok && !replace(disk, &checkpoint_path(core), bytes, step) {
+            if ok && !replace(disk, &checkpoint_path(core, cores), bytes, step) {
                 return None;
             }
             Done::Checkpoint { ok }

@@ -1,7 +1,7 @@
 //! The process: as many cores as wanted in one thread, on the simulated disk. Every step is chosen by the seed: which
 //! work of the disk goes on, which message between cores arrives, and when it all ends.
 
-use crate::device::{Job, Outcome, Work, checkpoint_path, journal_path};
+use crate::device::{Job, Outcome, Work, journal_path};
 use crate::disk::Disk;
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
@@ -38,6 +38,7 @@ pub struct World {
     pub fault_one_in: u32,
     pub steps: u64,
     pub config: Arc<Config>,
+    cores: u16,
     jobs: Vec<Job>,
     removed: HashSet<(u16, LogIndex)>,
     trace: bool,
@@ -60,6 +61,7 @@ impl World {
             fault_one_in: 0,
             steps: 0,
             config: Arc::new(config),
+            cores: 0,
             jobs: Vec::new(),
             removed: HashSet::new(),
             trace,
@@ -98,7 +100,7 @@ impl World {
     }
 
     fn submit(&mut self, core: u16, work: Work) {
-        let job = Job::new(core, work);
+        let job = Job::new(core, self.cores, work);
         self.trace(|| format!("core {core} begins {}", job.label()));
         self.jobs.push(job);
     }
@@ -126,17 +128,15 @@ impl World {
     }
 
     fn found(&self) -> Found {
-        let number = |name: &str, from: usize| name[from..].split(['/', '.']).next().unwrap().parse::<u16>();
-        let journals = self.disk.list("journal").into_iter().filter_map(|name| number(&name, 8).ok());
-        let mut found = Found::default();
-        for name in self.disk.starting("checkpoint-").iter().filter(|name| !name.ends_with(".tmp")) {
-            let core = number(name, 11).expect("a core");
-            found.checkpoints.insert(core, self.disk.read(name).unwrap().to_vec());
-        }
-        found.cores = journals.chain(found.checkpoints.keys().copied()).collect();
-        found.cores.sort_unstable();
-        found.cores.dedup();
-        found
+        let journals = self.disk.list("journal").into_iter().map(|name| name[8..10].parse::<u16>().expect("a core"));
+        let mut journals: Vec<u16> = journals.collect();
+        journals.dedup();
+        let names = self.disk.starting("checkpoint-").into_iter().filter(|name| !name.ends_with(".tmp"));
+        let checkpoints = names.map(|name| {
+            let bytes = self.disk.read(&name).expect("it was just listed").to_vec();
+            (name, bytes)
+        });
+        Found { journals, checkpoints: checkpoints.collect() }
     }
 
     fn journal_files(&self, core: u16) -> Vec<u32> {
@@ -176,6 +176,7 @@ impl World {
     /// Starts the broker on so many cores.
     pub fn boot(&mut self, cores: u16) -> Result<Process, Crashed> {
         self.trace(|| format!("BOOT on {cores} cores, {} steps to live", self.steps_left));
+        self.cores = cores;
         let controller = self.controller();
         let node = Arc::new(Node {
             id: 1,
@@ -198,13 +199,13 @@ impl World {
         let mut controller = Some((controller, self.random.random()));
         let finished = recoveries.into_values().map(|recovery| recovery.finish(controller.take()));
         let shards = finished.map(|shard| shard.unwrap_or_else(|error| panic!("recovery: {error}"))).collect();
-        for core in found.cores.iter().filter(|core| **core >= cores) {
-            let mut names = self.disk.list(&format!("journal/{core:02}"));
-            names.push(checkpoint_path(*core));
-            for name in names {
-                self.disk.unlink(&name);
-                self.tick()?;
-            }
+        let ours = format!("-{cores:02}");
+        let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
+        let gone = found.journals.iter().filter(|core| **core >= cores);
+        let files = gone.flat_map(|core| self.disk.list(&format!("journal/{core:02}")));
+        for name in files.chain(checkpoints).collect::<Vec<_>>() {
+            self.disk.unlink(&name);
+            self.tick()?;
         }
         Ok(Process { shards, mail: BTreeMap::new(), answers: VecDeque::new() })
     }
