@@ -125,8 +125,9 @@ impl Shard {
 
     fn owner_step(&mut self, now: Now, asker: Asker, ask: Ask) -> Option<Answer> {
         if self.image.topic_by_id(ask.partition.topic).is_none() {
-            // Deleted since the request was routed.
-            return Some(Answer::Failed(ErrorCode::UnknownTopicOrPartition));
+            // Deleted since the request was routed. Who watches asks again, and is then told.
+            let watch = matches!(ask.op, Op::Watch { .. });
+            return Some(if watch { Answer::Woken } else { Answer::Failed(ErrorCode::UnknownTopicOrPartition) });
         }
         let index = self.open(&ask);
         match ask.op {
