@@ -186,7 +186,9 @@ impl Shard {
     fn scan_topics(&mut self, now: Now) {
         self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
         self.rules.clear();
-        let logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+        let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+        // The same input has the same output, in the same order.
+        logs.sort_unstable();
         for (index, id) in logs {
             match self.image.topic_by_id(id.topic).cloned() {
                 Some(topic) => {

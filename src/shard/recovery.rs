@@ -50,7 +50,7 @@ pub struct Recovery {
     image: Image,
     config: Arc<crate::config::Config>,
     /// The newest state of each partition of this core, and the generation it is from.
-    checkpoints: HashMap<PartitionId, (u64, Restored)>,
+    checkpoints: BTreeMap<PartitionId, (u64, Restored)>,
     generation_max: u64,
     /// Core, generation and sequence that each checkpoint covers.
     covered: Vec<(u16, u64, u64)>,
@@ -89,7 +89,7 @@ impl Recovery {
             node,
             image,
             config,
-            checkpoints: HashMap::new(),
+            checkpoints: BTreeMap::new(),
             generation_max: 0,
             covered: Vec::new(),
             journals: Vec::new(),

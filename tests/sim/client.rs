@@ -254,7 +254,8 @@ impl Clients {
         let log = self.model.log(part);
         match code(data.error_code) {
             ErrorCode::None => {}
-            ErrorCode::OffsetOutOfRange if log.start_max > offset => return Vec::new(),
+            // The records, or their files, have gone while the fetch was under way.
+            ErrorCode::OffsetOutOfRange | ErrorCode::KafkaStorageError if log.start_max > offset => return Vec::new(),
             ErrorCode::UnknownTopicOrPartition | ErrorCode::KafkaStorageError if going => return Vec::new(),
             error => panic!("{}: a fetch is answered by {error}", self.model.name(part)),
         }
