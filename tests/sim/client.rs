@@ -22,6 +22,8 @@ const LIST_OFFSETS: i16 = 7;
 const DELETE_RECORDS: i16 = 2;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 6;
+/// Values are cut out of so many random bytes.
+const FILLER_BYTES: usize = 256 << 10;
 const FOREVER_MS: i32 = i32::MAX;
 
 enum Request {
@@ -70,7 +72,8 @@ fn code(code: i16) -> ErrorCode {
 
 impl Clients {
     pub fn new(world: &mut World) -> Clients {
-        let filler: Vec<u8> = (0..1 << 20).map(|_| world.random.random()).collect();
+        let mut filler = vec![0; FILLER_BYTES];
+        world.random.fill(&mut filler[..]);
         let producer = |number: usize| Producer { idempotent: number > 0, ..Default::default() };
         Clients {
             model: Model::default(),
