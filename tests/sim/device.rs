@@ -1,6 +1,6 @@
 //! What the shell does with its files, step by step on the simulated disk, so that a crash can come between any two steps.
 
-use crate::disk::{Disk, Stamp};
+use crate::disk::{Disk, Stamp, resize};
 use bytes::Bytes;
 use klamm::journal::ALIGNMENT;
 use klamm::log::{Close, Flush, file_stem, scan};
@@ -143,7 +143,7 @@ fn disk_op(
             if step == 1 {
                 let mut bytes = write.parts.concat();
                 assert!(bytes.len() <= write.bytes && write.bytes.is_multiple_of(ALIGNMENT));
-                bytes.resize(write.bytes, 0);
+                resize(&mut bytes, write.bytes);
                 *stamp = disk.write(&path, write.position as usize, bytes);
                 return fault.then_some(Outcome::Disk(Done::JournalWrite { sequence, ok: false }));
             }
@@ -225,7 +225,8 @@ fn segment_write(disk: &mut Disk, path: &str, flush: &Flush) -> Stamp {
     assert_eq!(head.len(), position - start, "{path} is shorter than known: nothing precedes {position}");
     let mut bytes = [&head[..], &flush.parts.concat()].concat();
     assert_eq!(bytes.len(), head.len() + flush.bytes);
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+    let whole = bytes.len().next_multiple_of(ALIGNMENT);
+    resize(&mut bytes, whole);
     disk.grow(path, (start + bytes.len()).next_multiple_of(GROWTH_BYTES));
     disk.write(path, start, bytes)
 }

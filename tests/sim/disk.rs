@@ -131,7 +131,7 @@ impl Disk {
     pub fn set_length(&mut self, name: &str, bytes: usize) {
         let inode = self.names[name];
         if self.inodes[inode].live.len() != bytes {
-            self.inodes[inode].live.resize(bytes, 0);
+            resize(&mut self.inodes[inode].live, bytes);
             self.change(Change::Length(inode, bytes));
         }
     }
@@ -179,7 +179,7 @@ impl Disk {
         for (_, change) in self.changes.drain(..count) {
             change.apply(&mut self.names_durable);
             if let Change::Length(inode, bytes) = change {
-                self.inodes[inode].durable.resize(bytes, 0);
+                resize(&mut self.inodes[inode].durable, bytes);
             }
         }
     }
@@ -231,6 +231,12 @@ impl Disk {
         }
         format!("{keep:?} kept, {lost} changes of names and lengths lost")
     }
+}
+
+/// Longer by zeros, or shorter. `Vec::resize` goes byte by byte where nothing is optimized.
+pub fn resize(content: &mut Vec<u8>, bytes: usize) {
+    content.truncate(bytes);
+    content.extend_from_slice(&vec![0; bytes - content.len()]);
 }
 
 impl Inode {
