@@ -1,6 +1,7 @@
 //! What the shell does with its files, step by step on the simulated disk, so that a crash can come between any two steps.
 
 use crate::disk::{Disk, Stamp, resize};
+use crate::node::Slow;
 use bytes::Bytes;
 use klamm::journal::ALIGNMENT;
 use klamm::log::{Close, Flush, file_stem, scan};
@@ -58,6 +59,15 @@ fn segment_path(name: &str, base: i64, ending: &str) -> String {
 impl Job {
     pub fn new(core: u16, cores: u16, work: Work) -> Job {
         Job { core, cores, work, removed: false, step: 0, stamp: 0 }
+    }
+
+    pub fn is_slow(&self, slow: Slow) -> bool {
+        let Work::Disk(op) = &self.work else { return false };
+        match op {
+            DiskOp::JournalWrite(_) => slow == Slow::Journal,
+            DiskOp::JournalPrepare { .. } => false,
+            _ => slow == Slow::Segments,
+        }
     }
 
     pub fn label(&self) -> String {

@@ -12,7 +12,7 @@ mod node;
 use client::Clients;
 use klamm::config::Config;
 use model::TopicState;
-use node::{Crashed, World};
+use node::{Crashed, Slow, World};
 use rand::Rng;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,6 +50,8 @@ fn run(seed: u64, trace: bool) {
         let steps_max = *[30, 300, 3000].get(world.random.random_range(0..3)).expect("one of three");
         world.steps_left = world.random.random_range(1..steps_max);
         world.fault_one_in = 0;
+        let slow = [Slow::Nothing, Slow::Nothing, Slow::Journal, Slow::Segments];
+        world.slow = slow[world.random.random_range(0..slow.len())];
         let result = live(&mut world, &mut clients, cores, faulty);
         assert!(result.is_err(), "a life ends with a crash");
         world.trace(|| format!("life {number} ends"));
@@ -58,6 +60,7 @@ fn run(seed: u64, trace: bool) {
     // At the end a start that nothing disturbs, so that each crash has been looked at.
     world.steps_left = u64::MAX;
     world.fault_one_in = 0;
+    world.slow = Slow::Nothing;
     settle(&mut world, &mut clients, cores).expect("nothing ends it");
 }
 

@@ -36,6 +36,8 @@ pub struct World {
     pub steps_left: u64,
     /// One step of the disk in so many fails; 0: none.
     pub fault_one_in: u32,
+    /// What the disk is slow at.
+    pub slow: Slow,
     pub steps: u64,
     pub config: Arc<Config>,
     cores: u16,
@@ -43,6 +45,17 @@ pub struct World {
     removed: HashSet<(u16, LogIndex)>,
     trace: bool,
 }
+
+/// Work that seldom gets on, so that the rest runs ahead of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slow {
+    Nothing,
+    Journal,
+    Segments,
+}
+
+/// Slow work gets on once in so many times.
+const SLOW_ONE_IN: u32 = 12;
 
 pub struct Process {
     pub shards: Vec<Shard>,
@@ -59,6 +72,7 @@ impl World {
             now: Now { mono: Time(1), wall_ms: WALL_MS },
             steps_left: 0,
             fault_one_in: 0,
+            slow: Slow::Nothing,
             steps: 0,
             config: Arc::new(config),
             cores: 0,
@@ -112,6 +126,10 @@ impl World {
     /// A step of a job that is under way; says whose and what came of it when it is done.
     fn job_step(&mut self) -> Option<(u16, Outcome)> {
         let at = self.random.random_range(0..self.jobs.len());
+        let slow = self.jobs[at].is_slow(self.slow);
+        if slow && self.random.random_range(0..SLOW_ONE_IN) > 0 {
+            return None;
+        }
         let fault = self.fault_one_in > 0 && self.random.random_range(0..self.fault_one_in) == 0;
         let job = &mut self.jobs[at];
         if let Work::Disk(DiskOp::SegmentWrite { log, .. } | DiskOp::SegmentClose { log, .. }) = &job.work {
@@ -175,7 +193,7 @@ impl World {
 
     /// Starts the broker on so many cores.
     pub fn boot(&mut self, cores: u16) -> Result<Process, Crashed> {
-        self.trace(|| format!("BOOT on {cores} cores, {} steps to live", self.steps_left));
+        self.trace(|| format!("BOOT on {cores} cores, {} steps to live, slow: {:?}", self.steps_left, self.slow));
         self.cores = cores;
         let controller = self.controller();
         let node = Arc::new(Node {
