@@ -92,7 +92,7 @@ impl Bench {
 #[divan::bench(args = [1024, 65536, 262144])]
 fn append(bencher: Bencher, bytes: usize) {
     let batch = batch(bytes);
-    let info = log::info(&batch).expect("the batch is whole");
+    let info = log::check::info(&batch).expect("the batch is whole");
     let mut bench = Bench::new();
     let mut turn = 0;
     bencher.counter(BytesCount::new(batch.len())).bench_local(|| {
@@ -108,7 +108,7 @@ fn append(bencher: Bencher, bytes: usize) {
 #[divan::bench(args = [1024, 65536])]
 fn fetch(bencher: Bencher, batch_bytes: usize) {
     let batch = batch(batch_bytes);
-    let info = log::info(&batch).expect("the batch is whole");
+    let info = log::check::info(&batch).expect("the batch is whole");
     let mut bench = Bench::new();
     while bench.store.log(LogIndex(0)).expect("it is open").end() * (RECORD_BYTES as i64) < 16 << 20 {
         bench.append(0, &batch, &info);
@@ -170,6 +170,6 @@ fn encode_metadata(bencher: Bencher, partitions: usize) {
     };
     let response = MetadataResponse { topics: vec![topic], ..Default::default() };
     bencher.counter(ItemsCount::new(partitions)).bench_local(|| {
-        black_box(response_frame(ApiKey::Metadata, 12, 1, |w| response.encode(w, 12)));
+        black_box(response_frame(ApiKey::Metadata.header_versions(12).1, 1, |w| response.encode(w, 12)));
     });
 }

@@ -27,13 +27,10 @@ const LAYERS: [(&str, &[&str]); 14] = [
 ];
 /// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
 /// No machine's whole state is among it but the controller's, which is moved to its core once.
-const LAYERS_SHELL: [(&str, &str); 17] = [
+const LAYERS_SHELL: [(&str, &str); 14] = [
     ("journal::ALIGNMENT", "the unit of direct I/O"),
     ("journal::FileIndex", "which journal file"),
     ("journal::GroupWrite", "bytes to write, and where"),
-    ("journal::Replay", "recovery: reads blocks one after the other"),
-    ("journal::ReplayStep", "recovery: what to read next"),
-    ("journal::decode_entries", "recovery: the entries of a block"),
     ("log::Close", "the closed segment's files"),
     ("log::Flush", "bytes to write, and where"),
     ("log::file_stem", "name of a segment's files"),

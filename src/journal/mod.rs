@@ -136,6 +136,14 @@ impl Journal {
         self.waiting_bytes >= self.limits.waiting_bytes_max
     }
 
+    /// So many more bytes of entries can be written after all that waits, without a file that a release would bring.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        // What follows the last group goes into others, half full at the least, and each is padded.
+        let padding = (self.waiting.len() + 2 + 2 * bytes / GROUP_BYTES_MAX) * ALIGNMENT;
+        let all = (self.waiting_bytes + bytes + padding) as u64;
+        !self.free.is_empty() && all <= self.limits.file_bytes
+    }
+
     /// A write failed: nothing more will become durable.
     pub fn is_failed(&self) -> bool {
         self.failed
@@ -235,11 +243,10 @@ impl Journal {
         self.free.push_front(file);
     }
 
-    /// A file could not be made: the ring stays smaller.
+    /// A file could not be made: it is planned again.
     pub fn prepare_failed(&mut self) {
-        assert!(self.preparing > 0);
+        assert!(self.preparing > 0 && self.files > 0);
         self.preparing -= 1;
-        self.limits.files_max = self.files - 1;
         self.files -= 1;
     }
 

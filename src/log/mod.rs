@@ -225,6 +225,10 @@ impl Log {
         self.unflushed_bytes
     }
 
+    pub fn unflushed_batches(&self) -> usize {
+        self.tail.len() - self.tail_flushed
+    }
+
     pub fn is_flushing(&self) -> bool {
         self.flushing
     }
@@ -475,7 +479,7 @@ pub struct Restored {
 }
 
 impl Log {
-    /// The log as a checkpoint made now would restore it.
+    /// The log as a checkpoint made now would restore it: what is not durable yet is left out.
     pub fn checkpoint(&self) -> Restored {
         let mut segments: Vec<Segment> = Vec::new();
         for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
@@ -491,17 +495,18 @@ impl Log {
             segments.push(cut);
         }
         Restored {
-            start: self.start,
+            start: self.start.min(self.durable_end),
             flushed_end: self.flushed_end,
             segments,
-            producers: self.producers.clone(),
+            producers: self.producers.durable(self.durable_end),
             epochs: self.epochs.clone(),
         }
     }
 
     pub fn restore(id: PartitionId, name: Arc<str>, settings: Arc<Settings>, from: Restored) -> Log {
         let mut log = Log::new(id, name, settings);
-        assert!(from.start <= from.flushed_end || from.segments.is_empty());
+        // The start may lie above: records can be deleted before they are in a segment.
+        assert!(from.start >= 0 && from.flushed_end >= 0);
         log.start = from.start;
         log.end = from.flushed_end;
         log.durable_end = from.flushed_end;

@@ -124,6 +124,15 @@ impl Producers {
         });
     }
 
+    /// The states without batches that end at or above `durable_end`: a crash may still lose those.
+    pub fn durable(&self, durable_end: Offset) -> Producers {
+        let mut durable = self.clone();
+        for producer in durable.by_id.values_mut() {
+            producer.batches.retain(|batch| batch.offset_last < durable_end);
+        }
+        durable
+    }
+
     pub fn insert(&mut self, id: i64, producer: Producer) {
         assert!(id >= 0 && producer.batches.len() <= BATCHES_MAX);
         self.by_id.insert(id, producer);

@@ -25,8 +25,8 @@ pub struct Commands {
     held: VecDeque<(ShardId, RequestId, usize, Bytes)>,
     /// The index that each shard has taken over.
     applied: Vec<u64>,
-    /// Topics were deleted or their settings changed since the last image was published.
-    scan: bool,
+    /// The index of the last decision that deleted topics or changed their settings.
+    scan_index: u64,
 }
 
 impl Commands {
@@ -39,7 +39,7 @@ impl Commands {
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             applied: vec![index; usize::from(shards)],
-            scan: false,
+            scan_index: 0,
         }
     }
 
@@ -70,7 +70,8 @@ impl Shard {
 
     pub(super) fn command(&mut self, now: Now, from: ShardId, request: RequestId, listener: usize, frame: Bytes) {
         let commands = self.commands.as_mut().expect("commands go to the first shard");
-        if self.removing > 0 || commands.applied_everywhere() < commands.controller.index() && commands.scan {
+        // A name must not be used again before each core has taken the old directories out of the way.
+        if self.removing > 0 || commands.applied_everywhere() < commands.scan_index {
             commands.held.push_back((from, request, listener, frame));
             return;
         }
@@ -79,8 +80,9 @@ impl Shard {
         let mut ids = || uuid_next(seed);
         let body = &frame[head.body_start..];
         let response = admin.answer(&self.node, controller, &mut ids, &head, body, listener).ok();
-        commands.scan |=
-            matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
+        if matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs) {
+            commands.scan_index = controller.index();
+        }
         commands.waiting.push_back((controller.index(), from, request, response));
         let index = commands.applied[usize::from(self.id.0)];
         self.applied(now, self.id, index);
@@ -114,14 +116,17 @@ impl Shard {
             commands.controller.failed();
             // What was decided and is lost is not answered with success.
             let index = commands.controller.index();
+            commands.scan_index = commands.scan_index.min(index);
             let waiting = std::mem::take(&mut commands.waiting);
             for (_, from, request, _) in waiting.into_iter().filter(|waiting| waiting.0 > index) {
                 self.command_answer(from, request, None);
             }
-            return;
+            let index = self.image.index();
+            return self.applied(now, self.id, index);
         }
+        // An image that is older than the decision does not show it yet, so that a later one is looked through as well.
+        let scan = commands.scan_index > commands.controller.image_durable().index();
         let image = commands.controller.synced(index_last);
-        let scan = std::mem::take(&mut commands.scan);
         for shard in 0..self.node.shards {
             if ShardId(shard) != self.id {
                 self.send(ShardId(shard), Message::Publish { image: image.clone(), scan });
@@ -186,7 +191,9 @@ impl Shard {
     fn scan_topics(&mut self, now: Now) {
         self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
         self.rules.clear();
-        let logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+        let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+        // The same input has the same output, in the same order.
+        logs.sort_unstable();
         for (index, id) in logs {
             match self.image.topic_by_id(id.topic).cloned() {
                 Some(topic) => {

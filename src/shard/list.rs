@@ -41,8 +41,9 @@ struct Part {
     index: PartitionIndex,
     code: ErrorCode,
     outcome: Outcome,
-    /// A timestamp is looked for from this offset on.
+    /// A timestamp is looked for in records from this offset on.
     find: Option<(TimestampMs, Offset)>,
+    partition: Option<PartitionId>,
 }
 
 #[derive(Clone, Copy)]
@@ -84,12 +85,13 @@ impl Shard {
             let topic = self.image.topic(&question.topic).cloned();
             let known = topic.filter(|topic| self.partition_topic(topic, question.index));
             let code = if known.is_some() { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
-            if let Some(topic) = known {
-                let partition = PartitionId { topic: topic.id, index: question.index };
+            let partition = known.as_ref().map(|topic| PartitionId { topic: topic.id, index: question.index });
+            if let Some((topic, partition)) = known.zip(partition) {
                 let rules = self.rules_of(&topic);
                 asks.push(Ask { part: parts.len() as u32, partition, topic: rules, op: question.op });
             }
-            parts.push(Part { topic: question.topic, index: question.index, code, outcome: NOTHING, find: None });
+            let (topic, index) = (question.topic, question.index);
+            parts.push(Part { topic, index, code, outcome: NOTHING, find: None, partition });
         }
         let outstanding = asks.len();
         let list = List {
@@ -131,7 +133,7 @@ impl Shard {
         Ok(questions)
     }
 
-    pub(super) fn list_answered(&mut self, request: RequestId, number: u32, answer: Answer) {
+    pub(super) fn list_answered(&mut self, now: Now, request: RequestId, number: u32, answer: Answer) {
         let Some(Pending::List(list)) = self.requests.get_mut(&request) else { return };
         let part = &mut list.parts[number as usize];
         match answer {
@@ -142,34 +144,59 @@ impl Shard {
             Answer::EpochEnd { epoch, offset } => part.outcome = Outcome { offset, epoch, ..NOTHING },
             Answer::Size { bytes } => part.outcome.bytes = bytes,
             Answer::Failed(code) => part.code = code,
-            Answer::OffsetIn { timestamp, from, epoch, data } => {
+            Answer::OffsetIn { timestamp, from, start, epoch, data } => {
                 part.outcome.epoch = epoch;
-                part.find = Some((timestamp, from));
-                if let Some(plan) = plan_of(&data, from, FIND_BYTES_MAX) {
-                    self.out.push(Output::Read { request, part: number, plan });
-                    return;
-                }
-                let parts = if let Data::Memory { parts, .. } = data { parts } else { Vec::new() };
-                return self.list_read(request, number, Some(parts));
+                part.find = Some((timestamp, start));
+                return self.list_find(now, request, number, from, data);
+            }
+            Answer::Read(read) => {
+                let (_, from) = part.find.expect("only a part that looks for a timestamp reads");
+                return self.list_find(now, request, number, from, read.data);
             }
             other => panic!("a list is not answered by {other:?}"),
         }
         self.list_part_done(request);
     }
 
-    pub(super) fn list_read(&mut self, request: RequestId, number: u32, data: Option<Vec<Bytes>>) {
+    /// Looks for a timestamp in batches from the one that holds `from` on.
+    fn list_find(&mut self, now: Now, request: RequestId, number: u32, from: Offset, data: Data) {
+        if let Some(plan) = plan_of(&data, from, FIND_BYTES_MAX) {
+            self.out.push(Output::Read { request, part: number, plan });
+            return;
+        }
+        let parts = if let Data::Memory { parts, .. } = data { parts } else { Vec::new() };
+        self.list_read(now, request, number, Some(parts));
+    }
+
+    pub(super) fn list_read(&mut self, now: Now, request: RequestId, number: u32, data: Option<Vec<Bytes>>) {
         let Some(Pending::List(list)) = self.requests.get_mut(&request) else { return };
         let part = &mut list.parts[number as usize];
-        let (timestamp, _) = part.find.expect("only a part that looks for a timestamp reads");
-        match data.map(|parts| find::first_at(&parts, timestamp)) {
-            Some(Ok(Some((timestamp, offset)))) => {
+        let (timestamp, start) = part.find.expect("only a part that looks for a timestamp reads");
+        match data.map(|parts| (find::first_at(&parts, timestamp, start), find::offset_end(&parts))) {
+            Some((Ok(Some((timestamp, offset))), _)) => {
                 (part.outcome.timestamp, part.outcome.offset) = (timestamp, offset);
             }
-            Some(Ok(None)) => part.outcome = NOTHING,
-            Some(Err(find::Corrupt)) => part.code = ErrorCode::CorruptMessage,
+            // It is behind what one read brought, or in what is in no segment yet.
+            Some((Ok(None), Some(next))) => {
+                part.find = Some((timestamp, start.max(next)));
+                return self.list_go_on(now, request, number, next);
+            }
+            Some((Ok(None), None)) => part.outcome = NOTHING,
+            Some((Err(find::Corrupt), _)) => part.code = ErrorCode::CorruptMessage,
             None => part.code = ErrorCode::KafkaStorageError,
         }
         self.list_part_done(request);
+    }
+
+    fn list_go_on(&mut self, now: Now, request: RequestId, number: u32, offset: Offset) {
+        let Some(Pending::List(list)) = self.requests.get(&request) else { return };
+        let partition = list.parts[number as usize].partition.expect("the partition was asked before");
+        let Some(topic) = self.image.topic_by_id(partition.topic).cloned() else {
+            return self.list_answered(now, request, number, Answer::Failed(ErrorCode::UnknownTopicOrPartition));
+        };
+        let op = Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: -1 };
+        let ask = Ask { part: number, partition, topic: self.rules_of(&topic), op };
+        self.ask_all(now, request, vec![ask]);
     }
 
     fn list_part_done(&mut self, request: RequestId) {

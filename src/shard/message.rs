@@ -69,10 +69,12 @@ pub enum Answer {
         offset: Offset,
         epoch: Epoch,
     },
-    /// The batches in which the first record with at least `timestamp` is: `from` is where the search begins.
+    /// The batches in which the first record with at least `timestamp` is: `from` is where the search begins, `start` the
+    /// log's.
     OffsetIn {
         timestamp: TimestampMs,
         from: Offset,
+        start: Offset,
         epoch: Epoch,
         data: Data,
     },

@@ -19,7 +19,7 @@ pub mod node;
 mod owner;
 mod produce;
 pub mod query;
-mod recovery;
+pub mod recovery;
 pub mod rules;
 mod session;
 pub mod store;
@@ -39,8 +39,6 @@ use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-
-pub use recovery::Recovery;
 
 /// Producer states are looked through for expired ones this often.
 const EXPIRE_INTERVAL_MS: u64 = 60_000;
@@ -286,7 +284,7 @@ impl Shard {
         match self.requests.get(&request) {
             Some(Pending::Produce(_)) => self.produce_answered(request, part, answer),
             Some(Pending::Fetch(_)) => self.fetch_answered(now, request, part, answer),
-            Some(Pending::List(_)) => self.list_answered(request, part, answer),
+            Some(Pending::List(_)) => self.list_answered(now, request, part, answer),
             // Timed out, or complete without this answer.
             Some(Pending::Command { .. }) | None => {}
         }
@@ -321,7 +319,7 @@ impl Shard {
     pub fn read_done(&mut self, now: Now, request: RequestId, part: u32, data: Option<Vec<Bytes>>) {
         match self.requests.get(&request) {
             Some(Pending::Fetch(_)) => self.fetch_read(now, request, part, data),
-            Some(Pending::List(_)) => self.list_read(request, part, data),
+            Some(Pending::List(_)) => self.list_read(now, request, part, data),
             _ => {}
         }
     }

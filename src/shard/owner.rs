@@ -122,8 +122,9 @@ impl Shard {
 
     fn owner_step(&mut self, now: Now, asker: Asker, ask: Ask) -> Option<Answer> {
         if self.image.topic_by_id(ask.partition.topic).is_none() {
-            // Deleted since the request was routed.
-            return Some(Answer::Failed(ErrorCode::UnknownTopicOrPartition));
+            // Deleted since the request was routed. Who watches asks again, and is then told.
+            let watch = matches!(ask.op, Op::Watch { .. });
+            return Some(if watch { Answer::Woken } else { Answer::Failed(ErrorCode::UnknownTopicOrPartition) });
         }
         let index = self.open(&ask);
         match ask.op {
@@ -290,12 +291,14 @@ fn list_offset(log: &Log, timestamp: i64, leader_epoch: i32) -> Answer {
         MAX_TIMESTAMP => match log.timestamp_max() {
             Some((timestamp, from)) if from >= log.start() && from < log.high_watermark() => {
                 let found = log.read(from, log.high_watermark(), 1);
-                Answer::OffsetIn { timestamp, from, epoch, data: data(log, found) }
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
             }
             _ => none,
         },
         0.. => match log.find_time(timestamp) {
-            Some((from, found)) => Answer::OffsetIn { timestamp, from, epoch, data: data(log, found) },
+            Some((from, found)) => {
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
+            }
             None => none,
         },
         _ => Answer::Failed(ErrorCode::UnsupportedVersion),

@@ -1,35 +1,77 @@
 //! From checkpoints and journals to a shard: everything that was acknowledged is in segments when it ends, and the journal
 //! is empty.
 
-use super::checkpoint::CheckpointHead;
+use super::checkpoint::{self, CheckpointHead};
 use super::command::{Commands, dynamic_config};
 use super::node::Node;
 use super::rules::TopicRules;
 use super::session::Sessions;
 use super::store::{Limits, Store};
 use super::{DiskOp, Done, Shard};
-use crate::journal::{self, Entry, EntryKind, FileIndex, Journal};
+use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, GroupHeader, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
-use crate::types::{Now, PartitionId, ShardId, Time, Uuid};
+use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Batches that may wait for the journal before clients are slowed.
 const JOURNAL_WAITING_BYTES_MAX: usize = 16 << 20;
 
+/// What the files say of all cores: the same for every core that recovers.
+#[derive(Default)]
+pub struct Found {
+    /// Cores with a journal, ascending.
+    pub journals: Vec<u16>,
+    /// Checkpoints by name. Those made on different numbers of cores have different names: a core that has recovered
+    /// must not overwrite what the others still need.
+    pub checkpoints: Vec<(String, Vec<u8>)>,
+}
+
+/// Bytes of a journal file that [`Recovery`] wants to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Want {
+    pub core: u16,
+    pub file: FileIndex,
+    pub position: u64,
+    pub bytes: usize,
+}
+
 /// Recovery of one core: first all checkpoints, then all groups of all journals in order of generation.
+///
+/// [`Recovery::journals`] says whose journals count; the first block of each of their files goes to [`Recovery::heads`].
+/// After [`Recovery::begin`], bytes are shown as [`Recovery::want`] asks; [`Recovery::drain`] then says whether there is
+/// something to write.
 pub struct Recovery {
     id: ShardId,
     node: Arc<Node>,
     image: Image,
     config: Arc<crate::config::Config>,
     /// The newest state of each partition of this core, and the generation it is from.
-    checkpoints: HashMap<PartitionId, (u64, Restored)>,
+    checkpoints: BTreeMap<PartitionId, (u64, Restored)>,
     generation_max: u64,
+    /// Core, generation and sequence that each checkpoint covers.
+    covered: Vec<(u16, u64, u64)>,
+    journals: Vec<u16>,
+    /// Partitions may come from other cores, because their number has changed.
+    others: bool,
+    /// By generation.
+    replays: VecDeque<(u16, Replay)>,
+    /// Bytes of the group that was cut off when it was shown; 0 if none was.
+    group_bytes: usize,
+    groups: u64,
+    /// Partitions that a group continues beyond their end: what is missing was carried forward to a later group.
+    gaps: HashMap<PartitionId, Gap>,
     store: Option<Store>,
     rules: HashMap<Uuid, Arc<TopicRules>>,
+}
+
+/// Where a log ended when a batch came that does not follow it, and where that batch begins.
+struct Gap {
+    end: Offset,
+    offset: Offset,
 }
 
 fn limits(node: &Node, id: ShardId) -> Limits {
@@ -37,24 +79,46 @@ fn limits(node: &Node, id: ShardId) -> Limits {
 }
 
 impl Recovery {
-    pub fn new(id: ShardId, node: Arc<Node>, image: Image) -> Recovery {
+    /// `found` is what was there when the node started, before any core wrote.
+    pub fn new(id: ShardId, node: Arc<Node>, image: Image, found: &Found) -> Result<Recovery, String> {
         assert!(id.0 < node.shards);
         let config = dynamic_config(&node.config, &image, node.id);
-        Recovery {
+        let mut recovery = Recovery {
             id,
+            others: false,
             node,
             image,
             config,
-            checkpoints: HashMap::new(),
+            checkpoints: BTreeMap::new(),
             generation_max: 0,
+            covered: Vec::new(),
+            journals: Vec::new(),
+            replays: VecDeque::new(),
+            group_bytes: 0,
+            groups: 0,
+            gaps: HashMap::new(),
             store: None,
             rules: HashMap::new(),
+        };
+        let mut layouts = BTreeSet::new();
+        for (name, bytes) in &found.checkpoints {
+            let (head, partitions) =
+                checkpoint::decode(bytes).ok_or_else(|| format!("{name} is damaged: restore it from a backup"))?;
+            layouts.insert((head.cores, head.core));
+            recovery.checkpoint(head, partitions);
         }
+        // A core's own journal is enough only if each core of this number has recovered before.
+        let cores = recovery.node.shards;
+        let complete = layouts.into_iter().eq((0..cores).map(|core| (cores, core)));
+        let all_ours = found.journals.iter().all(|core| *core < cores);
+        recovery.others = !found.journals.is_empty() && !(complete && all_ours);
+        recovery.journals = if recovery.others { found.journals.clone() } else { vec![id.0] };
+        Ok(recovery)
     }
 
     /// A checkpoint, of this core or another one: partitions may have changed cores.
-    pub fn checkpoint(&mut self, head: CheckpointHead, partitions: Vec<(PartitionId, Restored)>) {
-        assert!(self.store.is_none(), "checkpoints come before groups");
+    fn checkpoint(&mut self, head: CheckpointHead, partitions: Vec<(PartitionId, Restored)>) {
+        self.covered.push((head.core, head.generation, head.sequence));
         self.generation_max = self.generation_max.max(head.generation);
         for (id, restored) in partitions {
             if id.shard(self.node.shards) != self.id || self.image.topic_by_id(id.topic).is_none() {
@@ -67,9 +131,22 @@ impl Recovery {
         }
     }
 
-    /// A generation that a journal was found to have.
-    pub fn generation_seen(&mut self, generation: u64) {
-        self.generation_max = self.generation_max.max(generation);
+    /// The cores whose journals may hold what this core needs.
+    pub fn journals(&self) -> &[u16] {
+        &self.journals
+    }
+
+    /// The first [`ALIGNMENT`] bytes of each file of a core's journal, fewer where the file is shorter.
+    pub fn heads(&mut self, core: u16, heads: &[(FileIndex, Vec<u8>)]) {
+        assert!(self.store.is_none() && self.journals.contains(&core));
+        let newest = heads.iter().filter_map(|(_, head)| GroupHeader::decode(head)).map(|head| head.generation).max();
+        let covered = self.covered.iter().find(|(of, generation, _)| *of == core && Some(*generation) == newest);
+        let (_, generation, sequence) = covered.copied().unwrap_or_default();
+        if let Some(replay) = Replay::new(heads, generation, sequence) {
+            self.generation_max = self.generation_max.max(replay.generation());
+            let at = self.replays.partition_point(|(_, other)| other.generation() <= replay.generation());
+            self.replays.insert(at, (core, replay));
+        }
     }
 
     fn rules_of(&mut self, topic: Uuid) -> Option<Arc<TopicRules>> {
@@ -79,7 +156,7 @@ impl Recovery {
         Some(self.rules.entry(topic.id).or_insert_with(make).clone())
     }
 
-    /// Checkpoints and generations are known: the store with its new, empty journal, whose files are `files`.
+    /// The heads of all journals are known: the store with its new, empty journal, whose files are `files`.
     pub fn begin(&mut self, files: Vec<FileIndex>) {
         let config = &self.node.config;
         let journal_limits = journal::Limits {
@@ -97,9 +174,46 @@ impl Recovery {
         self.store = Some(store);
     }
 
-    /// The entries of one group, in order of generation and sequence. `Err` says what is wrong.
-    pub fn group(&mut self, now: Now, bytes: &Bytes) -> Result<(), String> {
-        let entries = journal::decode_entries(bytes).ok_or("a group of the journal is damaged")?;
+    /// What is to be shown to [`Recovery::feed`] next: at least so many bytes, or all up to the file's end.
+    pub fn want(&mut self) -> Option<Want> {
+        while let Some((core, replay)) = self.replays.front() {
+            if let ReplayStep::Want { file, position, bytes } = replay.want() {
+                return Some(Want { core: *core, file, position, bytes: bytes.max(self.group_bytes) });
+            }
+            self.replays.pop_front();
+        }
+        None
+    }
+
+    /// Bytes of the wanted file from the wanted position on. `Err` says what is wrong with them.
+    pub fn feed(&mut self, now: Now, content: &Bytes) -> Result<(), String> {
+        let (_, replay) = self.replays.front_mut().expect("bytes were wanted");
+        let group_bytes = std::mem::take(&mut self.group_bytes);
+        if content.len() < group_bytes {
+            // The group goes on behind the end of its file: it is none.
+            replay.stop();
+            return Ok(());
+        }
+        match replay.feed(content) {
+            ReplayStep::Group { bytes, .. } => {
+                let group = content.slice(..bytes);
+                match journal::decode_entries(&group) {
+                    Some(entries) => {
+                        replay.accept(bytes);
+                        self.groups += 1;
+                        self.group(now, &group, entries)?;
+                    }
+                    // Torn: it was not acknowledged, nor was anything after it.
+                    None => replay.stop(),
+                }
+            }
+            ReplayStep::Want { bytes, .. } if bytes > ALIGNMENT => self.group_bytes = bytes,
+            ReplayStep::Want { .. } | ReplayStep::End => {}
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, now: Now, bytes: &Bytes, entries: Vec<(Entry, Range<usize>)>) -> Result<(), String> {
         for (entry, payload) in entries {
             let ours = entry.partition.shard(self.node.shards) == self.id;
             let Some(rules) = self.rules_of(entry.partition.topic).filter(|_| ours) else { continue };
@@ -128,13 +242,35 @@ impl Recovery {
         if store.replay(index, entry, info.as_ref(), Bytes::copy_from_slice(payload), now) {
             return Ok(());
         }
-        Err(format!("the journal continues {name} at offset {}, the log ends at {end}", entry.offset))
+        // The checkpoint covers the group of the batches before: they were carried forward, and come again with this one.
+        let gap = self.gaps.entry(entry.partition).or_insert(Gap { end, offset: entry.offset });
+        gap.offset = gap.offset.max(entry.offset);
+        Ok(())
     }
 
-    /// All groups have been shown: what is only in journals goes to segments. Drive the store with [`Recovery::plan`] and
-    /// [`Recovery::done`] until [`Recovery::is_done`].
-    pub fn drain(&mut self) {
-        self.store.as_mut().expect("groups come before").drain_all();
+    /// All groups have been shown: no batch may be missing.
+    fn check_gaps(&self) -> Result<(), String> {
+        let store = self.store.as_ref().expect("groups come before");
+        for (id, gap) in &self.gaps {
+            let log = store.find(*id).and_then(|index| store.log(index)).expect("a gap is in a log");
+            if log.end() <= gap.offset {
+                let Gap { end, offset } = gap;
+                return Err(format!("the journal continues {} at offset {offset}, the log ends at {end}", log.name()));
+            }
+        }
+        Ok(())
+    }
+
+    /// All groups have been shown: what is only in journals goes to segments. If true, drive the store with
+    /// [`Recovery::plan`] and [`Recovery::done`] until [`Recovery::is_done`].
+    pub fn drain(&mut self) -> Result<bool, String> {
+        assert!(self.replays.is_empty());
+        self.check_gaps()?;
+        let wanted = self.groups > 0 || self.others;
+        if wanted {
+            self.store.as_mut().expect("groups come before").drain_all();
+        }
+        Ok(wanted)
     }
 
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {

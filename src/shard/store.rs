@@ -8,11 +8,12 @@
 //! 3. [`Store::take_advanced`] names the partitions whose durable end has moved.
 //!
 //! A journal file is recycled after this sequence, each step after the one before has completed: every batch in it is
-//! written to its segment (a small one is carried forward in the journal instead), the state of all logs is captured, the
-//! file system is synced, the journal is durable up to the capture, the checkpoint is in place.
+//! written to its segment (a small one is carried forward in the journal instead), the durable state of all logs is
+//! captured, the file system is synced, what was carried forward is durable, the checkpoint is in place. No step waits for
+//! room in the ring, which only the last one brings.
 
 use super::checkpoint::{CheckpointBuilder, CheckpointHead};
-use crate::journal::{Entry, EntryKind, FileIndex, GroupWrite, Journal};
+use crate::journal::{ENTRY_HEADER_BYTES, Entry, EntryKind, FileIndex, GroupWrite, Journal};
 use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
 use crate::types::{Now, Offset, PartitionId, Time, Uuid};
 use crate::wire::batch::patch_base_offset_and_epoch;
@@ -116,22 +117,31 @@ struct Kept {
     failed: bool,
 }
 
+/// What a release has carried forward so far.
+#[derive(Clone, Copy, Default)]
+struct Carried {
+    bytes: usize,
+    /// The last group that holds some of it.
+    group: u64,
+}
+
 enum Release {
     Idle,
     /// Batches of groups up to `target` go to segments or are carried forward.
     Drain {
         target: u64,
-        carried_bytes: u64,
+        carried: Carried,
     },
     Capture {
         target: u64,
+        carried: Carried,
         next: u32,
         builder: CheckpointBuilder,
     },
     Sync {
         target: u64,
         bytes: Vec<u8>,
-        journal: u64,
+        carried: Carried,
         synced: bool,
     },
     Checkpoint {
@@ -161,6 +171,14 @@ pub struct Store {
     draining: bool,
     drained: bool,
     retry: VecDeque<(Time, LogIndex)>,
+    /// A journal file could not be made; it is tried again then.
+    prepare_at: Option<Time>,
+    /// Segments below their log's start that a checkpoint may still name: they go once one is in place that does not.
+    removed: Vec<(LogIndex, Offset)>,
+    /// Those of them that the checkpoint under way does not name.
+    removing: Vec<(LogIndex, Offset)>,
+    /// Groups that the last checkpoint covers.
+    covered: u64,
     ops: Vec<DiskOp>,
 }
 
@@ -185,6 +203,10 @@ impl Store {
             draining: false,
             drained: false,
             retry: VecDeque::new(),
+            prepare_at: None,
+            removed: Vec::new(),
+            removing: Vec::new(),
+            covered: 0,
             ops: Vec::new(),
         }
     }
@@ -234,6 +256,7 @@ impl Store {
     pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
         let index = self.by_id.remove(&id)?;
         let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
+        self.held_bytes -= kept.log.held_bytes();
         if let Some(group) = kept.oldest {
             self.oldest.remove(&(group, index));
         }
@@ -347,18 +370,16 @@ impl Store {
         }
     }
 
-    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned.
+    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned. The
+    /// files go later: until that group and a checkpoint are durable, a crash brings the older state back.
     pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
         if self.journal.is_failed() || self.draining {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
         let at = Placement { offset: start, epoch: log.epoch(), roll: false };
-        let segments: Vec<Offset> = log.set_start(start).iter().map(|segment| segment.base).collect();
-        let name = log.name().clone();
-        if !segments.is_empty() {
-            self.ops.push(DiskOp::SegmentsRemove { name, segments });
-        }
+        let segments = log.set_start(start);
+        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
         Ok(self.write_journal(EntryKind::LogStart, index, at, Bytes::new()))
     }
 
@@ -367,7 +388,8 @@ impl Store {
         let Some(kept) = self.kept(index) else { return true };
         let Some(info) = info else {
             if entry.offset <= kept.log.end() {
-                kept.log.set_start(entry.offset);
+                let segments = kept.log.set_start(entry.offset);
+                self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
             }
             return true;
         };
@@ -422,7 +444,10 @@ impl Store {
         }
         self.plan_release();
         out.extend(self.journal.plan_group().map(DiskOp::JournalWrite));
-        out.extend(self.journal.plan_prepare().map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }));
+        if self.prepare_at.is_none_or(|time| time <= now.mono) {
+            self.prepare_at = None;
+            out.extend(self.journal.plan_prepare().map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }));
+        }
         self.evict();
         while self.flushes < FLUSHES_MAX
             && let Some(index) = self.flush_queue.pop_front()
@@ -461,29 +486,31 @@ impl Store {
 
     fn plan_release(&mut self) {
         if let Release::Idle = self.release {
-            let target = if self.draining && !self.drained {
+            let (last, durable) = (self.journal.sequence_last(), self.journal.sequence_durable());
+            let target = if self.draining && !self.drained && last == durable {
                 // Nothing is appended while draining, so this covers everything.
-                Some(self.journal.sequence_last())
+                Some(last)
             } else {
-                self.journal.release_wanted()
+                self.journal.release_wanted().or((!self.removed.is_empty()).then_some(self.covered))
             };
-            let Some(target) = target.filter(|target| *target <= self.journal.sequence_durable()) else {
+            let Some(target) = target.filter(|target| *target <= durable) else {
                 return;
             };
-            self.release = Release::Drain { target, carried_bytes: 0 };
+            self.release = Release::Drain { target, carried: Carried::default() };
         }
-        if let Release::Drain { target, carried_bytes } = self.release {
-            let carried_bytes = self.drain(target, carried_bytes);
+        if let Release::Drain { target, carried } = self.release {
+            let carried = self.drain(target, carried);
             let rest = self.oldest.first().is_some_and(|(group, _)| *group <= target);
             self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
-                Release::Drain { target, carried_bytes }
+                Release::Drain { target, carried }
             } else {
-                Release::Capture { target, next: 0, builder: CheckpointBuilder::default() }
+                self.removing = std::mem::take(&mut self.removed);
+                Release::Capture { target, carried, next: 0, builder: CheckpointBuilder::default() }
             };
         }
         self.capture();
-        if let Release::Sync { target, bytes, journal, synced: true } = &mut self.release
-            && *journal <= self.journal.sequence_durable()
+        if let Release::Sync { target, bytes, carried, synced: true } = &mut self.release
+            && carried.group <= self.journal.sequence_durable()
         {
             let (target, bytes) = (*target, std::mem::take(bytes));
             self.ops.push(DiskOp::Checkpoint(bytes));
@@ -491,9 +518,8 @@ impl Store {
         }
     }
 
-    /// Gets the batches of groups up to `target` out of the journal, a bounded number of partitions a turn. Returns the
-    /// bytes carried forward so far.
-    fn drain(&mut self, target: u64, mut carried_bytes: u64) -> u64 {
+    /// Gets the batches of groups up to `target` out of the journal, a bounded number of partitions a turn.
+    fn drain(&mut self, target: u64, mut carried: Carried) -> Carried {
         let due: Vec<LogIndex> = self
             .oldest
             .iter()
@@ -501,43 +527,45 @@ impl Store {
             .map(|(_, index)| *index)
             .take(PARTITIONS_PER_TURN)
             .collect();
-        let carry_bytes_max = (self.journal.payload_bytes_max() / 2) as u64;
+        let carry_bytes_max = self.journal.payload_bytes_max() / 2;
         for index in due {
             let log = self.log(index).expect("oldest names logs that are there");
-            let bytes = log.unflushed_bytes();
-            let carry = bytes < CARRY_BYTES_MAX && !self.draining && !log.is_flushing();
-            if carry && carried_bytes + (bytes as u64) < carry_bytes_max && !self.journal.is_failed() {
-                carried_bytes += bytes as u64;
-                self.carry(index);
+            let bytes = log.unflushed_bytes() + log.unflushed_batches() * ENTRY_HEADER_BYTES;
+            let small = bytes < CARRY_BYTES_MAX && carried.bytes + bytes < carry_bytes_max;
+            let may = !self.draining && !log.is_flushing() && !self.journal.is_failed();
+            if small && may && self.journal.has_room(bytes) {
+                carried.bytes += bytes;
+                carried.group = self.carry(index);
             } else {
                 self.queue_flush(index);
             }
         }
-        carried_bytes
+        carried
     }
 
-    fn carry(&mut self, index: LogIndex) {
+    /// Returns the last group that the log's batches went to.
+    fn carry(&mut self, index: LogIndex) -> u64 {
         let mut kept = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
         let partition = kept.log.id();
-        let mut end = None;
+        let mut last = None;
         kept.log.carry(|at, bytes| {
             let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
             let payload_bytes = bytes.len() as u32;
             let (roll, epoch, offset) = (at.roll, at.epoch, at.offset);
             let entry = Entry { kind: EntryKind::Carried, roll, partition, epoch, offset, payload_bytes };
             let group = self.journal.append(&entry, bytes.clone());
-            end = Some(group);
+            last = Some(group);
             (group, bytes)
         });
         self.logs[index.0 as usize] = Some(kept);
-        assert!(end.is_some(), "a log in `oldest` has something to carry");
         self.note_oldest(index);
+        last.expect("a log in `oldest` has something to carry")
     }
 
     /// Captures the state of the logs, a bounded number a turn; then asks for the sync that makes it true.
     fn capture(&mut self) {
-        let (target, next, mut builder) = match &mut self.release {
-            Release::Capture { target, next, builder } => (*target, *next, std::mem::take(builder)),
+        let (target, carried, next, mut builder) = match &mut self.release {
+            Release::Capture { target, carried, next, builder } => (*target, *carried, *next, std::mem::take(builder)),
             _ => return,
         };
         let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
@@ -548,7 +576,7 @@ impl Store {
             }
         }
         if end < self.logs.len() {
-            self.release = Release::Capture { target, next: end as u32, builder };
+            self.release = Release::Capture { target, carried, next: end as u32, builder };
             return;
         }
         let head = CheckpointHead {
@@ -558,8 +586,7 @@ impl Store {
             sequence: target,
         };
         self.ops.push(DiskOp::Sync);
-        let (bytes, journal) = (builder.finish(head), self.journal.sequence_last());
-        self.release = Release::Sync { target, bytes, journal, synced: false };
+        self.release = Release::Sync { target, bytes: builder.finish(head), carried, synced: false };
     }
 
     /// Writes everything to segments and then a checkpoint that says so; nothing may be appended any more.
@@ -583,16 +610,21 @@ impl Store {
     pub fn deadline(&self) -> Option<Time> {
         match &self.release {
             Release::Capture { .. } => Some(Time(0)),
-            _ => self.retry.front().map(|(time, _)| *time),
+            _ => self.retry.front().map(|(time, _)| *time).into_iter().chain(self.prepare_at).min(),
         }
     }
 
     pub fn done(&mut self, now: Now, done: Done) {
         match done {
+            // Its batches were refused when something else made the journal fail.
+            Done::JournalWrite { .. } if self.journal.is_failed() => {}
             Done::JournalWrite { sequence, ok: true } => self.group_durable(sequence),
             Done::JournalWrite { ok: false, .. } => self.journal_failed(),
             Done::JournalPrepare { file, ok: true } => self.journal.prepared(file),
-            Done::JournalPrepare { ok: false, .. } => self.journal.prepare_failed(),
+            Done::JournalPrepare { ok: false, .. } => {
+                self.journal.prepare_failed();
+                self.prepare_at = Some(now.mono.after_ms(RETRY_MS));
+            }
             Done::SegmentWrite { log, offset_end, ok } => self.flush_done(now, log, offset_end, ok),
             Done::SegmentClose { log, segment, ok } => {
                 self.closes -= 1;
@@ -612,11 +644,24 @@ impl Store {
                 self.release = Release::Idle;
                 if ok {
                     self.journal.release(target);
+                    self.covered = target;
+                    self.remove_segments();
                     // A release that began before the draining leaves more to do.
                     self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
                 } else {
                     self.journal_failed();
                 }
+            }
+        }
+    }
+
+    /// The checkpoint in place does not name these segments any more.
+    fn remove_segments(&mut self) {
+        for (index, segment) in std::mem::take(&mut self.removing) {
+            // The files of a log that is gone go with its directory.
+            if let Some(log) = self.log(index) {
+                let name = log.name().clone();
+                self.ops.push(DiskOp::SegmentsRemove { name, segments: vec![segment] });
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA/journal/CORE/INDEX.journal    the core's ring
-//! DATA/checkpoint-CORE               its checkpoint
+//! DATA/checkpoint-CORE-CORES         its checkpoint, as one of so many cores
 //! DATA/TOPIC-PARTITION/              as in Kafka: OFFSET.log, .index, .timeindex, partition.metadata
 //! ```
 
@@ -52,6 +52,7 @@ struct Appending {
 pub struct Disk {
     root: PathBuf,
     core: u16,
+    cores: u16,
     journal: RefCell<HashMap<FileIndex, Rc<DmaFile>>>,
     appending: RefCell<HashMap<LogIndex, Appending>>,
     /// Partitions whose directory was made or checked.
@@ -68,8 +69,15 @@ pub fn journal_path(root: &Path, core: u16, file: FileIndex) -> PathBuf {
     journal_dir(root, core).join(format!("{file:06}.journal"))
 }
 
-pub fn checkpoint_path(root: &Path, core: u16) -> PathBuf {
-    root.join(format!("checkpoint-{core:02}"))
+const CHECKPOINT_START: &str = "checkpoint-";
+
+fn checkpoint_path(root: &Path, core: u16, cores: u16) -> PathBuf {
+    root.join(format!("{CHECKPOINT_START}{core:02}-{cores:02}"))
+}
+
+/// The number of cores in the name of a checkpoint's file; `None` if it is none, or one not finished.
+pub fn checkpoint_cores(name: &str) -> Option<u16> {
+    name.strip_prefix(CHECKPOINT_START)?.split_once('-')?.1.parse().ok()
 }
 
 fn plain<T>(error: GlommioError<T>) -> io::Error {
@@ -176,10 +184,11 @@ async fn write_all(file: &DmaFile, buffer: DmaBuffer, position: u64) -> io::Resu
 }
 
 impl Disk {
-    pub fn new(root: PathBuf, core: u16) -> Disk {
+    pub fn new(root: PathBuf, core: u16, cores: u16) -> Disk {
         Disk {
             root,
             core,
+            cores,
             journal: RefCell::default(),
             appending: RefCell::default(),
             topics: RefCell::default(),
@@ -392,7 +401,7 @@ impl Disk {
     }
 
     pub async fn checkpoint(&self, bytes: Vec<u8>) -> Done {
-        let path = checkpoint_path(&self.root, self.core);
+        let path = checkpoint_path(&self.root, self.core, self.cores);
         let ok = blocking(move || replace_file(&path, &bytes)).await;
         Done::Checkpoint { ok: report("a checkpoint", ok) }
     }

@@ -13,10 +13,10 @@ mod recovery;
 use self::core::{Core, Parcel};
 use self::data_dir::DataDir;
 use self::disk::Disk;
-use self::recovery::Found;
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
 use crate::shard::node::Node;
+use crate::shard::recovery::Found;
 use crate::types::ShardId;
 use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
@@ -94,7 +94,7 @@ pub fn run(config: Config) -> Result<(), String> {
         config: Arc::new(config),
     });
     register(&mut controller, &files, &node)?;
-    let found = Found::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
+    let found = recovery::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
     let stop = host::block_signals();
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
     let seats = seats(&node, controller, seed, files, found, &data, listeners, start);
@@ -275,7 +275,7 @@ fn seats(
 /// One core from recovery to the end.
 async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Result<(), String> {
     let meeting = seat.meeting.clone();
-    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0));
+    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0, seat.node.shards));
     disk.probe(&seat.root.join(data_dir::PROBE)).await;
     let (node, image) = (seat.node.clone(), seat.image.clone());
     let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
@@ -328,17 +328,27 @@ fn connection_limits(node: &Arc<Node>) -> net::Limits {
     }
 }
 
-/// Removes journals and checkpoints of cores that the node no longer has: all they held is in segments.
+/// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
+/// segments and in the checkpoints of this number.
 fn remove_orphans(seat: &Seat) {
-    for core in seat.found.cores.iter().filter(|core| **core >= seat.node.shards) {
+    let cores = seat.node.shards;
+    let warn = |path: PathBuf, result: std::io::Result<()>| {
+        if let Err(error) = result.or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        }) {
+            tracing::warn!("{}: {error}", path.display());
+        }
+    };
+    for core in seat.found.journals.iter().filter(|core| **core >= cores) {
         let dir = disk::journal_dir(&seat.root, *core);
         let removed = disk::remove_partition_dir(&dir);
-        let checkpoint = std::fs::remove_file(disk::checkpoint_path(&seat.root, *core));
-        for error in [removed, checkpoint].into_iter().filter_map(Result::err) {
-            if error.kind() != io::ErrorKind::NotFound {
-                tracing::warn!("{}: {error}", dir.display());
-            }
-        }
+        warn(dir, removed);
+    }
+    for (name, _) in seat.found.checkpoints.iter().filter(|(name, _)| disk::checkpoint_cores(name) != Some(cores)) {
+        let path = seat.root.join(name);
+        let removed = std::fs::remove_file(&path);
+        warn(path, removed);
     }
 }
 

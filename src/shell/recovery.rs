@@ -1,18 +1,16 @@
 //! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
 
 use super::core::now;
-use super::disk::{Disk, LOCK_STEP, checkpoint_path, journal_dir, journal_path, try_lock};
-use crate::journal::{ALIGNMENT, FileIndex, Replay, ReplayStep};
+use super::disk::{Disk, LOCK_STEP, checkpoint_cores, journal_dir, journal_path, try_lock};
+use crate::journal::{ALIGNMENT, FileIndex};
 use crate::metadata::Image;
-use crate::shard::Recovery;
-use crate::shard::checkpoint;
 use crate::shard::node::Node;
+use crate::shard::recovery::{Found, Recovery, Want};
 use crate::shard::store::{DiskOp, Done};
 use crate::types::ShardId;
 use bytes::Bytes;
 use glommio::channels::local_channel;
 use glommio::io::{DmaFile, OpenOptions};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -23,56 +21,34 @@ use std::time::Instant;
 /// Journals are read in blocks of this size.
 const BLOCK_BYTES: usize = 4 << 20;
 
-/// The cores that have a journal or a checkpoint below `root`.
-pub fn cores_found(root: &Path) -> io::Result<Vec<u16>> {
-    let mut cores = Vec::new();
-    for (dir, prefix) in [(root.join("journal"), ""), (root.to_path_buf(), "checkpoint-")] {
-        let entries = match fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            entries => entries?,
-        };
-        for entry in entries {
-            let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|n| n.parse::<u16>().ok());
-            cores.extend(number);
-        }
-    }
-    cores.sort_unstable();
-    cores.dedup();
-    Ok(cores)
-}
-
-/// What the files say of all cores: the same for every core that recovers.
-pub struct Found {
-    pub cores: Vec<u16>,
-    /// Checkpoints by core.
-    pub checkpoints: BTreeMap<u16, Vec<u8>>,
-}
-
-impl Found {
-    /// Reads the checkpoints once no earlier process writes to a journal any more.
-    pub fn look(root: &Path) -> io::Result<Found> {
-        let cores = cores_found(root)?;
-        for core in &cores {
-            for file in journal_files(root, *core)? {
-                let file = fs::File::open(journal_path(root, *core, file))?;
-                while !try_lock(&file)? {
-                    std::thread::sleep(LOCK_STEP);
-                }
+/// What there is below `root`, once no earlier process writes to a journal any more.
+pub fn look(root: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
+    match fs::read_dir(root.join("journal")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        entries => {
+            for entry in entries? {
+                found.journals.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u16>().ok()));
             }
         }
-        let mut checkpoints = BTreeMap::new();
-        for core in &cores {
-            match fs::read(checkpoint_path(root, *core)) {
-                Ok(bytes) => {
-                    checkpoints.insert(*core, bytes);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    }
+    found.journals.sort_unstable();
+    for core in &found.journals {
+        for file in journal_files(root, *core)? {
+            let file = fs::File::open(journal_path(root, *core, file))?;
+            while !try_lock(&file)? {
+                std::thread::sleep(LOCK_STEP);
             }
         }
-        Ok(Found { cores, checkpoints })
     }
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if checkpoint_cores(&name).is_some() {
+            found.checkpoints.push((name, fs::read(entry.path())?));
+        }
+    }
+    Ok(found)
 }
 
 /// The files of a core's journal.
@@ -91,7 +67,7 @@ fn journal_files(root: &Path, core: u16) -> io::Result<Vec<FileIndex>> {
     Ok(files)
 }
 
-/// Recovers one core. `others`: partitions may come from other cores, because their number has changed.
+/// Recovers one core.
 pub async fn recover(
     id: ShardId,
     node: Arc<Node>,
@@ -101,34 +77,16 @@ pub async fn recover(
     disk: &Rc<Disk>,
     start: Instant,
 ) -> Result<Recovery, String> {
-    let mut recovery = Recovery::new(id, node.clone(), image);
-    let mut covered = BTreeMap::new();
-    // Each start makes a journal directory for each of its cores before it serves.
-    let mut others = !found.cores.is_empty() && found.cores.len() != usize::from(node.shards);
-    for (core, bytes) in &found.checkpoints {
-        let path = checkpoint_path(root, *core);
-        let (head, partitions) = checkpoint::decode(bytes)
-            .ok_or_else(|| format!("{} is damaged: restore it from a backup", path.display()))?;
-        others |= head.cores != node.shards;
-        covered.insert(*core, (head.generation, head.sequence));
-        recovery.checkpoint(head, partitions);
-    }
-    let journals: Vec<u16> = if others { found.cores.clone() } else { vec![id.0] };
-    let mut replays = Vec::new();
-    for core in journals {
-        if let Some(replay) = open_journal(root, core, &covered).await? {
-            recovery.generation_seen(replay.1.generation());
-            replays.push(replay);
-        }
+    let mut recovery = Recovery::new(id, node.clone(), image, found)?;
+    for core in recovery.journals().to_vec() {
+        let heads =
+            heads(root, core).await.map_err(|error| format!("{}: {error}", journal_dir(root, core).display()))?;
+        recovery.heads(core, &heads);
     }
     let files = own_files(root, id, &node).await?;
     recovery.begin(files);
-    replays.sort_by_key(|(_, replay)| replay.generation());
-    let mut groups = 0;
-    for (core, replay) in replays {
-        groups += replay_journal(root, core, replay, &mut recovery, start).await?;
-    }
-    if groups > 0 || others {
+    replay(root, &mut recovery, start).await?;
+    if recovery.drain()? {
         drain(&mut recovery, disk, start).await?;
     }
     Ok(recovery)
@@ -154,19 +112,13 @@ async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<Vec<FileInde
     Ok(files)
 }
 
-async fn open_journal(
-    root: &Path,
-    core: u16,
-    covered: &BTreeMap<u16, (u64, u64)>,
-) -> Result<Option<(u16, Replay)>, String> {
-    let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, core).display());
+/// The first block of each file of a journal.
+async fn heads(root: &Path, core: u16) -> io::Result<Vec<(FileIndex, Vec<u8>)>> {
     let mut heads = Vec::new();
-    for file in journal_files(root, core).map_err(wrong)? {
-        let head = read(root, core, file, 0, ALIGNMENT).await.map_err(wrong)?;
-        heads.push((file, head.to_vec()));
+    for file in journal_files(root, core)? {
+        heads.push((file, read(root, core, file, 0, ALIGNMENT).await?.to_vec()));
     }
-    let (generation, sequence) = covered.get(&core).copied().unwrap_or_default();
-    Ok(Replay::new(&heads, generation, sequence).map(|replay| (core, replay)))
+    Ok(heads)
 }
 
 async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usize) -> io::Result<Bytes> {
@@ -178,59 +130,35 @@ async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usi
     Ok(bytes)
 }
 
-/// Shows the recovery all groups of a journal; returns their number.
-async fn replay_journal(
-    root: &Path,
-    core: u16,
-    mut replay: Replay,
-    recovery: &mut Recovery,
-    start: Instant,
-) -> Result<u64, String> {
-    let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, core).display());
-    // A block of a file: its position and bytes.
-    let mut block: Option<(FileIndex, u64, Bytes)> = None;
-    let mut groups = 0;
-    let mut want = replay.want();
-    loop {
-        let ReplayStep::Want { file, position, bytes } = want else { return Ok(groups) };
-        let have = block.as_ref().filter(|(known, at, content)| {
-            *known == file && position >= *at && position + bytes as u64 <= at + content.len() as u64
+/// Shows the recovery the journals, as far as it wants to see them.
+async fn replay(root: &Path, recovery: &mut Recovery, start: Instant) -> Result<(), String> {
+    // A block of a file: its place and bytes.
+    let mut block: Option<(Want, Bytes)> = None;
+    while let Some(want) = recovery.want() {
+        let have = block.as_ref().filter(|(at, content)| {
+            let end = at.position + content.len() as u64;
+            (at.core, at.file) == (want.core, want.file)
+                && (at.position..=end).contains(&want.position)
+                && want.position + want.bytes as u64 <= end
         });
         let content = match have {
-            Some((_, at, content)) => content.slice((position - at) as usize..),
+            Some((at, content)) => content.slice((want.position - at.position) as usize..),
             None => {
-                let length = bytes.max(BLOCK_BYTES).next_multiple_of(ALIGNMENT);
-                let content = read(root, core, file, position, length).await.map_err(wrong)?;
-                block = Some((file, position, content.clone()));
+                let length = want.bytes.max(BLOCK_BYTES).next_multiple_of(ALIGNMENT);
+                let content = read(root, want.core, want.file, want.position, length).await;
+                let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, want.core).display());
+                let content = content.map_err(wrong)?;
+                block = Some((want, content.clone()));
                 content
             }
         };
-        if content.len() < bytes && bytes > ALIGNMENT {
-            // The group goes on behind the end of its file: it is none.
-            replay.stop();
-            return Ok(groups);
-        }
-        want = match replay.feed(&content) {
-            ReplayStep::Group { bytes, .. } => {
-                let group = content.slice(..bytes);
-                if crate::journal::decode_entries(&group).is_none() {
-                    // Torn: it was not acknowledged, nor was anything after it.
-                    replay.stop();
-                    return Ok(groups);
-                }
-                recovery.group(now(start), &group)?;
-                groups += 1;
-                replay.accept(bytes);
-                replay.want()
-            }
-            step => step,
-        };
+        recovery.feed(now(start), &content)?;
     }
+    Ok(())
 }
 
 /// Writes what was only in journals to segments.
 async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Result<(), String> {
-    recovery.drain();
     let (sender, receiver) = local_channel::new_unbounded();
     let sender = Rc::new(sender);
     let mut under_way = 0;

@@ -1,0 +1,290 @@
+//! What the shell does with its files, step by step on the simulated disk, so that a crash can come between any two steps.
+
+use crate::disk::{Disk, Stamp, resize};
+use crate::node::Slow;
+use bytes::Bytes;
+use klamm::journal::ALIGNMENT;
+use klamm::log::{Close, Flush, file_stem, scan};
+use klamm::metadata::{Append, Snapshot};
+use klamm::shard::ReadPlan;
+use klamm::shard::store::{DiskOp, Done, LogIndex};
+use klamm::types::Uuid;
+use std::sync::Arc;
+
+/// A segment file grows at least by this much at a time.
+const GROWTH_BYTES: usize = 64 << 10;
+
+pub enum Work {
+    Disk(DiskOp),
+    Read { request: u64, part: u32, plan: ReadPlan },
+    MetadataAppend(Append),
+    MetadataSnapshot(Snapshot),
+    PartitionRemove { log: LogIndex, name: Arc<str>, topic: Uuid },
+    Unlink(Vec<String>),
+}
+
+/// What a core is told when the work is done.
+pub enum Outcome {
+    Disk(Done),
+    Read { request: u64, part: u32, data: Option<Vec<Bytes>> },
+    MetadataAppended { index_last: u64, ok: bool },
+    MetadataSnapshotted { ok: bool },
+    PartitionRemoved { log: LogIndex, rest: Vec<String> },
+    Nothing,
+}
+
+pub struct Job {
+    pub core: u16,
+    cores: u16,
+    pub work: Work,
+    /// The log's files belong to nobody any more.
+    pub removed: bool,
+    step: usize,
+    stamp: Stamp,
+}
+
+pub fn journal_path(core: u16, file: u32) -> String {
+    format!("journal/{core:02}/{file:06}.journal")
+}
+
+/// As one of so many cores.
+fn checkpoint_path(core: u16, cores: u16) -> String {
+    format!("checkpoint-{core:02}-{cores:02}")
+}
+
+fn segment_path(name: &str, base: i64, ending: &str) -> String {
+    format!("{name}/{}.{ending}", file_stem(base))
+}
+
+impl Job {
+    pub fn new(core: u16, cores: u16, work: Work) -> Job {
+        Job { core, cores, work, removed: false, step: 0, stamp: 0 }
+    }
+
+    pub fn is_slow(&self, slow: Slow) -> bool {
+        let Work::Disk(op) = &self.work else { return false };
+        match op {
+            DiskOp::JournalWrite(_) => slow == Slow::Journal,
+            DiskOp::JournalPrepare { .. } => false,
+            _ => slow == Slow::Segments,
+        }
+    }
+
+    pub fn label(&self) -> String {
+        match &self.work {
+            Work::Disk(DiskOp::JournalWrite(write)) => {
+                let parts = write.parts.iter().map(Bytes::len).sum::<usize>();
+                format!("journal group {} file {} at {} ({parts})", write.sequence, write.file, write.position)
+            }
+            Work::Disk(DiskOp::JournalPrepare { file, .. }) => format!("journal prepare {file}"),
+            Work::Disk(DiskOp::SegmentWrite { name, flush, .. }) => {
+                let Flush { segment, position, bytes, offset_end, .. } = flush;
+                format!("segment {name}/{segment} at {position} ({bytes}) to offset {offset_end}")
+            }
+            Work::Disk(DiskOp::SegmentClose { name, close, .. }) => format!("close {name}/{}", close.segment),
+            Work::Disk(DiskOp::Sync) => "sync".into(),
+            Work::Disk(DiskOp::Checkpoint(bytes)) => format!("checkpoint ({})", bytes.len()),
+            Work::Disk(DiskOp::SegmentsRemove { name, segments }) => format!("remove {name}/{segments:?}"),
+            Work::Read { plan, .. } => format!("read {} from {} {:?}", plan.name, plan.offset, plan.read),
+            Work::MetadataAppend(append) => format!("metadata to {}", append.index_last),
+            Work::MetadataSnapshot(_) => "metadata snapshot".into(),
+            Work::PartitionRemove { name, .. } => format!("aside {name}"),
+            Work::Unlink(names) => format!("unlink {names:?}"),
+        }
+    }
+
+    /// The next step; says what came of the work when that was the last one. `fault`: the device fails now.
+    pub fn advance(&mut self, disk: &mut Disk, fault: bool) -> Option<Outcome> {
+        self.step += 1;
+        let (core, step) = (self.core, self.step);
+        match &mut self.work {
+            Work::Disk(op) => disk_op(op, (core, self.cores), step, &mut self.stamp, self.removed, disk, fault),
+            Work::Read { request, part, plan } => {
+                Some(Outcome::Read { request: *request, part: *part, data: read(disk, plan) })
+            }
+            Work::MetadataAppend(append) => {
+                if step == 1 {
+                    self.stamp = disk.write("metadata/log", append.position as usize, append.bytes.clone());
+                    return None;
+                }
+                disk.written("metadata/log", self.stamp);
+                disk.sync_file("metadata/log");
+                Some(Outcome::MetadataAppended { index_last: append.index_last, ok: true })
+            }
+            Work::MetadataSnapshot(snapshot) => match replace(disk, "metadata/snapshot", &snapshot.bytes, step) {
+                false => None,
+                true => {
+                    disk.set_length("metadata/log", 0);
+                    disk.sync_file("metadata/log");
+                    Some(Outcome::MetadataSnapshotted { ok: true })
+                }
+            },
+            Work::PartitionRemove { log, name, topic } => {
+                let aside = format!("{name}.{topic}-delete");
+                if !disk.list(name).is_empty() {
+                    disk.rename(name, &aside);
+                }
+                Some(Outcome::PartitionRemoved { log: *log, rest: disk.list(&aside) })
+            }
+            Work::Unlink(names) => match names.pop() {
+                Some(name) => {
+                    disk.unlink(&name);
+                    None
+                }
+                None => Some(Outcome::Nothing),
+            },
+        }
+    }
+}
+
+fn disk_op(
+    op: &mut DiskOp,
+    (core, cores): (u16, u16),
+    step: usize,
+    stamp: &mut Stamp,
+    removed: bool,
+    disk: &mut Disk,
+    fault: bool,
+) -> Option<Outcome> {
+    let ok = !fault;
+    let done = match op {
+        DiskOp::JournalWrite(write) => {
+            let (path, sequence) = (journal_path(core, write.file), write.sequence);
+            if step == 1 {
+                let mut bytes = write.parts.concat();
+                assert!(bytes.len() <= write.bytes && write.bytes.is_multiple_of(ALIGNMENT));
+                resize(&mut bytes, write.bytes);
+                *stamp = disk.write(&path, write.position as usize, bytes);
+                return fault.then_some(Outcome::Disk(Done::JournalWrite { sequence, ok: false }));
+            }
+            disk.written(&path, *stamp);
+            disk.sync_file(&path);
+            Done::JournalWrite { sequence, ok: true }
+        }
+        DiskOp::JournalPrepare { file, bytes } => {
+            let path = journal_path(core, *file);
+            match step {
+                1 => disk.create(&path),
+                2 => disk.grow(&path, *bytes as usize),
+                3 => *stamp = disk.write(&path, 0, vec![0; *bytes as usize]),
+                _ => {
+                    disk.written(&path, *stamp);
+                    disk.sync_file(&path);
+                    return Some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: true }));
+                }
+            }
+            return fault.then_some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: false }));
+        }
+        DiskOp::SegmentWrite { log, name, flush, .. } => {
+            let path = segment_path(name, flush.segment, "log");
+            let done = |ok| Done::SegmentWrite { log: *log, offset_end: flush.offset_end, ok };
+            if removed {
+                done(true)
+            } else if step == 1 {
+                disk.create(&path);
+                if fault {
+                    return Some(Outcome::Disk(done(false)));
+                }
+                *stamp = segment_write(disk, &path, flush);
+                return None;
+            } else {
+                disk.written(&path, *stamp);
+                done(ok)
+            }
+        }
+        DiskOp::SegmentClose { log, name, close } => {
+            if !removed && ok && !segment_close(disk, name, close, step) {
+                return None;
+            }
+            Done::SegmentClose { log: *log, segment: close.segment, ok }
+        }
+        DiskOp::Sync => {
+            if step == 1 {
+                *stamp = disk.now();
+                return None;
+            }
+            if ok {
+                disk.sync_all(*stamp);
+            }
+            Done::Sync { ok }
+        }
+        DiskOp::Checkpoint(bytes) => {
+            if ok && !replace(disk, &checkpoint_path(core, cores), bytes, step) {
+                return None;
+            }
+            Done::Checkpoint { ok }
+        }
+        DiskOp::SegmentsRemove { name, segments } => {
+            let Some(base) = segments.last() else { return Some(Outcome::Nothing) };
+            let ending = ["log", "index", "timeindex"][(step - 1) % 3];
+            disk.unlink(&segment_path(name, *base, ending));
+            if step.is_multiple_of(3) {
+                segments.pop();
+            }
+            return None;
+        }
+    };
+    Some(Outcome::Disk(done))
+}
+
+/// Direct I/O: whole pages, the first of them with what it holds already.
+fn segment_write(disk: &mut Disk, path: &str, flush: &Flush) -> Stamp {
+    let position = flush.position as usize;
+    let start = position / ALIGNMENT * ALIGNMENT;
+    let head = disk.read_at(path, start, position - start).expect("the file is there").to_vec();
+    assert_eq!(head.len(), position - start, "{path} is shorter than known: nothing precedes {position}");
+    let mut bytes = [&head[..], &flush.parts.concat()].concat();
+    assert_eq!(bytes.len(), head.len() + flush.bytes);
+    let whole = bytes.len().next_multiple_of(ALIGNMENT);
+    resize(&mut bytes, whole);
+    disk.grow(path, (start + bytes.len()).next_multiple_of(GROWTH_BYTES));
+    disk.write(path, start, bytes)
+}
+
+fn segment_close(disk: &mut Disk, name: &str, close: &Close, step: usize) -> bool {
+    match step {
+        1 => {
+            let path = segment_path(name, close.segment, "log");
+            let length = disk.read(&path).map(<[u8]>::len).expect("the segment's file is there");
+            assert!(length >= close.bytes as usize, "{path} has {length} bytes, it is closed with {}", close.bytes);
+            disk.set_length(&path, close.bytes as usize);
+        }
+        2 => disk.write_file(&segment_path(name, close.segment, "index"), &close.index),
+        _ => disk.write_file(&segment_path(name, close.segment, "timeindex"), &close.timeindex),
+    }
+    step == 3
+}
+
+/// A new file in the place of an old one; true after the last step.
+fn replace(disk: &mut Disk, path: &str, bytes: &[u8], step: usize) -> bool {
+    let temporary = format!("{path}.tmp");
+    match step {
+        1 => disk.write_file(&temporary, bytes),
+        2 => disk.sync_file(&temporary),
+        3 => disk.rename(&temporary, path),
+        _ => disk.sync_file(path),
+    }
+    step == 4
+}
+
+/// Whole batches from the one that holds the plan's offset on; `None` if the files do not have them.
+fn read(disk: &Disk, plan: &ReadPlan) -> Option<Vec<Bytes>> {
+    let read = &plan.read;
+    let mut position = read.position;
+    if read.indexed && plan.offset != read.segment {
+        let path = segment_path(&plan.name, read.segment, "index");
+        let index = disk.read(&path)?;
+        for entry in index.as_chunks::<8>().0 {
+            let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
+            if i64::from(number(&entry[..4])) <= plan.offset - read.segment {
+                position = position.max(number(&entry[4..])).min(read.position_end);
+            }
+        }
+    }
+    let path = segment_path(&plan.name, read.segment, "log");
+    let wanted = (read.position_end - position) as usize;
+    let bytes = disk.read_at(&path, position as usize, wanted).filter(|bytes| bytes.len() == wanted)?;
+    let found = scan::find(bytes, plan.offset, plan.bytes_max)?;
+    let some = found.end > found.start;
+    Some(if some { vec![Bytes::copy_from_slice(&bytes[found.start..found.end])] } else { Vec::new() })
+}

@@ -1,0 +1,217 @@
+//! What the broker was sent, what it said, and what must therefore be true.
+
+use bytes::Bytes;
+use klamm::types::Offset;
+use klamm::wire::batch::{Batch as Wire, batches, crc_ok};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+pub type BatchId = usize;
+
+/// A partition by its topic's place in [`Model::topics`] and its index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Part {
+    pub topic: usize,
+    pub index: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// Sent, and nothing certain was heard of it.
+    Open,
+    /// The broker said where it is.
+    Written(Offset),
+    /// It is not there and will not be sent again.
+    Lost,
+}
+
+pub struct Batch {
+    pub part: Part,
+    pub producer: usize,
+    /// As it was sent.
+    pub bytes: Bytes,
+    pub times: Vec<i64>,
+    pub state: State,
+    /// The broker answered with an error, so that it may be missing between others.
+    pub failed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TopicState {
+    Creating,
+    Live,
+    Deleting,
+    Gone,
+}
+
+pub struct Topic {
+    pub name: String,
+    pub partitions: i32,
+    /// Acknowledged records may be lost.
+    pub memory: bool,
+    pub state: TopicState,
+}
+
+#[derive(Default)]
+pub struct Log {
+    /// Batches that were acknowledged or read, by base offset.
+    pub known: BTreeMap<Offset, BatchId>,
+    /// In the order of sending, as far as not settled by a recovery.
+    pub sent: Vec<BatchId>,
+    /// Of all acknowledged deletions of records.
+    pub start: Offset,
+    /// Of all deletions of records that were asked for.
+    pub start_max: Offset,
+}
+
+#[derive(Default)]
+pub struct Model {
+    pub topics: Vec<Topic>,
+    pub logs: HashMap<Part, Log>,
+    pub batches: Vec<Batch>,
+}
+
+impl Model {
+    pub fn log(&mut self, part: Part) -> &mut Log {
+        self.logs.entry(part).or_default()
+    }
+
+    pub fn is_memory(&self, part: Part) -> bool {
+        self.topics[part.topic].memory
+    }
+
+    pub fn name(&self, part: Part) -> String {
+        format!("{}-{}", self.topics[part.topic].name, part.index)
+    }
+
+    pub fn parts(&self, state: TopicState) -> Vec<Part> {
+        let topics = self.topics.iter().enumerate().filter(|(_, topic)| topic.state == state);
+        topics.flat_map(|(topic, t)| (0..t.partitions).map(move |index| Part { topic, index })).collect()
+    }
+
+    fn records(&self, id: BatchId) -> i64 {
+        self.batches[id].times.len() as i64
+    }
+
+    /// The offset after the last batch that is known.
+    pub fn known_end(&self, part: Part) -> Offset {
+        let last = self.logs.get(&part).and_then(|log| log.known.last_key_value());
+        last.map_or(0, |(offset, id)| offset + self.records(*id))
+    }
+
+    /// The broker says that the batch is at this offset.
+    pub fn written(&mut self, id: BatchId, offset: Offset) {
+        let (part, records) = (self.batches[id].part, self.records(id));
+        let name = self.name(part);
+        match self.batches[id].state {
+            State::Written(before) => assert_eq!(before, offset, "{name}: batch {id} has moved"),
+            State::Lost => panic!("{name}: batch {id} is at {offset}, it was found to be missing"),
+            State::Open => {}
+        }
+        self.batches[id].state = State::Written(offset);
+        let before = self.log(part).known.range(..offset).next_back().map(|(base, id)| (*base, *id));
+        let after = self.log(part).known.range(offset..).next().map(|(base, id)| (*base, *id));
+        if let Some((base, other)) = before {
+            let end = base + self.records(other);
+            assert!(end <= offset, "{name}: batch {id} is at {offset}, batch {other} reaches from {base} to {end}");
+        }
+        match after {
+            Some((base, other)) if base == offset => assert_eq!(other, id, "{name}: two batches at {offset}"),
+            Some((base, other)) => {
+                assert!(offset + records <= base, "{name}: batch {id} at {offset} reaches into {other} at {base}");
+            }
+            None => {}
+        }
+        self.log(part).known.insert(offset, id);
+    }
+
+    /// Batches that a consumer was given; notes that they are there and returns their offsets.
+    pub fn read(&mut self, part: Part, bytes: &[u8]) -> Vec<(Offset, BatchId)> {
+        let name = self.name(part);
+        let mut walk = batches(bytes);
+        let mut found = Vec::new();
+        for batch in walk.by_ref() {
+            let id = self.identify(part, &batch);
+            found.push((batch.header.base_offset.get(), id));
+        }
+        assert_eq!(walk.position(), bytes.len(), "{name}: what was read does not end with a batch");
+        for (offset, id) in &found {
+            self.written(*id, *offset);
+        }
+        found
+    }
+
+    fn identify(&self, part: Part, batch: &Wire<'_>) -> BatchId {
+        let (name, offset) = (self.name(part), batch.header.base_offset.get());
+        assert!(crc_ok(batch.bytes), "{name}: the batch at {offset} is damaged");
+        let record = batch.records().next().expect("a record").expect("a sound record");
+        let value = record.value.expect("a value");
+        let id = u64::from_be_bytes(value[..8].try_into().unwrap()) as BatchId;
+        let sent = &self.batches[id];
+        assert_eq!(sent.part, part, "{name}: the batch at {offset} belongs elsewhere");
+        assert_eq!(batch.bytes.len(), sent.bytes.len(), "{name}: the batch at {offset} has another length");
+        // The broker sets base offset and leader epoch.
+        assert!(batch.bytes[8..12] == sent.bytes[8..12], "{name}: length at {offset}");
+        assert!(batch.bytes[16..] == sent.bytes[16..], "{name}: the batch at {offset} is another one");
+        id
+    }
+
+    /// After a recovery: the partition holds these batches, all of it. From then on all of them must stay.
+    pub fn recovered(&mut self, part: Part, start: Offset, end: Offset, found: &[(Offset, BatchId)]) {
+        let (name, memory) = (self.name(part), self.is_memory(part));
+        let log = &self.logs[&part];
+        assert!(start >= log.start, "{name}: the log start went back from {} to {start}", log.start);
+        assert!(start <= log.start_max, "{name}: the log start is {start}, deletion was asked up to {}", log.start_max);
+        let mut next = None;
+        let mut there = HashSet::new();
+        for (offset, id) in found {
+            match next {
+                Some(next) => assert_eq!(*offset, next, "{name}: offsets have a gap"),
+                None => assert!(*offset <= start, "{name}: {start} is not there, the first batch is at {offset}"),
+            }
+            next = Some(offset + self.records(*id));
+            assert!(there.insert(*id), "{name}: batch {id} is there twice");
+        }
+        assert_eq!(next.unwrap_or(start), end, "{name}: the end of what can be read");
+        for (offset, id) in &log.known {
+            let last = offset + self.records(*id) - 1;
+            let lost = last >= start && !there.contains(id);
+            assert!(!lost || memory, "{name}: batch {id} was known at {offset} and is lost ({start} to {end})");
+            assert!(!lost || *offset >= end, "{name}: batch {id} of {offset} is lost from the middle ({end})");
+        }
+        self.check_order(part, start, &there);
+        let log = self.logs.get_mut(&part).expect("it was just looked at");
+        let lost = log.known.split_off(&end);
+        for id in lost.into_values() {
+            self.batches[id].state = State::Lost;
+        }
+        log.start = start;
+        log.start_max = start;
+    }
+
+    /// Of what one producer sent, nothing is missing before what is there.
+    fn check_order(&self, part: Part, start: Offset, there: &HashSet<BatchId>) {
+        let log = &self.logs[&part];
+        if start > log.start {
+            // What was deleted cannot be told from what was never written.
+            return;
+        }
+        let mut missing = HashMap::new();
+        for id in &log.sent {
+            let batch = &self.batches[*id];
+            let below = matches!(batch.state, State::Written(offset) if offset < start);
+            if there.contains(id) {
+                let before = missing.get(&batch.producer);
+                assert!(before.is_none(), "{}: batch {id} is there, batch {before:?} is not", self.name(part));
+            } else if !below && !batch.failed {
+                missing.entry(batch.producer).or_insert(*id);
+            }
+        }
+    }
+
+    /// The first record at or after the time, from the log start on.
+    pub fn find_time(&self, part: Part, start: Offset, time: i64) -> Option<(i64, Offset)> {
+        let log = &self.logs[&part];
+        let records = log.known.iter().flat_map(|(base, id)| (*base..).zip(self.batches[*id].times.iter()));
+        records.filter(|(offset, at)| *offset >= start && **at >= time).map(|(offset, at)| (*at, offset)).next()
+    }
+}

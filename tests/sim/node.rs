@@ -1,0 +1,369 @@
+//! The process: as many cores as wanted in one thread, on the simulated disk. Every step is chosen by the seed: which
+//! work of the disk goes on, which message between cores arrives, and when it all ends.
+
+use crate::device::{Job, Outcome, Work, journal_path};
+use crate::disk::Disk;
+use bytes::{Bytes, BytesMut};
+use klamm::config::Config;
+use klamm::journal::ALIGNMENT;
+use klamm::metadata::{Broker, Controller, Listener};
+use klamm::shard::connection::ConnectionId;
+use klamm::shard::message::Message;
+use klamm::shard::node::Node;
+use klamm::shard::recovery::{Found, Recovery};
+use klamm::shard::store::{DiskOp, LogIndex};
+use klamm::shard::{Output, Shard};
+use klamm::types::{Now, ShardId, Time};
+use rand::Rng;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+pub const WALL_MS: i64 = 1_700_000_000_000;
+
+/// The process has ended in the middle of what it did.
+#[derive(Debug)]
+pub struct Crashed;
+
+/// What outlives the process, and chance.
+pub struct World {
+    pub disk: Disk,
+    pub random: StdRng,
+    pub now: Now,
+    /// Steps until power fails.
+    pub steps_left: u64,
+    /// One step of the disk in so many fails; 0: none.
+    pub fault_one_in: u32,
+    /// What the disk is slow at.
+    pub slow: Slow,
+    pub steps: u64,
+    pub config: Arc<Config>,
+    cores: u16,
+    jobs: Vec<Job>,
+    removed: HashSet<(u16, LogIndex)>,
+    trace: bool,
+}
+
+/// Work that seldom gets on, so that the rest runs ahead of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Slow {
+    Nothing,
+    Journal,
+    Segments,
+}
+
+/// Slow work gets on once in so many times.
+const SLOW_ONE_IN: u32 = 12;
+
+pub struct Process {
+    pub shards: Vec<Shard>,
+    mail: BTreeMap<(u16, u16), VecDeque<Message>>,
+    /// Answers that have left, with the core and connection that they left by.
+    pub answers: VecDeque<(u16, ConnectionId, Bytes)>,
+}
+
+impl World {
+    pub fn new(seed: u64, config: Config, trace: bool) -> World {
+        World {
+            disk: Disk::default(),
+            random: StdRng::seed_from_u64(seed),
+            now: Now { mono: Time(1), wall_ms: WALL_MS },
+            steps_left: 0,
+            fault_one_in: 0,
+            slow: Slow::Nothing,
+            steps: 0,
+            config: Arc::new(config),
+            cores: 0,
+            jobs: Vec::new(),
+            removed: HashSet::new(),
+            trace,
+        }
+    }
+
+    pub fn trace(&self, line: impl FnOnce() -> String) {
+        if self.trace {
+            println!("{:6} {}", self.steps, line());
+        }
+    }
+
+    pub fn pass_time(&mut self, nanoseconds: u64) {
+        self.now.mono.0 += nanoseconds;
+        self.now.wall_ms = WALL_MS + (self.now.mono.0 / Time::MILLISECOND) as i64;
+    }
+
+    /// One step further towards the end.
+    pub fn tick(&mut self) -> Result<(), Crashed> {
+        self.steps += 1;
+        let nanoseconds = self.random.random_range(0..200_000);
+        self.pass_time(nanoseconds);
+        match self.steps_left.checked_sub(1) {
+            Some(left) => self.steps_left = left,
+            None => return Err(Crashed),
+        }
+        Ok(())
+    }
+
+    /// Power fails: what was under way stops, the disk keeps what it keeps.
+    pub fn crash(&mut self) {
+        let kept = self.disk.crash(&mut self.random);
+        self.trace(|| format!("CRASH with {} jobs under way: {kept}", self.jobs.len()));
+        self.jobs.clear();
+        self.removed.clear();
+    }
+
+    fn submit(&mut self, core: u16, work: Work) {
+        let job = Job::new(core, self.cores, work);
+        self.trace(|| format!("core {core} begins {}", job.label()));
+        self.jobs.push(job);
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    /// A step of a job that is under way; says whose and what came of it when it is done.
+    fn job_step(&mut self) -> Option<(u16, Outcome)> {
+        let at = self.random.random_range(0..self.jobs.len());
+        let slow = self.jobs[at].is_slow(self.slow);
+        if slow && self.random.random_range(0..SLOW_ONE_IN) > 0 {
+            return None;
+        }
+        let fault = self.fault_one_in > 0 && self.random.random_range(0..self.fault_one_in) == 0;
+        let job = &mut self.jobs[at];
+        if let Work::Disk(DiskOp::SegmentWrite { log, .. } | DiskOp::SegmentClose { log, .. }) = &job.work {
+            job.removed = self.removed.contains(&(job.core, *log));
+        }
+        let outcome = job.advance(&mut self.disk, fault)?;
+        let job = self.jobs.swap_remove(at);
+        self.trace(|| format!("core {} has done {}{}", job.core, job.label(), if fault { ": FAULT" } else { "" }));
+        if let Outcome::PartitionRemoved { log, rest } = &outcome {
+            self.removed.insert((job.core, *log));
+            self.submit(job.core, Work::Unlink(rest.clone()));
+        }
+        Some((job.core, outcome))
+    }
+
+    fn found(&self) -> Found {
+        let journals = self.disk.list("journal").into_iter().map(|name| name[8..10].parse::<u16>().expect("a core"));
+        let mut journals: Vec<u16> = journals.collect();
+        journals.dedup();
+        let names = self.disk.starting("checkpoint-").into_iter().filter(|name| !name.ends_with(".tmp"));
+        let checkpoints = names.map(|name| {
+            let bytes = self.disk.read(&name).expect("it was just listed").to_vec();
+            (name, bytes)
+        });
+        Found { journals, checkpoints: checkpoints.collect() }
+    }
+
+    fn journal_files(&self, core: u16) -> Vec<u32> {
+        let names = self.disk.list(&format!("journal/{core:02}"));
+        names.iter().map(|name| name[11..17].parse().unwrap()).collect()
+    }
+
+    fn own_files(&mut self, core: u16) -> Vec<u32> {
+        let mut files = self.journal_files(core);
+        if files.is_empty() {
+            self.disk.create(&journal_path(core, 0));
+            self.disk.set_length(&journal_path(core, 0), self.config.journal_file_bytes as usize);
+            files.push(0);
+        }
+        files.truncate(self.config.journal_files_max as usize);
+        files
+    }
+
+    fn controller(&mut self) -> Controller {
+        let log = self.disk.read("metadata/log").unwrap_or_default();
+        let recovered = Controller::recover(self.disk.read("metadata/snapshot"), log).expect("the metadata is sound");
+        self.disk.create("metadata/log");
+        self.disk.set_length("metadata/log", recovered.log_bytes_valid);
+        self.disk.sync_file("metadata/log");
+        let mut controller = recovered.controller;
+        let listener = Listener { name: "PLAINTEXT".into(), host: "sim".into(), port: 9092 };
+        controller.register_broker(1, Broker { listeners: vec![listener], rack: None }).expect("registered");
+        if let Some(append) = controller.plan_append() {
+            let stamp = self.disk.write("metadata/log", append.position as usize, append.bytes);
+            self.disk.written("metadata/log", stamp);
+            self.disk.sync_file("metadata/log");
+            controller.synced(append.index_last);
+        }
+        controller
+    }
+
+    /// Starts the broker on so many cores.
+    pub fn boot(&mut self, cores: u16) -> Result<Process, Crashed> {
+        self.trace(|| format!("BOOT on {cores} cores, {} steps to live, slow: {:?}", self.steps_left, self.slow));
+        self.cores = cores;
+        let controller = self.controller();
+        let node = Arc::new(Node {
+            id: 1,
+            cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
+            config: self.config.clone(),
+            advertised: vec![("sim".into(), 9092)],
+            shards: cores,
+        });
+        let found = self.found();
+        let mut order: Vec<u16> = (0..cores).collect();
+        order.shuffle(&mut self.random);
+        let mut recoveries = BTreeMap::new();
+        for core in order {
+            let image = controller.image_durable().clone();
+            let recovery = Recovery::new(ShardId(core), node.clone(), image, &found);
+            let mut recovery = recovery.unwrap_or_else(|error| panic!("core {core}: {error}"));
+            self.recover(core, &mut recovery)?;
+            recoveries.insert(core, recovery);
+        }
+        let mut controller = Some((controller, self.random.random()));
+        let finished = recoveries.into_values().map(|recovery| recovery.finish(controller.take()));
+        let shards = finished.map(|shard| shard.unwrap_or_else(|error| panic!("recovery: {error}"))).collect();
+        let ours = format!("-{cores:02}");
+        let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
+        let gone = found.journals.iter().filter(|core| **core >= cores);
+        let files = gone.flat_map(|core| self.disk.list(&format!("journal/{core:02}")));
+        for name in files.chain(checkpoints).collect::<Vec<_>>() {
+            self.disk.unlink(&name);
+            self.tick()?;
+        }
+        Ok(Process { shards, mail: BTreeMap::new(), answers: VecDeque::new() })
+    }
+
+    fn recover(&mut self, core: u16, recovery: &mut Recovery) -> Result<(), Crashed> {
+        for other in recovery.journals().to_vec() {
+            let head =
+                |file: u32| (file, self.disk.read_at(&journal_path(other, file), 0, ALIGNMENT).unwrap().to_vec());
+            let heads: Vec<_> = self.journal_files(other).into_iter().map(head).collect();
+            recovery.heads(other, &heads);
+        }
+        let files = self.own_files(core);
+        self.tick()?;
+        recovery.begin(files);
+        let block_bytes = *[ALIGNMENT, 64 << 10, 4 << 20].choose_one(&mut self.random);
+        while let Some(want) = recovery.want() {
+            let path = journal_path(want.core, want.file);
+            let bytes = want.bytes.max(block_bytes);
+            let content = self.disk.read_at(&path, want.position as usize, bytes).expect("the file is there");
+            let content = Bytes::copy_from_slice(content);
+            recovery.feed(self.now, &content).unwrap_or_else(|error| panic!("core {core} recovers: {error}"));
+        }
+        if !recovery.drain().unwrap_or_else(|error| panic!("core {core} recovers: {error}")) {
+            return Ok(());
+        }
+        while !recovery.is_done() {
+            self.tick()?;
+            let mut ops = Vec::new();
+            recovery.plan(self.now, &mut ops);
+            ops.into_iter().for_each(|op| self.submit(core, Work::Disk(op)));
+            if !self.is_idle() {
+                match self.job_step() {
+                    Some((_, Outcome::Disk(done))) => recovery.done(self.now, done),
+                    Some((_, Outcome::Nothing)) | None => {}
+                    Some(_) => panic!("a recovery works on the disk alone"),
+                }
+            } else {
+                let due = recovery.deadline().is_some_and(|time| time <= self.now.mono);
+                assert!(due || recovery.is_done(), "core {core} recovers without end");
+            }
+        }
+        Ok(())
+    }
+}
+
+trait ChooseOne<T> {
+    fn choose_one(&self, random: &mut StdRng) -> &T;
+}
+
+impl<T> ChooseOne<T> for [T] {
+    fn choose_one(&self, random: &mut StdRng) -> &T {
+        &self[random.random_range(0..self.len())]
+    }
+}
+
+impl Process {
+    pub fn connect(&mut self, core: u16, connection: ConnectionId) {
+        self.shards[usize::from(core)].connected(connection, 0);
+    }
+
+    pub fn may_read(&self, core: u16, connection: ConnectionId) -> bool {
+        self.shards[usize::from(core)].may_read(connection)
+    }
+
+    pub fn send(&mut self, world: &mut World, core: u16, connection: ConnectionId, frame: &[Bytes]) {
+        let mut whole = BytesMut::new();
+        frame.iter().for_each(|part| whole.extend_from_slice(part));
+        self.shards[usize::from(core)].frame(world.now, connection, whole.split_off(4));
+        self.end_turn(world, core);
+    }
+
+    pub fn end_turn(&mut self, world: &mut World, core: u16) {
+        let shard = &mut self.shards[usize::from(core)];
+        shard.end_turn(world.now);
+        for output in shard.take_output() {
+            match output {
+                Output::Send { connection, parts } => {
+                    self.answers.push_back((core, connection, Bytes::from(parts.concat())));
+                }
+                Output::Close { reason, .. } => panic!("core {core} closes a connection: {reason}"),
+                Output::Disk(op) => world.submit(core, Work::Disk(op)),
+                Output::Mesh { to, message } => self.mail.entry((core, to.0)).or_default().push_back(message),
+                Output::Read { request, part, plan } => world.submit(core, Work::Read { request, part, plan }),
+                Output::MetadataAppend(append) => world.submit(core, Work::MetadataAppend(append)),
+                Output::MetadataSnapshot(snapshot) => world.submit(core, Work::MetadataSnapshot(snapshot)),
+                Output::PartitionRemove { log, name, topic } => {
+                    world.submit(core, Work::PartitionRemove { log, name, topic });
+                }
+            }
+        }
+    }
+
+    /// One thing happens of all that may; false if nothing can without an input from outside.
+    pub fn step(&mut self, world: &mut World) -> Result<bool, Crashed> {
+        world.tick()?;
+        let mail: usize = self.mail.values().map(VecDeque::len).sum();
+        let choice = world.jobs.len() + mail;
+        if choice == 0 {
+            return Ok(self.wait(world));
+        }
+        if world.random.random_range(0..choice) < mail {
+            let keys: Vec<(u16, u16)> = self.mail.keys().copied().collect();
+            let (from, to) = *keys.choose_one(&mut world.random);
+            let queue = self.mail.get_mut(&(from, to)).expect("it was just listed");
+            let message = queue.pop_front().expect("queues are never empty");
+            if queue.is_empty() {
+                self.mail.remove(&(from, to));
+            }
+            self.shards[usize::from(to)].message(world.now, ShardId(from), message);
+            self.end_turn(world, to);
+        } else if let Some((core, outcome)) = world.job_step() {
+            let shard = &mut self.shards[usize::from(core)];
+            match outcome {
+                Outcome::Disk(done) => shard.disk_done(world.now, done),
+                Outcome::Read { request, part, data } => shard.read_done(world.now, request, part, data),
+                Outcome::MetadataAppended { index_last, ok } => shard.metadata_appended(world.now, index_last, ok),
+                Outcome::MetadataSnapshotted { ok } => shard.metadata_snapshotted(ok),
+                Outcome::PartitionRemoved { log, .. } => shard.partition_removed(world.now, log),
+                Outcome::Nothing => {}
+            }
+            self.end_turn(world, core);
+        }
+        self.turns_due(world);
+        Ok(true)
+    }
+
+    fn turns_due(&mut self, world: &mut World) {
+        for core in 0..self.shards.len() {
+            if self.shards[core].deadline().is_some_and(|time| time <= world.now.mono) {
+                self.end_turn(world, core as u16);
+            }
+        }
+    }
+
+    /// Nothing happens until the next deadline, if there is one.
+    fn wait(&mut self, world: &mut World) -> bool {
+        let Some(next) = self.shards.iter().filter_map(Shard::deadline).min() else { return false };
+        let nanoseconds = next.0.saturating_sub(world.now.mono.0);
+        world.pass_time(nanoseconds);
+        self.turns_due(world);
+        true
+    }
+}
