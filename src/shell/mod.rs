@@ -22,7 +22,7 @@ use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
 use glommio::{LocalExecutorBuilder, Placement};
 use std::io::Write;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -33,6 +33,9 @@ use std::time::{Duration, Instant};
 
 /// Parcels that one core may have on their way to another.
 const PARCELS_MAX: usize = 1024;
+/// How long a taken port may become free, and how often that is tried.
+const PORT_WAIT_MAX: Duration = Duration::from_secs(1);
+const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for a group of the journal and
@@ -151,6 +154,19 @@ fn print_ready(node: &Node, cores: &[usize], data: &DataDir, start: Instant) {
     );
 }
 
+/// A killed process's io_uring, and the listener that waits in it, outlives the process by some milliseconds.
+fn bind_patiently(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let end = Instant::now() + PORT_WAIT_MAX;
+    loop {
+        match TcpListener::bind(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse && Instant::now() < end => {
+                std::thread::sleep(PORT_WAIT_STEP);
+            }
+            bound => return bound,
+        }
+    }
+}
+
 fn bind(listener: &Listener) -> Result<TcpListener, String> {
     let host = if listener.host.is_empty() { "0.0.0.0" } else { &listener.host };
     let place = format!("{}://{}:{}", listener.name, listener.host, listener.port);
@@ -159,7 +175,7 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
         .map_err(|error| format!("listeners: {place}: {error}"))?
         .next()
         .ok_or_else(|| format!("listeners: {place}: the host has no address"))?;
-    let socket = TcpListener::bind(address).map_err(|error| match error.kind() {
+    let socket = bind_patiently(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
             format!(
                 "listeners: {place}: the port is taken; stop who uses it (ss -ltnp) or set listeners to another port"
@@ -372,4 +388,32 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
         core.end_turn();
     }
     core.disk.cut_all().await.map_err(|error| format!("closing the segments: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(port: u16) -> Listener {
+        Listener { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for() {
+        let before = bind(&listener(0)).unwrap();
+        let port = before.local_addr().unwrap().port();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(PORT_WAIT_STEP * 10);
+            drop(before);
+        });
+        assert_eq!(bind(&listener(port)).unwrap().local_addr().unwrap().port(), port);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_taken_port_is_said_to_be() {
+        let other = bind(&listener(0)).unwrap();
+        let error = bind(&listener(other.local_addr().unwrap().port())).unwrap_err();
+        assert!(error.contains("the port is taken"), "{error}");
+    }
 }
