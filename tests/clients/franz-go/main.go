@@ -1,176 +1,265 @@
-// franz-go: klamm-client-franz HOST:PORT
+// franz-go: klamm-client-franz HOST:PORT (see ../suite.py)
 package main
 
 import (
-	"bytes"
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"strings"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 const (
-	partitions = 3
-	count      = 300
-	baseMs     = 1_700_000_000_000
-	timeout    = time.Minute
+	timeout   = 30 * time.Second
+	codeOther = -1000
 )
 
-type acks struct {
-	name string
-	kgo.Acks
+type header struct {
+	name  string
+	value []byte
+}
+
+func (h header) MarshalJSON() ([]byte, error) { return json.Marshal([]any{h.name, h.value}) }
+
+func (h *header) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&h.name, &h.value})
+}
+
+// Null and empty bytes are nil and not nil, here as in JSON.
+type record struct {
+	Partition int32    `json:"partition"`
+	Offset    int64    `json:"offset"`
+	Key       []byte   `json:"key"`
+	Value     []byte   `json:"value"`
+	Headers   []header `json:"headers"`
+	Time      int64    `json:"time"`
+}
+
+type request struct {
+	Op, Topic, Codec, Acks string
+	Partition, Partitions  int32
+	Offset                 int64
+	Count                  int
+	Config                 map[string]string
+	Idempotent             bool
+	Records                []record
+	When                   any
+}
+
+type driver struct {
+	bootstrap string
+	admin     *kadm.Client
+}
+
+var (
+	saying sync.Mutex
+	output = json.NewEncoder(os.Stdout)
+)
+
+func say(answer any) {
+	saying.Lock()
+	defer saying.Unlock()
+	if err := output.Encode(answer); err != nil {
+		panic(err)
+	}
 }
 
 func main() {
 	bootstrap := os.Args[1]
-	failed := false
-	run := func(codecName string, codec kgo.CompressionCodec, acks acks, idempotent bool) {
-		name := fmt.Sprintf("%s-acks-%s", codecName, acks.name)
-		if idempotent {
-			name += "-idempotent"
-		}
-		if err := check(bootstrap, "franz-go-"+name, codec, acks, idempotent); err != nil {
-			failed = true
-			fmt.Printf("fail franz-go/%s %s\n", name, strings.ReplaceAll(err.Error(), "\n", " "))
-		} else {
-			fmt.Printf("pass franz-go/%s\n", name)
-		}
+	client, err := kgo.NewClient(kgo.SeedBrokers(bootstrap))
+	if err != nil {
+		panic(err)
 	}
-	all := acks{"all", kgo.AllISRAcks()}
-	codecs := map[string]kgo.CompressionCodec{
-		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
-		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
-	}
-	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
-		for _, acks := range []acks{{"0", kgo.NoAck()}, {"1", kgo.LeaderAck()}, all} {
-			run(codec, codecs[codec], acks, false)
+	d := driver{bootstrap, kadm.NewClient(client)}
+	input := bufio.NewScanner(os.Stdin)
+	input.Buffer(nil, 64<<20)
+	for input.Scan() {
+		var r request
+		if err := json.Unmarshal(input.Bytes(), &r); err != nil {
+			panic(err)
 		}
-		run(codec, codecs[codec], all, true)
-	}
-	if failed {
-		os.Exit(1)
+		answer, err := d.step(r)
+		if err != nil {
+			code, broker := int16(codeOther), (*kerr.Error)(nil)
+			if errors.As(err, &broker) {
+				code = broker.Code
+			}
+			answer = map[string]any{"error": code, "reason": err.Error()}
+		}
+		say(answer)
 	}
 }
 
-func check(bootstrap, topic string, codec kgo.CompressionCodec, acks acks, idempotent bool) error {
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (d *driver) step(r request) (map[string]any, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()
-	options := []kgo.Opt{
-		kgo.SeedBrokers(bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(20 * time.Millisecond),
-		kgo.ProducerBatchCompression(codec), kgo.RequiredAcks(acks.Acks),
+	none := map[string]any{}
+	switch r.Op {
+	case "create":
+		config := map[string]*string{}
+		for name, value := range r.Config {
+			config[name] = &value
+		}
+		_, err := d.admin.CreateTopic(ctx, r.Partitions, 1, config, r.Topic)
+		return none, err
+	case "delete":
+		_, err := d.admin.DeleteTopic(ctx, r.Topic)
+		return none, err
+	case "grow":
+		answers, err := d.admin.UpdatePartitions(ctx, int(r.Partitions), r.Topic)
+		return none, errors.Join(err, answers.Error())
+	case "trim":
+		before := kadm.Offsets{}
+		before.AddOffset(r.Topic, r.Partition, r.Offset, -1)
+		answers, err := d.admin.DeleteRecords(ctx, before)
+		return none, errors.Join(err, answers.Error())
+	case "alter":
+		var changes []kadm.AlterConfig
+		for name, value := range r.Config {
+			changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
+		}
+		answers, err := d.admin.AlterTopicConfigs(ctx, changes, r.Topic)
+		for _, answer := range answers {
+			err = errors.Join(err, answer.Err)
+		}
+		return none, err
+	case "describe":
+		config := map[string]*string{}
+		answers, err := d.admin.DescribeTopicConfigs(ctx, r.Topic)
+		for _, answer := range answers {
+			err = errors.Join(err, answer.Err)
+			for _, entry := range answer.Configs {
+				config[entry.Key] = entry.Value
+			}
+		}
+		return map[string]any{"config": config}, err
+	case "offsets":
+		return d.offsets(ctx, r)
+	case "produce":
+		return d.produce(ctx, r)
+	case "read":
+		return d.read(ctx, r)
+	case "stream":
+		return none, d.stream(ctx, r)
 	}
-	if !idempotent {
+	return nil, fmt.Errorf("unknown operation %s", r.Op)
+}
+
+func (d *driver) offsets(ctx context.Context, r request) (map[string]any, error) {
+	var listed kadm.ListedOffsets
+	var err error
+	switch when := r.When.(type) {
+	case float64:
+		listed, err = d.admin.ListOffsetsAfterMilli(ctx, int64(when), r.Topic)
+		// Where no record is that young kadm answers the end, with no time.
+		if at, _ := listed.Lookup(r.Topic, r.Partition); err == nil && at.Err == nil && at.Timestamp == -1 {
+			return map[string]any{"offset": -1}, nil
+		}
+	case string:
+		if when == "earliest" {
+			listed, err = d.admin.ListStartOffsets(ctx, r.Topic)
+		} else {
+			listed, err = d.admin.ListEndOffsets(ctx, r.Topic)
+		}
+	}
+	at, _ := listed.Lookup(r.Topic, r.Partition)
+	return map[string]any{"offset": at.Offset}, errors.Join(err, at.Err)
+}
+
+func (d *driver) produce(ctx context.Context, r request) (map[string]any, error) {
+	codec := map[string]kgo.CompressionCodec{
+		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(),
+		"lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
+	}[r.Codec]
+	acks := map[string]kgo.Acks{"0": kgo.NoAck(), "1": kgo.LeaderAck(), "all": kgo.AllISRAcks()}[r.Acks]
+	options := []kgo.Opt{
+		kgo.SeedBrokers(d.bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerBatchCompression(codec),
+		kgo.RequiredAcks(acks), kgo.ProducerLinger(20 * time.Millisecond),
+	}
+	if !r.Idempotent {
 		options = append(options, kgo.DisableIdempotentWrite())
 	}
 	client, err := kgo.NewClient(options...)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer client.Close()
-	admin := kadm.NewClient(client)
-	created, err := admin.CreateTopic(ctx, partitions, 1, nil, topic)
-	if err != nil {
-		return fmt.Errorf("creating: %w", err)
-	}
-	if created.NumPartitions != partitions {
-		return fmt.Errorf("created with %d partitions", created.NumPartitions)
-	}
 	var records []*kgo.Record
-	for number := range int64(count) {
-		record := expected(number)
-		record.Topic = topic
+	for _, from := range r.Records {
+		record := &kgo.Record{
+			Topic: r.Topic, Partition: from.Partition, Key: from.Key, Value: from.Value, Timestamp: time.UnixMilli(from.Time),
+		}
+		for _, header := range from.Headers {
+			record.Headers = append(record.Headers, kgo.RecordHeader{Key: header.name, Value: header.value})
+		}
 		records = append(records, record)
 	}
 	if err := client.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("producing: %w", err)
+		return nil, err
 	}
-	return readBack(ctx, bootstrap, topic, admin)
+	var offsets []int64
+	for _, record := range records {
+		offsets = append(offsets, record.Offset)
+	}
+	return map[string]any{"offsets": offsets}, nil
 }
 
-func expected(number int64) *kgo.Record {
-	value := make([]byte, 200+number)
-	for at := range value {
-		value[at] = byte((number*7 + int64(at)) % 251)
-	}
-	return &kgo.Record{
-		Partition: int32(number % partitions), Key: fmt.Appendf(nil, "k%d", number), Value: value,
-		Timestamp: time.UnixMilli(baseMs + number*1000),
-		Headers:   []kgo.RecordHeader{{Key: "number", Value: fmt.Append(nil, number)}},
-	}
-}
-
-func readBack(ctx context.Context, bootstrap, topic string, admin *kadm.Client) error {
-	from := map[int32]kgo.Offset{}
-	for partition := range int32(partitions) {
-		from[partition] = kgo.NewOffset().AtStart()
-	}
-	next := map[int32]int64{}
-	err := consume(ctx, bootstrap, topic, from, count, func(record *kgo.Record) error {
-		offset := next[record.Partition]
-		want := expected(offset*partitions + int64(record.Partition))
-		same := record.Offset == offset && bytes.Equal(record.Key, want.Key) && bytes.Equal(record.Value, want.Value) &&
-			record.Timestamp.Equal(want.Timestamp) && len(record.Headers) == 1 && bytes.Equal(record.Headers[0].Value, want.Headers[0].Value)
-		if !same {
-			return fmt.Errorf("record %s at offset %d differs: %s at %d", want.Key, offset, record.Key, record.Offset)
-		}
-		next[record.Partition]++
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	ends, err := admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("end offsets: %w", err)
-	}
-	if end, _ := ends.Lookup(topic, 0); end.Err != nil || end.Offset != count/partitions {
-		return fmt.Errorf("end %d, error %w", end.Offset, end.Err)
-	}
-	key := func(want string) func(*kgo.Record) error {
-		return func(record *kgo.Record) error {
-			if string(record.Key) != want {
-				return fmt.Errorf("sought %s, found %s", want, record.Key)
-			}
-			return nil
-		}
-	}
-	byOffset := map[int32]kgo.Offset{1: kgo.NewOffset().At(50)}
-	if err := consume(ctx, bootstrap, topic, byOffset, 1, key("k151")); err != nil {
-		return fmt.Errorf("by offset: %w", err)
-	}
-	byTime := map[int32]kgo.Offset{0: kgo.NewOffset().AfterMilli(baseMs + 150_000)}
-	if err := consume(ctx, bootstrap, topic, byTime, 1, key("k150")); err != nil {
-		return fmt.Errorf("by time: %w", err)
-	}
-	return nil
-}
-
-func consume(
-	ctx context.Context, bootstrap, topic string, from map[int32]kgo.Offset, wanted int, each func(*kgo.Record) error,
-) error {
+func (d *driver) read(ctx context.Context, r request) (map[string]any, error) {
+	from := map[string]map[int32]kgo.Offset{r.Topic: {r.Partition: kgo.NewOffset().At(r.Offset)}}
 	client, err := kgo.NewClient(
-		kgo.SeedBrokers(bootstrap), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}))
+		kgo.SeedBrokers(d.bootstrap), kgo.ConsumePartitions(from), kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.UnknownTopicRetries(-1), kgo.KeepRetryableFetchErrors())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	records := []record{}
+	for len(records) < r.Count {
+		fetches := client.PollFetches(ctx)
+		if err := fetches.Err(); err != nil {
+			return nil, err
+		}
+		for _, found := range fetches.Records() {
+			headers := []header{}
+			for _, h := range found.Headers {
+				headers = append(headers, header{h.Key, h.Value})
+			}
+			records = append(records, record{
+				found.Partition, found.Offset, found.Key, found.Value, headers, found.Timestamp.UnixMilli(),
+			})
+		}
+	}
+	return map[string]any{"records": records[:r.Count]}, nil
+}
+
+func (d *driver) stream(ctx context.Context, r request) error {
+	client, err := kgo.NewClient(
+		kgo.SeedBrokers(d.bootstrap), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.MaxBufferedRecords(1000),
+		kgo.ProducerBatchMaxBytes(2000), kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for read := 0; read < wanted; {
-		fetches := client.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return fmt.Errorf("after %d records: %w", read, err)
+	var failure error
+	for number := range r.Count {
+		record := &kgo.Record{
+			Topic: r.Topic, Partition: int32(number) % r.Partitions, Value: strconv.AppendInt(nil, int64(number), 10),
 		}
-		for _, record := range fetches.Records() {
-			if read++; read > wanted {
-				break
+		client.Produce(ctx, record, func(record *kgo.Record, err error) {
+			if err != nil {
+				failure = err
+				return
 			}
-			if err := each(record); err != nil {
-				return err
-			}
-		}
+			say(map[string]any{"ack": []int64{int64(number), record.Offset}})
+		})
 	}
-	return nil
+	return errors.Join(client.Flush(ctx), failure)
 }

@@ -13,7 +13,8 @@ const { ZstdCodec } = require('zstd-codec')
 const SECONDS_MAX = 30
 const TOPIC = 2 // the type of a resource with settings
 const TYPES = { none: 'None', gzip: 'GZIP', snappy: 'Snappy', lz4: 'LZ4', zstd: 'ZSTD' }
-const zstd = new Promise((resolve) => ZstdCodec.run((codec) => resolve(new codec.Simple())))
+// Streaming, because some clients leave a frame's size out.
+const zstd = new Promise((resolve) => ZstdCodec.run((codec) => resolve(new codec.Streaming())))
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 CompressionCodecs[CompressionTypes.LZ4] = () => ({

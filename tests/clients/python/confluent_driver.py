@@ -27,7 +27,7 @@ class Confluent:
         self.admin = AdminClient(self.base)
         self.consumer = Consumer(self.base | {
             'group.id': 'unused', 'enable.auto.commit': False, 'auto.offset.reset': 'error', 'check.crcs': True,
-            'topic.metadata.propagation.max.ms': 500})
+            'topic.metadata.propagation.max.ms': 500, 'fetch.wait.max.ms': 50})
 
     @staticmethod
     def wait(futures):
@@ -87,7 +87,7 @@ class Confluent:
         return {
             'partition': message.partition(), 'offset': message.offset(), 'time': message.timestamp()[1],
             'key': driver.encoded(message.key()), 'value': driver.encoded(message.value()),
-            'headers': [[name, driver.encoded(value)] for name, value in message.headers()],
+            'headers': [[name, driver.encoded(value)] for name, value in message.headers() or []],
         }
 
     @refusing
