@@ -48,7 +48,8 @@ public class Driver {
         this.bootstrap = bootstrap;
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
         consumer = new KafkaConsumer<>(
-            Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "allow.auto.create.topics", "false"),
+            Map.of("bootstrap.servers", bootstrap, "auto.offset.reset", "none", "allow.auto.create.topics", "false",
+                "fetch.max.wait.ms", "50"),
             new ByteArrayDeserializer(), new ByteArrayDeserializer());
     }
 

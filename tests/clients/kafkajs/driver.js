@@ -136,7 +136,11 @@ const operations = {
   },
 
   async trim({ topic, partition, offset }) {
-    await admin.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
+    // An admin that has asked about the topic before does not know of partitions that were added.
+    const fresh = kafka.admin()
+    await fresh.connect()
+    await fresh.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
+    await fresh.disconnect()
   },
 
   async delete({ topic }) {
