@@ -8,9 +8,12 @@ use bytes::Bytes;
 /// A batch's records take at most this much when decompressed.
 const RECORDS_BYTES_MAX: usize = 256 << 20;
 
+/// A batch that must be looked into and whose records cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Unreadable;
+
 /// Timestamp and offset of the first record in `parts`, whole batches in order, whose timestamp is at least `timestamp`.
-/// `Err` if a batch that must be looked into cannot be read.
-pub fn first_at(parts: &[Bytes], timestamp: TimestampMs) -> Result<Option<(TimestampMs, Offset)>, ()> {
+pub fn first_at(parts: &[Bytes], timestamp: TimestampMs) -> Result<Option<(TimestampMs, Offset)>, Unreadable> {
     for batch in parts.iter().flat_map(|part| batches(part)) {
         if batch.header.max_timestamp.get() >= timestamp && !batch.header.is_control() {
             let found = in_batch(&batch, timestamp)?;
@@ -22,15 +25,15 @@ pub fn first_at(parts: &[Bytes], timestamp: TimestampMs) -> Result<Option<(Times
     Ok(None)
 }
 
-fn in_batch(batch: &Batch<'_>, timestamp: TimestampMs) -> Result<Option<(TimestampMs, Offset)>, ()> {
+fn in_batch(batch: &Batch<'_>, timestamp: TimestampMs) -> Result<Option<(TimestampMs, Offset)>, Unreadable> {
     let header = batch.header;
     if header.is_log_append_time() {
         return Ok(Some((header.max_timestamp.get(), header.base_offset.get())));
     }
-    let compression = header.compression().ok_or(())?;
-    let records = decompress(compression, &batch.bytes[HEADER_BYTES..], RECORDS_BYTES_MAX).ok_or(())?;
+    let compression = header.compression().ok_or(Unreadable)?;
+    let records = decompress(compression, &batch.bytes[HEADER_BYTES..], RECORDS_BYTES_MAX).ok_or(Unreadable)?;
     for record in RecordCursor::new(&records, header.records_count.get()) {
-        let record = record.map_err(|_| ())?;
+        let record = record.map_err(|_| Unreadable)?;
         let at = header.base_timestamp.get().saturating_add(record.timestamp_delta);
         if at >= timestamp {
             return Ok(Some((at, header.base_offset.get() + i64::from(record.offset_delta))));

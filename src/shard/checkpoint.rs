@@ -143,7 +143,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         segment.timestamp_first = meta.first_timestamp();
         segment.indexed = meta.indexed();
         let marks = partition.index_marks().iter().filter(|mark| mark.segment() == meta.base_offset());
-        segment.restore_index(marks.map(|mark| index_entry(&mark)).collect());
+        segment.restore_index(marks.map(index_entry).collect());
         segments.push(segment);
     }
     let mut producers = Producers::default();

@@ -165,7 +165,7 @@ impl Shard {
                 (part.outcome.timestamp, part.outcome.offset) = (timestamp, offset);
             }
             Some(Ok(None)) => part.outcome = NOTHING,
-            Some(Err(())) => part.code = ErrorCode::CorruptMessage,
+            Some(Err(find::Unreadable)) => part.code = ErrorCode::CorruptMessage,
             None => part.code = ErrorCode::KafkaStorageError,
         }
         self.list_part_done(request);

@@ -172,10 +172,10 @@ impl Core {
     fn carry_out(self: &Rc<Self>, output: Output, dirty: &mut Vec<Rc<Link>>) {
         match output {
             Output::Send { connection, parts } => {
-                if let Some(link) = self.links.borrow().get(&connection) {
-                    if link.push(parts) {
-                        dirty.push(link.clone());
-                    }
+                if let Some(link) = self.links.borrow().get(&connection)
+                    && link.push(parts)
+                {
+                    dirty.push(link.clone());
                 }
             }
             Output::Close { connection, reason } => {
