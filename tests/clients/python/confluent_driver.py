@@ -27,7 +27,7 @@ class Confluent:
         self.admin = AdminClient(self.base)
         self.consumer = Consumer(self.base | {
             'group.id': 'unused', 'enable.auto.commit': False, 'auto.offset.reset': 'error', 'check.crcs': True,
-            'topic.metadata.propagation.max.ms': 500, 'fetch.wait.max.ms': 50})
+            'fetch.wait.max.ms': 50})
 
     @staticmethod
     def wait(futures):
@@ -76,6 +76,9 @@ class Confluent:
 
     @refusing
     def read(self, topic, partition, offset, count):
+        # Without this, librdkafka 2.16 waits for a topic that is not there instead of saying so (to Apache Kafka, too).
+        if error := self.consumer.list_topics(topic, SECONDS_MAX).topics[topic].error:
+            raise KafkaException(error)
         self.consumer.assign([TopicPartition(topic, partition, offset)])
         try:
             return {'records': [self.found(self.polled()) for _ in range(count)]}
