@@ -2,7 +2,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use futures_executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -206,7 +208,8 @@ impl Driver {
                 let (name, value) = (header[0].as_str().expect("a name"), decoded(&header[1]));
                 headers = headers.insert(Header { key: name, value: value.as_ref() });
             }
-            let mut message = BaseRecord::with_opaque_to(topic, Box::new(at)).partition(partition(&record["partition"]));
+            let mut message =
+                BaseRecord::with_opaque_to(topic, Box::new(at)).partition(partition(&record["partition"]));
             message = message.timestamp(number(&record["time"])).headers(headers);
             message.key = key.as_deref();
             message.payload = value.as_deref();
