@@ -59,6 +59,12 @@ function message({ partition, key, value, headers, time }) {
   return { partition, key: decoded(key), value: decoded(value), timestamp: String(time), headers: named }
 }
 
+// Of this topic alone: one that is deleted would fail the metadata of all.
+async function target(topic) {
+  cluster.targetTopics.clear()
+  await cluster.addTargetTopic(topic)
+}
+
 const operations = {
   async create({ topic, partitions, config }) {
     const configEntries = Object.entries(config).map(([name, value]) => ({ name, value }))
@@ -83,7 +89,7 @@ const operations = {
   },
 
   async read({ topic, partition, offset, count }) {
-    await cluster.addTargetTopic(topic)
+    await target(topic)
     await cluster.refreshMetadata()
     const nodeId = Object.keys(cluster.findLeaderForPartitions(topic, [partition]))[0]
     const broker = await cluster.findBroker({ nodeId })
@@ -115,7 +121,7 @@ const operations = {
       return { offset: Number(when === 'earliest' ? found.low : found.high) }
     }
     // The admin's own fetchTopicOffsetsByTimestamp answers the end where no record is that young: ask for what was answered.
-    await cluster.addTargetTopic(topic)
+    await target(topic)
     const [found] = await cluster.fetchTopicsOffset([{ topic, partitions: [{ partition }], fromTimestamp: when }])
     return { offset: Number(found.partitions[0].offset) }
   },
@@ -139,6 +145,7 @@ const operations = {
     // An admin that has asked about the topic before does not know of partitions that were added.
     const fresh = kafka.admin()
     await fresh.connect()
+    await fresh.fetchTopicMetadata({ topics: [topic] })
     await fresh.deleteTopicRecords({ topic, partitions: [{ partition, offset: String(offset) }] })
     await fresh.disconnect()
   },
