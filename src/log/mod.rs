@@ -129,6 +129,8 @@ pub struct Log {
     durable_end: Offset,
     flushed_end: Offset,
     segments: VecDeque<Segment>,
+    /// Base of the oldest segment that has not been closed.
+    unclosed: Offset,
     tail: VecDeque<Batch>,
     /// Batches at the front of the tail that are in segments.
     tail_flushed: usize,
@@ -151,6 +153,7 @@ impl Log {
             durable_end: 0,
             flushed_end: 0,
             segments: VecDeque::new(),
+            unclosed: 0,
             tail: VecDeque::new(),
             tail_flushed: 0,
             unflushed_bytes: 0,
@@ -313,21 +316,24 @@ impl Log {
         Some(flush)
     }
 
-    /// The write that ended at `offset_end` is in the file. Returns the segment that it completed.
-    pub fn flushed(&mut self, offset_end: Offset) -> Option<Close> {
+    /// The write that ended at `offset_end` is in the file. Returns the segments that are complete: the one that it
+    /// completed, and the one before, if that had all its batches already when the next one began.
+    pub fn flushed(&mut self, offset_end: Offset) -> Vec<Close> {
         assert!(self.flushing && offset_end > self.flushed_end && offset_end <= self.end);
         self.flushing = false;
         self.flushed_end = offset_end;
-        let mut segment = None;
         while let Some(batch) = self.tail.get(self.tail_flushed).filter(|batch| batch.last < offset_end) {
             self.unflushed_bytes -= batch.bytes.len();
-            segment = Some(batch.segment);
             self.tail_flushed += 1;
         }
-        let segment = segment.expect("a flush holds a batch");
-        let done = self.segments.iter().position(|s| s.base == segment).filter(|at| at + 1 < self.segments.len())?;
-        let complete = self.segments[done + 1].base == offset_end;
-        complete.then(|| self.close(done))
+        let mut closes = Vec::new();
+        let mut at = self.segments.partition_point(|segment| segment.base < self.unclosed);
+        while self.segments.get(at + 1).is_some_and(|next| next.base <= offset_end) {
+            closes.push(self.close(at));
+            at += 1;
+            self.unclosed = self.segments[at].base;
+        }
+        closes
     }
 
     fn close(&mut self, at: usize) -> Close {
@@ -511,6 +517,7 @@ impl Log {
         log.end = from.flushed_end;
         log.durable_end = from.flushed_end;
         log.flushed_end = from.flushed_end;
+        log.unclosed = from.segments.iter().find(|segment| !segment.indexed).map_or(log.end, |segment| segment.base);
         log.segments = from.segments.into();
         log.producers = from.producers;
         log.epochs = from.epochs;

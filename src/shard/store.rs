@@ -697,11 +697,10 @@ impl Store {
             self.retry.push_back((now.mono.after_ms(RETRY_MS), index));
             return;
         }
-        if let Some(close) = kept.log.flushed(offset_end) {
-            let name = kept.log.name().clone();
-            self.closes += 1;
-            self.ops.push(DiskOp::SegmentClose { log: index, name, close });
-        }
+        let closes = kept.log.flushed(offset_end);
+        let name = kept.log.name().clone();
+        self.closes += closes.len();
+        self.ops.extend(closes.into_iter().map(|close| DiskOp::SegmentClose { log: index, name: name.clone(), close }));
         self.note_oldest(index);
         self.queue_flush_if_due(index);
     }

@@ -408,3 +408,31 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
     }
     core.disk.cut_all().await.map_err(|error| format!("closing the segments: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listener(port: u16) -> Listener {
+        Listener { name: "PLAINTEXT".into(), host: "127.0.0.1".into(), port }
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for() {
+        let before = bind(&listener(0)).unwrap();
+        let port = before.local_addr().unwrap().port();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(PORT_WAIT_STEP * 10);
+            drop(before);
+        });
+        assert_eq!(bind(&listener(port)).unwrap().local_addr().unwrap().port(), port);
+        other.join().unwrap();
+    }
+
+    #[test]
+    fn a_taken_port_is_said_to_be() {
+        let other = bind(&listener(0)).unwrap();
+        let error = bind(&listener(other.local_addr().unwrap().port())).unwrap_err();
+        assert!(error.contains("the port is taken"), "{error}");
+    }
+}

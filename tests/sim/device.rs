@@ -137,6 +137,7 @@ impl Job {
     }
 }
 
+// long: one arm for each operation.
 fn disk_op(
     op: &mut DiskOp,
     (core, cores): (u16, u16),

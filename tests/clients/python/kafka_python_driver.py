@@ -1,0 +1,121 @@
+"""kafka-python: kafka_python_driver.py HOST:PORT"""
+
+import sys
+import time
+
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, KafkaAdminClient
+from kafka.errors import BrokerResponseError
+
+import driver
+
+SECONDS_MAX = 30
+
+
+def refusing(method):
+    def call(self, **request):
+        try:
+            return method(self, **request)
+        except BrokerResponseError as error:
+            raise driver.Refusal(error.errno, str(error)) from error
+
+    return call
+
+
+class KafkaPython:
+    def __init__(self, bootstrap):
+        self.bootstrap = bootstrap
+        self.admin = KafkaAdminClient(bootstrap_servers=bootstrap)
+        self.consumer = KafkaConsumer(
+            bootstrap_servers=bootstrap, enable_auto_commit=False, auto_offset_reset='none', check_crcs=True,
+            allow_auto_create_topics=False)
+
+    @refusing
+    def create(self, topic, partitions, config):
+        options = {'num_partitions': partitions, 'replication_factor': 1, 'configs': config}
+        self.admin.create_topics({topic: options})
+
+    @refusing
+    def delete(self, topic):
+        self.admin.delete_topics([topic])
+
+    @refusing
+    def produce(self, topic, codec, acks, idempotent, records):
+        producer = KafkaProducer(
+            bootstrap_servers=self.bootstrap, acks='all' if acks == 'all' else int(acks), enable_idempotence=idempotent,
+            compression_type=None if codec == 'none' else codec, linger_ms=20)
+        sent = [
+            producer.send(
+                topic, value=record['value'], key=record['key'], headers=record['headers'], partition=record['partition'],
+                timestamp_ms=record['time'])
+            for record in map(driver.decoded_record, records)
+        ]
+        offsets = [future.get(SECONDS_MAX).offset for future in sent]
+        producer.close()
+        return {'offsets': offsets}
+
+    @refusing
+    def read(self, topic, partition, offset, count):
+        assigned = TopicPartition(topic, partition)
+        # Without this, kafka-python waits for a topic that is not there instead of saying so.
+        if topic not in self.consumer.topics():
+            raise driver.Refusal(3, 'not among the topics')
+        self.consumer.assign([assigned])
+        self.consumer.seek(assigned, offset)
+        found, end = [], time.monotonic() + SECONDS_MAX
+        while len(found) < count and time.monotonic() < end:
+            for records in self.consumer.poll(500).values():
+                found += map(self.found, records)
+        return {'records': found[:count]}
+
+    @staticmethod
+    def found(record):
+        return {
+            'partition': record.partition, 'offset': record.offset, 'time': record.timestamp,
+            'key': driver.encoded(record.key), 'value': driver.encoded(record.value),
+            'headers': [[name, driver.encoded(value)] for name, value in record.headers],
+        }
+
+    @refusing
+    def offsets(self, topic, partition, when):
+        at = TopicPartition(topic, partition)
+        if when == 'earliest':
+            return {'offset': self.consumer.beginning_offsets([at])[at]}
+        if when == 'latest':
+            return {'offset': self.consumer.end_offsets([at])[at]}
+        found = self.consumer.offsets_for_times({at: when})[at]
+        return {'offset': found.offset if found else -1}
+
+    @refusing
+    def describe(self, topic):
+        described = self.admin.describe_configs([ConfigResource('topic', topic)], config_filter='all')
+        [config] = [resources[topic] for resources in described.values()]
+        return {'config': {name: entry['value'] for name, entry in config.items()}}
+
+    @refusing
+    def alter(self, topic, config):
+        self.admin.alter_configs([ConfigResource('topic', topic, config)])
+
+    @refusing
+    def grow(self, topic, partitions):
+        self.admin.create_partitions({topic: partitions})
+
+    @refusing
+    def trim(self, topic, partition, offset):
+        self.admin.delete_records({TopicPartition(topic, partition): offset})
+
+    @refusing
+    def stream(self, topic, partitions, count):
+        producer = KafkaProducer(
+            bootstrap_servers=self.bootstrap, acks='all', enable_idempotence=True, linger_ms=1, batch_size=1000,
+            retry_backoff_ms=50, reconnect_backoff_max_ms=200)
+        waiting = []
+        for number in range(count):
+            waiting.append((number, producer.send(topic, value=b'%d' % number, partition=number % partitions)))
+            while waiting and (waiting[0][1].is_done or len(waiting) >= 1000 or number == count - 1):
+                sent, future = waiting.pop(0)
+                driver.answer(ack=[sent, future.get(SECONDS_MAX).offset])
+        producer.close()
+
+
+driver.serve(KafkaPython(sys.argv[1]))
