@@ -64,6 +64,8 @@ pub struct Clients {
     called: Option<(i32, Bytes)>,
     producer_id_next: i64,
     filler: Bytes,
+    /// Batches are large, so that rings wrap often.
+    heavy: bool,
 }
 
 fn code(code: i16) -> ErrorCode {
@@ -84,6 +86,7 @@ impl Clients {
             called: None,
             producer_id_next: 1000,
             filler: filler.into(),
+            heavy: world.random.random_range(0..3) == 0,
         }
     }
 
@@ -454,7 +457,11 @@ impl Clients {
         let id = self.model.batches.len();
         let records = world.random.random_range(1..6);
         // The first partition of each topic stays small, so that its batches are carried forward.
-        let sizes: &[usize] = if part.index == 0 { &[20, 60, 200] } else { &[40, 200, 3000, 30_000, 60_000] };
+        let sizes: &[usize] = match part.index {
+            0 => &[20, 60, 200],
+            _ if self.heavy => &[30_000, 90_000],
+            _ => &[40, 200, 3000, 30_000, 60_000],
+        };
         let bytes_max = sizes[world.random.random_range(0..sizes.len())];
         let mut builder = BatchBuilder::new(0);
         let producer = &mut self.producers[number];
