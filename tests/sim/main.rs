@@ -21,7 +21,7 @@ const SEEDS: u64 = 200;
 const LIVES_MAX: u64 = 5;
 const CORES_MAX: u16 = 3;
 /// The least that a journal takes.
-const JOURNAL_FILE_BYTES: u32 = 2 << 20;
+const JOURNAL_FILE_BYTES: u32 = 2 * klamm::journal::GROUP_BYTES_MAX as u32;
 /// Names are used again.
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
