@@ -159,8 +159,8 @@ fn decode_produce(bencher: Bencher, partitions: usize) {
 fn encode_metadata(bencher: Bencher, partitions: usize) {
     let partition = |partition_index| metadata_response::MetadataResponsePartition {
         partition_index,
-        replica_nodes: vec![1].into(),
-        isr_nodes: vec![1].into(),
+        replica_nodes: vec![1],
+        isr_nodes: vec![1],
         ..Default::default()
     };
     let topic = metadata_response::MetadataResponseTopic {
