@@ -58,8 +58,7 @@ class Driver:
             read = ready and self.process.stdout.read1(1 << 20)
             if not read:
                 # What it would answer later belongs to no later request.
-                self.stop()
-                self.start()
+                self.restart()
                 raise AssertionError('the driver ended' if ready else f'no answer within {SECONDS_MAX} s')
             self.buffer += read
         line, self.buffer = self.buffer.split(b'\n', 1)
@@ -75,6 +74,10 @@ class Driver:
     def ask(self, op, **arguments):
         self.submit(op, **arguments)
         return self.answer()
+
+    def restart(self):
+        self.stop()
+        self.start()
 
     def stop(self):
         self.process.kill()

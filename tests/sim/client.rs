@@ -447,7 +447,7 @@ impl Clients {
     pub fn produce_again(&mut self, world: &mut World, process: &mut Process, part: Part) {
         let producer = world.random.random_range(1..self.producers.len());
         let Some(history) = self.producers[producer].history.get(&part) else { return };
-        let Some(id) = history.iter().rev().take(IN_FLIGHT_MAX).last().copied() else { return };
+        let Some(id) = history.iter().rev().take(IN_FLIGHT_MAX).next_back().copied() else { return };
         if matches!(self.model.batches[id].state, State::Written(_)) {
             self.send_batches(world, process, vec![id]);
         }
