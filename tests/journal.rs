@@ -25,6 +25,12 @@ fn entry(offset: i64, payload: &[u8]) -> Entry {
 }
 
 /// A journal with its files.
+fn append(journal: &mut Journal, entry: &Entry, payload: impl Into<Bytes>) -> u64 {
+    let payload = payload.into();
+    let crc = crc32c::crc32c(&payload);
+    journal.append(entry, payload, crc)
+}
+
 struct Bench {
     journal: Journal,
     files: BTreeMap<FileIndex, Vec<u8>>,
@@ -59,7 +65,7 @@ impl Bench {
     /// One group with one batch of so many bytes; `None` if the ring has no room.
     fn group(&mut self, bytes: usize) -> Option<GroupWrite> {
         let payload = vec![self.offset as u8; bytes];
-        self.journal.append(&entry(self.offset, &payload), payload.into());
+        append(&mut self.journal, &entry(self.offset, &payload), payload);
         self.offset += 1;
         self.prepare();
         let group = self.journal.plan_group()?;
@@ -112,7 +118,7 @@ fn groups_come_back_in_order_and_whole() {
 fn what_gathers_becomes_one_group() {
     let mut bench = Bench::new();
     for offset in 0..3 {
-        assert_eq!(bench.journal.append(&entry(offset, b"abc"), Bytes::from_static(b"abc")), 1);
+        assert_eq!(append(&mut bench.journal, &entry(offset, b"abc"), Bytes::from_static(b"abc")), 1);
     }
     let group = bench.journal.plan_group().unwrap();
     assert_eq!((group.bytes, group.sequence), (ALIGNMENT, 1));
@@ -203,11 +209,11 @@ fn room_is_counted_with_what_waits_and_without_a_release() {
     bench.prepare();
     assert!(bench.journal.has_room(1000));
     assert!(!bench.journal.has_room(FILE_BYTES));
-    bench.journal.append(&entry(1, &[0; 1 << 20]), vec![0; 1 << 20].into());
+    append(&mut bench.journal, &entry(1, &[0; 1 << 20]), vec![0; 1 << 20]);
     assert!(!bench.journal.has_room(FILE_BYTES - (1 << 20)), "what waits goes first");
     bench.journal.plan_group().unwrap();
     while bench.journal.has_room(1) {
-        bench.journal.append(&entry(2, &[0; 900_000]), vec![0; 900_000].into());
+        append(&mut bench.journal, &entry(2, &[0; 900_000]), vec![0; 900_000]);
     }
     assert!(!bench.journal.has_room(0));
 }
@@ -232,9 +238,9 @@ fn same(bytes: &[u8], name: &str) {
 fn a_group_has_the_bytes_that_were_written_down() {
     let mut journal = Journal::new(LIMITS, CORE, 9, vec![0]);
     let batch = Entry { roll: true, epoch: 5, ..entry(0x0102_0304, b"xyz") };
-    journal.append(&batch, Bytes::from_static(b"xyz"));
-    journal.append(&Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
-    journal.append(&Entry { kind: EntryKind::LogStart, ..entry(8, b"") }, Bytes::new());
+    append(&mut journal, &batch, Bytes::from_static(b"xyz"));
+    append(&mut journal, &Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
+    append(&mut journal, &Entry { kind: EntryKind::LogStart, ..entry(8, b"") }, Bytes::new());
     let group = journal.plan_group().unwrap().parts.concat();
     same(&group, "journal_group");
     let entries = decode_entries(&golden("journal_group")).unwrap();

@@ -16,6 +16,7 @@
 //! where its core, generation and sequence are the ones expected.
 
 use crate::types::{Epoch, Offset, PartitionId, Uuid};
+use crate::wire::crc::combine;
 use bytes::{BufMut, Bytes, BytesMut};
 
 pub const GROUP_HEADER_BYTES: usize = 40;
@@ -91,8 +92,8 @@ impl Entry {
 }
 
 impl GroupHeader {
-    /// The header's bytes for a group whose entries are `entries`, in order.
-    pub fn encode(&self, entries: &[Bytes]) -> Bytes {
+    /// The header's bytes for a group whose entries have this CRC-32C.
+    pub fn encode(&self, entries: u32) -> Bytes {
         let mut b = BytesMut::with_capacity(GROUP_HEADER_BYTES);
         b.put_u32_le(MAGIC);
         b.put_u16_le(VERSION);
@@ -102,8 +103,7 @@ impl GroupHeader {
         b.put_u32_le(self.bytes);
         b.put_u32_le(self.entries);
         assert_eq!(b.len(), CRC_POSITION);
-        let crc = entries.iter().fold(crc32c::crc32c(&b), |crc, part| crc32c::crc32c_append(crc, part));
-        b.put_u32_le(crc);
+        b.put_u32_le(combine(crc32c::crc32c(&b), entries, self.bytes as usize - GROUP_HEADER_BYTES));
         b.put_u32_le(0);
         b.freeze()
     }
@@ -170,7 +170,8 @@ mod tests {
         let start = Entry { kind: EntryKind::LogStart, roll: false, payload_bytes: 0, ..batch };
         let parts = [batch.encode(), Bytes::from_static(b"xyz"), start.encode()];
         let bytes = (GROUP_HEADER_BYTES + 2 * ENTRY_HEADER_BYTES + 3) as u32;
-        let header = GroupHeader { core: 1, generation: 9, sequence: 77, bytes, entries: 2 }.encode(&parts);
+        let header = GroupHeader { core: 1, generation: 9, sequence: 77, bytes, entries: 2 }
+            .encode(crc32c::crc32c(&parts.concat()));
         [header.to_vec(), parts.concat()].concat()
     }
 

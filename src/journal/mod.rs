@@ -13,6 +13,7 @@ mod replay;
 pub use format::{ENTRY_HEADER_BYTES, Entry, EntryKind, GROUP_HEADER_BYTES, GroupHeader, decode_entries};
 pub use replay::{Replay, ReplayStep};
 
+use crate::wire::crc::combine;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -44,6 +45,8 @@ struct WaitingGroup {
     parts: Vec<Bytes>,
     entries: u32,
     bytes: usize,
+    /// CRC-32C of the entries.
+    crc: u32,
 }
 
 #[derive(Debug)]
@@ -149,8 +152,10 @@ impl Journal {
         self.failed
     }
 
-    /// Adds an entry to the newest waiting group, or to a new one, and returns that group's sequence.
-    pub fn append(&mut self, entry: &Entry, payload: Bytes) -> u64 {
+    /// Adds an entry to the newest waiting group, or to a new one, and returns that group's sequence. `crc` is the payload's
+    /// CRC-32C.
+    pub fn append(&mut self, entry: &Entry, payload: Bytes, crc: u32) -> u64 {
+        debug_assert_eq!(crc, crc32c::crc32c(&payload));
         assert!(!self.failed, "nothing is appended to a failed journal");
         assert!(entry.payload_bytes as usize == payload.len() && payload.len() <= self.payload_bytes_max());
         let bytes = ENTRY_HEADER_BYTES + payload.len();
@@ -162,12 +167,15 @@ impl Journal {
                 parts: Vec::new(),
                 entries: 0,
                 bytes: GROUP_HEADER_BYTES,
+                crc: 0,
             });
         }
         let group = self.waiting.back_mut().expect("one was pushed");
         group.bytes += bytes;
         group.entries += 1;
-        group.parts.push(entry.encode());
+        let head = entry.encode();
+        group.crc = combine(crc32c::crc32c_append(group.crc, &head), crc, payload.len());
+        group.parts.push(head);
         if !payload.is_empty() {
             group.parts.push(payload);
         }
@@ -197,7 +205,7 @@ impl Journal {
             bytes: group.bytes as u32,
             entries: group.entries,
         };
-        group.parts.insert(0, header.encode(&group.parts));
+        group.parts.insert(0, header.encode(group.crc));
         let write = GroupWrite {
             file: self.used.back().expect("a file was taken above").index,
             position: self.position,
@@ -295,8 +303,13 @@ mod tests {
         }
     }
 
+    fn append(journal: &mut Journal, entry: &Entry, payload: Bytes) -> u64 {
+        let crc = crc32c::crc32c(&payload);
+        journal.append(entry, payload, crc)
+    }
+
     fn fill(journal: &mut Journal, bytes: usize) -> GroupWrite {
-        journal.append(&entry(0, bytes), Bytes::from(vec![7; bytes]));
+        append(journal, &entry(0, bytes), Bytes::from(vec![7; bytes]));
         let write = journal.plan_group().expect("room");
         journal.written(write.sequence);
         write
@@ -305,11 +318,11 @@ mod tests {
     #[test]
     fn one_group_at_a_time_and_the_rest_gathers() {
         let mut journal = Journal::new(limits(), 0, 1, vec![0]);
-        assert_eq!(journal.append(&entry(0, 10), Bytes::from_static(&[1; 10])), 1);
+        assert_eq!(append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10])), 1);
         let first = journal.plan_group().unwrap();
         assert_eq!((first.position, first.bytes, first.sequence), (0, ALIGNMENT, 1));
-        assert_eq!(journal.append(&entry(1, 10), Bytes::from_static(&[1; 10])), 2);
-        assert_eq!(journal.append(&entry(2, 5000), Bytes::from(vec![1; 5000])), 2);
+        assert_eq!(append(&mut journal, &entry(1, 10), Bytes::from_static(&[1; 10])), 2);
+        assert_eq!(append(&mut journal, &entry(2, 5000), Bytes::from(vec![1; 5000])), 2);
         assert!(journal.plan_group().is_none());
         assert_eq!(journal.sequence_durable(), 0);
         journal.written(1);
@@ -325,7 +338,7 @@ mod tests {
             fill(&mut journal, 1 << 20);
         }
         assert_eq!(journal.plan_prepare(), Some((1, 4 << 20)));
-        journal.append(&entry(0, 1 << 20), Bytes::from(vec![7; 1 << 20]));
+        append(&mut journal, &entry(0, 1 << 20), Bytes::from(vec![7; 1 << 20]));
         assert!(journal.plan_group().is_none(), "the file is full and the next one is not there");
         journal.prepared(1);
         let write = journal.plan_group().unwrap();
@@ -352,7 +365,7 @@ mod tests {
     #[test]
     fn a_failed_journal_plans_nothing() {
         let mut journal = Journal::new(limits(), 0, 1, vec![0]);
-        journal.append(&entry(0, 10), Bytes::from_static(&[1; 10]));
+        append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10]));
         journal.plan_group().unwrap();
         journal.fail();
         assert!(journal.is_failed() && journal.plan_group().is_none() && journal.plan_prepare().is_none());

@@ -16,7 +16,7 @@ use super::checkpoint::{CheckpointBuilder, CheckpointHead};
 use crate::journal::{ENTRY_HEADER_BYTES, Entry, EntryKind, FileIndex, GroupWrite, Journal};
 use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
 use crate::types::{Now, Offset, PartitionId, Time, Uuid};
-use crate::wire::batch::patch_base_offset_and_epoch;
+use crate::wire::batch::{checksum, patch_base_offset_and_epoch};
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -342,7 +342,8 @@ impl Store {
         let partition = self.log(index).expect("the log is there").id();
         let payload_bytes = bytes.len() as u32;
         let entry = Entry { kind, roll: at.roll, partition, epoch: at.epoch, offset: at.offset, payload_bytes };
-        self.journal.append(&entry, bytes)
+        let crc = checksum(&bytes);
+        self.journal.append(&entry, bytes, crc)
     }
 
     fn apply(&mut self, index: LogIndex, at: Placement, info: &BatchInfo, bytes: Bytes, group: u64, seen_ms: i64) {
@@ -553,7 +554,7 @@ impl Store {
             let payload_bytes = bytes.len() as u32;
             let (roll, epoch, offset) = (at.roll, at.epoch, at.offset);
             let entry = Entry { kind: EntryKind::Carried, roll, partition, epoch, offset, payload_bytes };
-            let group = self.journal.append(&entry, bytes.clone());
+            let group = self.journal.append(&entry, bytes.clone(), checksum(&bytes));
             last = Some(group);
             (group, bytes)
         });

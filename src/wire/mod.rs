@@ -9,6 +9,7 @@
 pub mod batch;
 pub mod codec;
 pub mod compression;
+pub mod crc;
 pub mod error;
 pub mod frame;
 pub mod messages;
