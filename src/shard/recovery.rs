@@ -111,7 +111,8 @@ impl Recovery {
         let cores = recovery.node.shards;
         let complete = layouts.into_iter().eq((0..cores).map(|core| (cores, core)));
         let all_ours = found.journals.iter().all(|core| *core < cores);
-        recovery.others = !(found.journals.is_empty() || complete && all_ours);
+        let nothing = found.journals.is_empty() && found.checkpoints.is_empty();
+        recovery.others = !(nothing || complete && all_ours);
         recovery.journals = if recovery.others { found.journals.clone() } else { vec![id.0] };
         Ok(recovery)
     }
