@@ -115,7 +115,12 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::write(&temporary, bytes)?;
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, path)?;
-    fs::File::open(path.parent().expect("the path has a directory"))?.sync_all()
+    sync_dir(path.parent().expect("the path has a directory"))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
 }
 
 /// Removes a file, a large one in steps.
@@ -248,7 +253,9 @@ impl Disk {
             glommio::yield_if_needed().await;
         }
         open.fdatasync().await.map_err(plain)?;
-        open.close().await.map_err(plain)
+        open.close().await.map_err(plain)?;
+        let dir = journal_dir(&self.root, self.core);
+        blocking(move || sync_dir(&dir)).await
     }
 
     pub async fn segment_write(&self, log: LogIndex, name: Arc<str>, segment_bytes: u32, flush: Flush) -> Done {

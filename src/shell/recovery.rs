@@ -1,7 +1,7 @@
 //! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
 
 use super::core::now;
-use super::disk::{Disk, LOCK_STEP, checkpoint_cores, journal_dir, journal_path, try_lock};
+use super::disk::{Disk, LOCK_STEP, checkpoint_cores, journal_dir, journal_path, sync_dir, try_lock};
 use crate::journal::{ALIGNMENT, FileIndex};
 use crate::metadata::Image;
 use crate::shard::node::Node;
@@ -107,6 +107,10 @@ async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<Vec<FileInde
         })?;
         file.close().await.map_err(io::Error::from).map_err(wrong)?;
         files.push(0);
+        // The file's name, its directory's and that one's.
+        for dir in dir.ancestors().take(3) {
+            sync_dir(dir).map_err(wrong)?;
+        }
     }
     files.truncate(node.config.journal_files_max as usize);
     Ok(files)
