@@ -1,8 +1,9 @@
 //! One core's journal: what its partitions receive, appended as groups to a ring of recycled files.
 //!
-//! A **group** is one aligned, synchronous write (`O_DSYNC`: the device has it when the write completes). One group is
-//! under way at a time; what arrives meanwhile gathers in the next one, so the group's size follows the load. The
-//! journal knows entries and their bytes, not what they mean, and it knows nothing of segments, sockets or clocks.
+//! A **group** is one aligned, synchronous write (`O_DSYNC`: the device has it when the write completes). What arrives while
+//! one is under way gathers in the next one, so the group's size follows the load; beyond some size several are under way.
+//! They count in order: one that the device has before an older one is durable, and acknowledged, after it. The journal
+//! knows entries and their bytes, not what they mean, and it knows nothing of segments, sockets or clocks.
 //!
 //! Flow: [`Journal::append`] gathers entries; [`Journal::plan_group`] returns the next write, if one may start;
 //! [`Journal::written`] says that it is durable. [`Journal::release`] gives files back whose groups nobody needs.
@@ -22,6 +23,11 @@ pub const ALIGNMENT: usize = 4096;
 /// Entries gather up to this size, four batches of 256 KiB with their headers; a larger entry is a group of its own.
 /// Measured: beyond 1 MiB a larger write is not faster.
 pub const GROUP_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+/// Groups under way at a time, and the size from which on one does not wait for those before it. Measured: where a sync takes
+/// milliseconds, one group after the other makes a third of the device's speed.
+const IN_FLIGHT_MAX: usize = 4;
+const GROUP_BYTES_LARGE: usize = GROUP_BYTES_MAX / 2;
 
 /// Names a file of the ring: its number in the core's journal directory.
 pub type FileIndex = u32;
@@ -78,7 +84,8 @@ pub struct Journal {
     /// Sequence of the last group begun; groups count from 1.
     sequence_last: u64,
     sequence_durable: u64,
-    in_flight: Option<u64>,
+    /// Groups being written, oldest first, and whether each is on the device already.
+    in_flight: VecDeque<(u64, bool)>,
     failed: bool,
     /// Files that hold groups, oldest first; the last one is being written.
     used: VecDeque<UsedFile>,
@@ -105,7 +112,7 @@ impl Journal {
             waiting_bytes: 0,
             sequence_last: 0,
             sequence_durable: 0,
-            in_flight: None,
+            in_flight: VecDeque::new(),
             failed: false,
             used: VecDeque::new(),
             position: 0,
@@ -183,13 +190,14 @@ impl Journal {
         self.sequence_last
     }
 
-    /// Work for the shell: the next group to write. `None` while one is under way, when nothing waits, or when the ring
-    /// has no room.
+    /// Work for the shell: the next group to write. `None` while one is under way, unless much waits, when nothing waits, or
+    /// when the ring has no room.
     pub fn plan_group(&mut self) -> Option<GroupWrite> {
-        if self.in_flight.is_some() || self.failed {
+        let group = self.waiting.front().filter(|_| !self.failed)?;
+        let large = self.waiting.len() > 1 || group.bytes >= GROUP_BYTES_LARGE;
+        if !self.in_flight.is_empty() && (!large || self.in_flight.len() >= IN_FLIGHT_MAX) {
             return None;
         }
-        let group = self.waiting.front()?;
         let bytes = group.bytes.next_multiple_of(ALIGNMENT);
         assert!(bytes as u64 <= self.limits.file_bytes, "a group fits into a file");
         if self.used.is_empty() || self.position + bytes as u64 > self.limits.file_bytes {
@@ -215,21 +223,24 @@ impl Journal {
         };
         self.position += bytes as u64;
         self.waiting_bytes -= group.bytes - GROUP_HEADER_BYTES;
-        self.in_flight = Some(group.sequence);
+        self.in_flight.push_back((group.sequence, false));
         Some(write)
     }
 
-    /// The group under way is durable.
+    /// A group is on the device. It is durable once all before it are.
     pub fn written(&mut self, sequence: u64) {
-        assert!(self.in_flight == Some(sequence) && sequence == self.sequence_durable + 1);
-        self.in_flight = None;
-        self.sequence_durable = sequence;
+        let group = self.in_flight.iter_mut().find(|(known, _)| *known == sequence).expect("the group is under way");
+        assert!(!std::mem::replace(&mut group.1, true), "a group is written once");
+        while let Some((sequence, _)) = self.in_flight.pop_front_if(|(_, written)| *written) {
+            assert!(sequence == self.sequence_durable + 1);
+            self.sequence_durable = sequence;
+        }
     }
 
-    /// The group under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
+    /// A group under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
     pub fn fail(&mut self) {
         self.failed = true;
-        self.in_flight = None;
+        self.in_flight.clear();
         self.waiting.clear();
         self.waiting_bytes = 0;
     }
@@ -328,6 +339,26 @@ mod tests {
         journal.written(1);
         let second = journal.plan_group().unwrap();
         assert_eq!((second.position, second.bytes), (ALIGNMENT as u64, 2 * ALIGNMENT));
+    }
+
+    #[test]
+    fn large_groups_overlap_and_count_in_order() {
+        let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1]);
+        let bytes = GROUP_BYTES_LARGE;
+        let mut writes = Vec::new();
+        for offset in 0..IN_FLIGHT_MAX as i64 + 1 {
+            append(&mut journal, &entry(offset, bytes), Bytes::from(vec![7; bytes]));
+            writes.extend(journal.plan_group());
+        }
+        assert_eq!(writes.iter().map(|write| write.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert!(journal.plan_group().is_none(), "enough are under way");
+        for (sequence, durable) in [(2, 0), (4, 0), (1, 2), (3, 4)] {
+            journal.written(sequence);
+            assert_eq!(journal.sequence_durable(), durable);
+        }
+        assert_eq!(journal.plan_group().unwrap().sequence, 5);
+        append(&mut journal, &entry(9, 10), Bytes::from_static(&[1; 10]));
+        assert!(journal.plan_group().is_none(), "a small group waits for those before it");
     }
 
     #[test]

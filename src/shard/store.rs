@@ -444,7 +444,9 @@ impl Store {
             }
         }
         self.plan_release();
-        out.extend(self.journal.plan_group().map(DiskOp::JournalWrite));
+        while let Some(group) = self.journal.plan_group() {
+            out.push(DiskOp::JournalWrite(group));
+        }
         if self.prepare_at.is_none_or(|time| time <= now.mono) {
             self.prepare_at = None;
             out.extend(self.journal.plan_prepare().map(|(file, bytes)| DiskOp::JournalPrepare { file, bytes }));
@@ -669,8 +671,9 @@ impl Store {
 
     fn group_durable(&mut self, sequence: u64) {
         self.journal.written(sequence);
+        let durable = self.journal.sequence_durable();
         while let Some(&(group, index, end)) = self.pending.front()
-            && group <= sequence
+            && group <= durable
         {
             self.pending.pop_front();
             if let Some(log) = self.log_mut(index) {
