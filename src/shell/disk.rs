@@ -208,17 +208,23 @@ impl Disk {
     }
 
     async fn journal_file(&self, file: FileIndex) -> io::Result<Rc<DmaFile>> {
-        if let Some(open) = self.journal.borrow().get(&file) {
-            return Ok(open.clone());
-        }
         let path = journal_path(&self.root, self.core, file);
         let mut options = OpenOptions::new();
         // Each write returns when the device has it: one operation instead of a write and a sync.
         options.read(true).write(true).custom_flags(libc::O_DSYNC);
-        let open = Rc::new(options.dma_open(&path).await.map_err(plain)?);
-        lock(&open).await?;
-        self.journal.borrow_mut().insert(file, open.clone());
-        Ok(open)
+        loop {
+            if let Some(open) = self.journal.borrow().get(&file) {
+                return Ok(open.clone());
+            }
+            let open = Rc::new(options.dma_open(&path).await.map_err(plain)?);
+            if try_lock(&*open)? {
+                self.journal.borrow_mut().insert(file, open.clone());
+                return Ok(open);
+            }
+            // Another group has opened it meanwhile, or an earlier process still writes.
+            close(open).await;
+            glommio::timer::sleep(LOCK_STEP).await;
+        }
     }
 
     pub async fn journal_write(&self, write: GroupWrite) -> Done {
