@@ -31,6 +31,7 @@ use klamm::wire::error::ErrorCode;
 use klamm::wire::frame::request_frame;
 use klamm::wire::messages::*;
 use std::collections::{HashMap, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 const WALL_MS: i64 = 1_700_000_000_000;
@@ -97,7 +98,7 @@ impl Stage {
             let mut recovery = recovery.expect("nothing is there");
             recovery.begin(vec![0]);
             assert_eq!(recovery.drain(), Ok(false));
-            recovery.finish(controller.take()).expect("nothing was there")
+            recovery.finish(u128::from(core), controller.take()).expect("nothing was there")
         });
         let mut stage = Stage {
             shards: shards.collect(),
@@ -177,7 +178,7 @@ impl Stage {
         }
         let core = text.split_once('@').map_or(0, |(_, core)| core.parse().expect("a core"));
         let id = ConnectionId(self.connections.len() as u64);
-        self.shards[usize::from(core)].connected(id, 0);
+        self.shards[usize::from(core)].connected(id, 0, Ipv4Addr::LOCALHOST.into());
         self.connections.insert(text.into(), (core, id));
         (core, id)
     }

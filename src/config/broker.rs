@@ -73,6 +73,19 @@ pub struct Config {
     pub fetch_session_slots: u32,
     pub describe_partitions_max: u32,
     pub producer_id_expiration_ms: u32,
+    pub group_session_ms_min: i32,
+    pub group_session_ms_max: i32,
+    pub group_members_max: u32,
+    /// How long the first rebalance of an empty group waits for the next join, and for all of them together.
+    pub group_gather_ms: u32,
+    pub group_gather_ms_max: u32,
+    pub offset_metadata_bytes_max: u32,
+    pub offsets_retention_minutes: u32,
+    pub offsets_retention_check_ms: u64,
+    pub offsets_topic_partitions: i32,
+    pub offsets_topic_segment_bytes: u32,
+    /// Kafka's number of the compression: 0, none, to 4, zstd.
+    pub offsets_topic_codec: u8,
 }
 
 impl Default for Config {
@@ -174,6 +187,17 @@ impl Config {
             fetch_session_slots: read.integer("max.incremental.fetch.session.cache.slots"),
             describe_partitions_max: read.integer("max.request.partition.size.limit"),
             producer_id_expiration_ms: read.integer("producer.id.expiration.ms"),
+            group_session_ms_min: read.integer("group.min.session.timeout.ms"),
+            group_session_ms_max: read.integer("group.max.session.timeout.ms"),
+            group_members_max: read.integer("group.max.size"),
+            group_gather_ms: read.integer("group.initial.rebalance.gather.ms"),
+            group_gather_ms_max: read.not_negative("group.initial.rebalance.delay.ms"),
+            offset_metadata_bytes_max: read.not_negative("offset.metadata.max.bytes"),
+            offsets_retention_minutes: read.integer("offsets.retention.minutes"),
+            offsets_retention_check_ms: read.integer("offsets.retention.check.interval.ms"),
+            offsets_topic_partitions: read.integer("offsets.topic.num.partitions"),
+            offsets_topic_segment_bytes: read.integer("offsets.topic.segment.bytes"),
+            offsets_topic_codec: read.integer("offsets.topic.compression.codec"),
             values,
         };
         assert!(!config.listeners.is_empty() && !config.advertised_listeners.is_empty());
@@ -224,6 +248,11 @@ impl<'a> Reader<'a> {
         let value = self.text(name).and_then(|text| text.trim().parse::<i64>().ok());
         let value = value.unwrap_or_else(|| panic!("{name} is a checked number with a default"));
         T::try_from(value).unwrap_or_else(|_| panic!("{name} fits, by its range"))
+    }
+
+    /// A number of a setting without a range; what is below 0 counts as 0.
+    fn not_negative(&self, name: &str) -> u32 {
+        u32::try_from(self.integer::<i64>(name)).unwrap_or(0)
     }
 
     fn boolean(&self, name: &str) -> bool {
@@ -367,6 +396,7 @@ mod tests {
             "max.connections.per.ip.overrides" => "10.0.0.1:5",
             "compression.gzip.level" | "compression.zstd.level" => "5",
             "compression.type" => "zstd",
+            "offsets.topic.compression.codec" => "4",
             "core.memory.bytes" | "connection.outgoing.bytes.max" | "journal.file.bytes" => "33554432",
             _ if definition.default == Some("true") => "false",
             _ if definition.default == Some("false") => "true",

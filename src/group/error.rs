@@ -81,8 +81,8 @@ pub(super) fn offset_delete_refusal(code: ErrorCode) -> Response {
     Response::OffsetDelete(OffsetDeleteResponse { error_code: code.code(), ..Default::default() })
 }
 
-/// The answer that refuses a request that could not even be looked at.
-pub(super) fn refusal(request: &Request<'_>, version: i16, code: ErrorCode) -> Response {
+/// The answer that refuses a request that could not even be looked at: of every part of it, in every version.
+pub fn refusal(request: &Request<'_>, version: i16, code: ErrorCode) -> Response {
     assert_ne!(code, ErrorCode::None);
     let error_code = code.code();
     match request {

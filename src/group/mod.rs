@@ -27,6 +27,7 @@ mod sync;
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use coordinator::Coordinator;
 pub use decisions::{Append, AppendId};
+pub use error::refusal;
 pub use record::Record;
 pub use split::{offset_fetch_join, offset_fetch_split, partition_of};
 

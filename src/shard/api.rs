@@ -16,11 +16,20 @@ const fn api(key: ApiKey, version_min: i16, version_max: i16) -> Api {
     Api { key, version_min, version_max }
 }
 
-pub const APIS: [Api; 17] = [
+pub const APIS: [Api; 28] = [
     api(ApiKey::Produce, 0, 13),
     api(ApiKey::Fetch, 4, 17),
     api(ApiKey::ListOffsets, 1, 10),
     api(ApiKey::Metadata, 0, 13),
+    api(ApiKey::OffsetCommit, 2, 9),
+    api(ApiKey::OffsetFetch, 1, 9),
+    api(ApiKey::FindCoordinator, 0, 6),
+    api(ApiKey::JoinGroup, 0, 9),
+    api(ApiKey::Heartbeat, 0, 4),
+    api(ApiKey::LeaveGroup, 0, 5),
+    api(ApiKey::SyncGroup, 0, 5),
+    api(ApiKey::DescribeGroups, 0, 6),
+    api(ApiKey::ListGroups, 0, 5),
     api(ApiKey::ApiVersions, 0, 4),
     api(ApiKey::CreateTopics, 2, 7),
     api(ApiKey::DeleteTopics, 1, 6),
@@ -31,7 +40,9 @@ pub const APIS: [Api; 17] = [
     api(ApiKey::AlterConfigs, 0, 2),
     api(ApiKey::DescribeLogDirs, 1, 5),
     api(ApiKey::CreatePartitions, 0, 3),
+    api(ApiKey::DeleteGroups, 0, 2),
     api(ApiKey::IncrementalAlterConfigs, 0, 1),
+    api(ApiKey::OffsetDelete, 0, 0),
     api(ApiKey::DescribeCluster, 0, 2),
     api(ApiKey::DescribeTopicPartitions, 0, 0),
 ];
@@ -53,6 +64,6 @@ mod tests {
             assert!(api.key == ApiKey::Produce || api.key.versions().contains(&api.version_min), "{:?}", api.key);
         }
         assert!(!is_served(ApiKey::Produce, 2) && is_served(ApiKey::Produce, 3));
-        assert!(!is_served(ApiKey::Fetch, 18) && !is_served(ApiKey::JoinGroup, 0));
+        assert!(!is_served(ApiKey::Fetch, 18) && !is_served(ApiKey::OffsetCommit, 1));
     }
 }

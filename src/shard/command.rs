@@ -49,7 +49,7 @@ impl Commands {
 }
 
 /// The next id of a sequence that begins at random: version 4 of RFC 9562 in form, never zero.
-fn uuid_next(seed: &mut u128) -> Uuid {
+pub(super) fn uuid_next(seed: &mut u128) -> Uuid {
     *seed = seed.wrapping_mul(0xda94_2042_e4dd_58b5_f39c_c060_5ced_c835).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut bytes = (*seed ^ (*seed >> 67)).to_be_bytes();
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -169,9 +169,10 @@ impl Shard {
 
     pub(super) fn publish(&mut self, now: Now, image: Image, scan: bool) {
         assert!(image.index() >= self.image.index());
-        self.image = image;
+        let before = std::mem::replace(&mut self.image, image);
         if scan {
             self.scan_topics(now);
+            self.groups_topics_deleted(&before);
         }
         if self.removing == 0 {
             self.tell_applied(now);

@@ -3,6 +3,7 @@
 use super::message::RequestId;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// Names a connection on its shard; not used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -15,6 +16,7 @@ pub type Slot = u64;
 pub struct Connection {
     /// Which of the node's listeners it came through.
     pub listener: usize,
+    pub peer: IpAddr,
     slots: VecDeque<Option<Vec<Bytes>>>,
     slot_first: Slot,
     /// It is closed for this reason once all requests are answered; no more are taken.
@@ -24,8 +26,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(listener: usize) -> Connection {
-        Connection { listener, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
+    pub fn new(listener: usize, peer: IpAddr) -> Connection {
+        Connection { listener, peer, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.
@@ -62,7 +64,7 @@ mod tests {
 
     #[test]
     fn answers_leave_in_the_order_of_requests() {
-        let mut connection = Connection::new(0);
+        let mut connection = Connection::new(0, std::net::Ipv4Addr::LOCALHOST.into());
         let slots: Vec<Slot> = (0..3).map(|_| connection.begin()).collect();
         let answer = |text: &'static str| vec![Bytes::from_static(text.as_bytes())];
         assert!(connection.finish(slots[2], answer("c")).is_empty());

@@ -1,5 +1,6 @@
 //! What shards say to each other, and what a shard asks of itself: the owner of a partition is asked, wherever it is.
 
+use super::groups::{GroupAnswer, GroupAsk};
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
 use crate::metadata::Image;
@@ -143,6 +144,12 @@ pub enum Message {
     CommandDone {
         request: RequestId,
         response: Option<Vec<Bytes>>,
+    },
+    /// A request for coordinators of groups, to their shard.
+    GroupAsk(Box<GroupAsk>),
+    /// Parts of the answers, each with its request and number.
+    GroupAnswers {
+        answers: Vec<(RequestId, u32, GroupAnswer)>,
     },
     /// What the cluster is from this index on. `scan`: topics may be gone or have other settings.
     Publish {

@@ -13,6 +13,7 @@ pub mod checkpoint;
 mod command;
 pub mod connection;
 mod fetch;
+mod groups;
 mod list;
 pub mod message;
 pub mod node;
@@ -26,6 +27,7 @@ pub mod store;
 
 use self::command::Commands;
 use self::connection::{Connection, ConnectionId, Slot};
+use self::groups::Groups;
 use self::message::{Answer, Data, Message, RequestId};
 use self::node::Node;
 use self::rules::TopicRules;
@@ -38,6 +40,7 @@ use crate::wire::frame::{FrameError, Head};
 use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Producer states are looked through for expired ones this often.
@@ -82,6 +85,19 @@ pub enum Output {
         name: Arc<str>,
         topic: Uuid,
     },
+    /// Answered by [`Shard::group_checkpoint_read`].
+    GroupCheckpointRead {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+    },
+    /// Answered by [`Shard::group_checkpoint_written`].
+    GroupCheckpointWrite {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+        bytes: Vec<u8>,
+    },
 }
 
 /// A request in progress.
@@ -93,6 +109,12 @@ enum Pending {
     Command {
         connection: ConnectionId,
         slot: Slot,
+    },
+    /// With coordinators of groups.
+    Group(Box<groups::GroupRequest>),
+    /// A coordinator reads its log.
+    GroupLoad {
+        log: LogIndex,
     },
 }
 
@@ -112,6 +134,7 @@ pub struct Shard {
     replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
     rules: HashMap<Uuid, Arc<TopicRules>>,
     sessions: Sessions,
+    groups: Groups,
     /// On the first shard only.
     commands: Option<Commands>,
     /// Partitions of deleted topics whose directories are not yet out of the way.
@@ -144,9 +167,9 @@ impl Shard {
         self.out.push(Output::Mesh { to, message });
     }
 
-    pub fn connected(&mut self, connection: ConnectionId, listener: usize) {
+    pub fn connected(&mut self, connection: ConnectionId, listener: usize, peer: IpAddr) {
         assert!(listener < self.node.advertised.len());
-        let older = self.connections.insert(connection, Connection::new(listener));
+        let older = self.connections.insert(connection, Connection::new(listener, peer));
         assert!(older.is_none(), "connection ids are not used again");
     }
 
@@ -210,6 +233,11 @@ impl Shard {
                 self.forward(now, connection, listener, frame.freeze());
                 Ok(())
             }
+            ApiKey::FindCoordinator if self.needs_offsets_topic(&head, &frame[head.body_start..]) => {
+                self.forward(now, connection, listener, frame.freeze());
+                Ok(())
+            }
+            api if groups::is_group_api(api) => self.group_request(now, connection, &head, frame.freeze()),
             _ => query::answer(&self.node, &self.image, listener, &head, &frame[head.body_start..]).map(|response| {
                 let slot = self.begin(connection);
                 self.respond(connection, slot, response);
@@ -222,6 +250,10 @@ impl Shard {
 
     fn needs_topics(&self, head: &Head<'_>, body: &[u8]) -> bool {
         query::metadata_missing(&self.node, &self.image, head, body).is_ok_and(|names| !names.is_empty())
+    }
+
+    fn needs_offsets_topic(&self, head: &Head<'_>, body: &[u8]) -> bool {
+        query::coordinator::needs_topic(&self.image, head, body) == Ok(true)
     }
 
     fn begin(&mut self, connection: ConnectionId) -> Slot {
@@ -286,7 +318,7 @@ impl Shard {
             Some(Pending::Fetch(_)) => self.fetch_answered(now, request, part, answer),
             Some(Pending::List(_)) => self.list_answered(now, request, part, answer),
             // Timed out, or complete without this answer.
-            Some(Pending::Command { .. }) | None => {}
+            Some(Pending::Command { .. } | Pending::Group(_) | Pending::GroupLoad { .. }) | None => {}
         }
     }
 
@@ -306,6 +338,12 @@ impl Shard {
             Message::Unwatch { request, partitions } => self.unwatch(from, request, &partitions),
             Message::Command { request, listener, frame } => self.command(now, from, request, listener, frame),
             Message::CommandDone { request, response } => self.command_done(request, response),
+            Message::GroupAsk(ask) => self.group_asked(now, from, *ask),
+            Message::GroupAnswers { answers } => {
+                for (request, part, answer) in answers {
+                    self.group_answered(request, part, answer);
+                }
+            }
             Message::Publish { image, scan } => self.publish(now, image, scan),
             Message::Applied { index } => self.applied(now, from, index),
         }
@@ -320,6 +358,7 @@ impl Shard {
         match self.requests.get(&request) {
             Some(Pending::Fetch(_)) => self.fetch_read(now, request, part, data),
             Some(Pending::List(_)) => self.list_read(now, request, part, data),
+            Some(&Pending::GroupLoad { log }) => self.groups_read(now, request, log, data),
             _ => {}
         }
     }
@@ -341,7 +380,7 @@ impl Shard {
             }
         }
         self.expire_producers(now);
-        self.advance(now);
+        self.groups_turn(now);
         self.send_replies();
         self.plan_commands();
         let mut ops = Vec::new();
@@ -361,7 +400,7 @@ impl Shard {
     /// When a turn is due although nothing happens.
     pub fn deadline(&self) -> Option<Time> {
         let request = self.deadlines.first().map(|(time, _)| *time);
-        [request, self.store.deadline()].into_iter().flatten().min()
+        [request, self.store.deadline(), self.groups.deadline()].into_iter().flatten().min()
     }
 
     /// The partition's topic, if the image has both.

@@ -52,8 +52,9 @@ fn epoch_error(log: Option<&Log>, leader_epoch: i32) -> Option<ErrorCode> {
     }
 }
 
-fn append_refusal(error: AppendError) -> Refusal {
-    let (code, message) = match error {
+/// What a client is told of an append that is refused.
+pub(super) fn append_error(error: AppendError) -> (ErrorCode, &'static str) {
+    match error {
         AppendError::Sequence(SequenceError::StaleEpoch) => {
             (ErrorCode::InvalidProducerEpoch, "a newer epoch of this producer has written")
         }
@@ -62,7 +63,11 @@ fn append_refusal(error: AppendError) -> Refusal {
         }
         AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
         AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
-    };
+    }
+}
+
+fn append_refusal(error: AppendError) -> Refusal {
+    let (code, message) = append_error(error);
     Refusal::new(code, message)
 }
 
@@ -219,6 +224,7 @@ impl Shard {
     }
 
     fn advance_one(&mut self, now: Now, index: LogIndex) {
+        self.groups_advance(now, index);
         let Some(mut waiting) = self.waiting.remove(&index) else { return };
         let Some(log) = self.store.log(index) else { return };
         let (high_watermark, failed) = (log.high_watermark(), self.store.is_failed());

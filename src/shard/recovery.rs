@@ -3,6 +3,7 @@
 
 use super::checkpoint::{self, CheckpointHead};
 use super::command::{Commands, dynamic_config};
+use super::groups::Groups;
 use super::node::Node;
 use super::rules::TopicRules;
 use super::session::Sessions;
@@ -290,8 +291,9 @@ impl Recovery {
         self.store.as_ref().and_then(Store::deadline)
     }
 
-    /// The shard; the first one gets the controller, with a random seed for topic ids.
-    pub fn finish(self, controller: Option<(Controller, u128)>) -> Result<Shard, String> {
+    /// The shard, with random bits for the ids of groups' members; the first one gets the controller, with random bits for
+    /// topic ids.
+    pub fn finish(self, seed: u128, controller: Option<(Controller, u128)>) -> Result<Shard, String> {
         let mut store = self.store.expect("groups come before");
         if store.is_failed() {
             return Err("what the journal holds cannot be written to the segments".into());
@@ -314,6 +316,7 @@ impl Recovery {
             replies: BTreeMap::new(),
             rules: HashMap::new(),
             sessions: Sessions::new(slots.div_ceil(usize::from(shards)), self.id.0, shards),
+            groups: Groups::new(&self.node.config, seed),
             commands: controller.map(|(controller, seed)| Commands::new(controller, seed, shards)),
             removing: 0,
             disk_bytes: (0, 0),

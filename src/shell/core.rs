@@ -208,25 +208,24 @@ impl Core {
                 .detach();
             }
             Output::MetadataAppend(append) => {
-                let core = self.clone();
-                glommio::spawn_local(async move {
-                    let files = core.metadata.as_ref().expect("the first core has the metadata");
-                    let index_last = append.index_last;
-                    let ok = files.append(append).await;
-                    core.input(|shard, now| shard.metadata_appended(now, index_last, ok));
-                    core.end_turn();
-                })
-                .detach();
+                let (core, index_last) = (self.clone(), append.index_last);
+                let work = async move { core.metadata_files().append(append).await };
+                self.task(work, move |shard, now, ok| shard.metadata_appended(now, index_last, ok));
             }
             Output::MetadataSnapshot(snapshot) => {
                 let core = self.clone();
-                glommio::spawn_local(async move {
-                    let files = core.metadata.as_ref().expect("the first core has the metadata");
-                    let ok = files.snapshot(snapshot).await;
-                    core.input(|shard, _| shard.metadata_snapshotted(ok));
-                    core.end_turn();
-                })
-                .detach();
+                let work = async move { core.metadata_files().snapshot(snapshot).await };
+                self.task(work, |shard, _, ok| shard.metadata_snapshotted(ok));
+            }
+            Output::GroupCheckpointRead { log, name, topic } => {
+                let core = self.clone();
+                let work = async move { core.disk.group_checkpoint_read(&name, topic).await };
+                self.task(work, move |shard, now, bytes| shard.group_checkpoint_read(now, log, bytes));
+            }
+            Output::GroupCheckpointWrite { log, name, topic, bytes } => {
+                let core = self.clone();
+                let work = async move { core.disk.group_checkpoint_write(&name, topic, bytes).await };
+                self.task(work, move |shard, _, ()| shard.group_checkpoint_written(log));
             }
             Output::PartitionRemove { log, name, topic } => {
                 let core = self.clone();
@@ -242,6 +241,25 @@ impl Core {
                 .detach();
             }
         }
+    }
+
+    fn metadata_files(&self) -> &super::metadata::Files {
+        self.metadata.as_ref().expect("the first core has the metadata")
+    }
+
+    /// Work whose outcome is an input.
+    fn task<T: 'static>(
+        self: &Rc<Self>,
+        work: impl Future<Output = T> + 'static,
+        input: impl FnOnce(&mut Shard, Now, T) + 'static,
+    ) {
+        let core = self.clone();
+        glommio::spawn_local(async move {
+            let done = work.await;
+            core.input(|shard, now| input(shard, now, done));
+            core.end_turn();
+        })
+        .detach();
     }
 
     fn carry_out_disk(self: &Rc<Self>, op: DiskOp) {

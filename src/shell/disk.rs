@@ -3,7 +3,7 @@
 //! ```text
 //! DATA/journal/CORE/INDEX.journal    the core's ring
 //! DATA/checkpoint-CORE-CORES         its checkpoint, as one of so many cores
-//! DATA/TOPIC-PARTITION/              as in Kafka: OFFSET.log, .index, .timeindex, partition.metadata
+//! DATA/TOPIC-PARTITION/              as in Kafka: OFFSET.log, .index, .timeindex, partition.metadata; group.checkpoint
 //! ```
 
 use crate::journal::{ALIGNMENT, FileIndex, GroupWrite};
@@ -34,6 +34,9 @@ const REMOVE_STEP_BYTES: u64 = 256 << 20;
 
 /// How often a lock is tried that an earlier process still has.
 pub const LOCK_STEP: Duration = Duration::from_millis(1);
+/// Files of a partition's directory besides its segments.
+const PARTITION_METADATA: &str = "partition.metadata";
+const GROUP_CHECKPOINT: &str = "group.checkpoint";
 
 const PAGE: u64 = ALIGNMENT as u64;
 
@@ -419,6 +422,35 @@ impl Disk {
         Done::Checkpoint { ok: report("a checkpoint", ok) }
     }
 
+    /// The checkpoint of a coordinator of groups, if there is one.
+    pub async fn group_checkpoint_read(&self, name: &str, topic: Uuid) -> Option<Vec<u8>> {
+        let dir = self.root.join(name);
+        let read = blocking(move || match belongs_to(&dir, topic) {
+            true => fs::read(dir.join(GROUP_CHECKPOINT)),
+            false => Err(io::ErrorKind::NotFound.into()),
+        })
+        .await;
+        match read {
+            Ok(bytes) => Some(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                report(&format!("the checkpoint of {name}"), Err(error));
+                None
+            }
+        }
+    }
+
+    /// Replaces the checkpoint of a coordinator, if the partition has its directory.
+    pub async fn group_checkpoint_write(&self, name: &str, topic: Uuid, bytes: Vec<u8>) {
+        let dir = self.root.join(name);
+        let written = blocking(move || match belongs_to(&dir, topic) {
+            true => replace_file(&dir.join(GROUP_CHECKPOINT), &bytes),
+            false => Ok(()),
+        })
+        .await;
+        report(&format!("the checkpoint of {name}"), written);
+    }
+
     pub async fn segments_remove(&self, name: Arc<str>, segments: Vec<Offset>) {
         let dir = self.root.join(&*name);
         let ok = blocking(move || {
@@ -485,21 +517,27 @@ fn cut(path: &Path, bytes: u64) -> io::Result<()> {
 
 /// A directory as Kafka makes it. One of an older topic of the same name, left by a crash, goes out of the way.
 fn make_partition_dir(dir: &Path, topic: Option<Uuid>) -> io::Result<()> {
-    let metadata = dir.join("partition.metadata");
-    let content = topic.map(|topic| format!("version: 0\ntopic_id: {topic}\n"));
-    if let Some(content) = &content
+    if let Some(topic) = topic
         && dir.exists()
-        && fs::read_to_string(&metadata).ok().as_ref() != Some(content)
+        && !belongs_to(dir, topic)
     {
-        let aside = dir.with_extension(format!("{}-stray", topic.unwrap_or_default()));
+        let aside = dir.with_extension(format!("{topic}-stray"));
         tracing::warn!("{} holds another topic's data: moved to {}", dir.display(), aside.display());
         fs::rename(dir, aside)?;
     }
     fs::create_dir_all(dir)?;
-    match content {
-        Some(content) => fs::write(metadata, content),
+    match topic {
+        Some(topic) => fs::write(dir.join(PARTITION_METADATA), partition_metadata(topic)),
         None => Ok(()),
     }
+}
+
+fn partition_metadata(topic: Uuid) -> String {
+    format!("version: 0\ntopic_id: {topic}\n")
+}
+
+fn belongs_to(dir: &Path, topic: Uuid) -> bool {
+    fs::read_to_string(dir.join(PARTITION_METADATA)).is_ok_and(|content| content == partition_metadata(topic))
 }
 
 pub fn remove_partition_dir(dir: &Path) -> io::Result<()> {

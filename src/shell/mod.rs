@@ -283,7 +283,8 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
         Some((controller, seed, files)) => (Some((controller, seed)), Some(files)),
         None => (None, None),
     };
-    let shard = recovery.and_then(|recovery| recovery.finish(controller));
+    let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"));
+    let shard = recovery.and_then(|recovery| recovery.finish(seed?, controller));
     meeting.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
     // No core may write its journal while another one still reads it.
     meeting.barrier.wait();
@@ -301,6 +302,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     let core = Core::new(shard, &seat.root, disk, files, seat.start);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
+    core.end_turn();
     core.beat();
     let census = Arc::new(net::Census::default());
     for (number, listener) in seat.listeners.drain(..).enumerate() {
@@ -402,7 +404,7 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
     meeting.barrier.wait();
     core.input(|shard, _| shard.drain());
     core.end_turn();
-    while !core.look(|shard| shard.store().is_drained()) {
+    while !core.look(crate::shard::Shard::is_drained) {
         glommio::timer::sleep(Duration::from_millis(1)).await;
         core.end_turn();
     }

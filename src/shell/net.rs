@@ -248,7 +248,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         closed: Cell::new(false),
     });
     core.links.borrow_mut().insert(link.id, link.clone());
-    core.input(|shard, _| shard.connected(link.id, listener));
+    core.input(|shard, _| shard.connected(link.id, listener, peer.ip()));
     let core = core.clone();
     glommio::spawn_local(async move {
         if let Err(reason) = receive(&core, &link).await {

@@ -4,6 +4,7 @@ mod batches;
 mod client;
 mod fetch;
 mod fuzz;
+mod groups;
 mod input;
 mod kill;
 mod limits;

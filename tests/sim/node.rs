@@ -19,6 +19,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 pub const WALL_MS: i64 = 1_700_000_000_000;
@@ -215,7 +216,8 @@ impl World {
             recoveries.insert(core, recovery);
         }
         let mut controller = Some((controller, self.random.random()));
-        let finished = recoveries.into_values().map(|recovery| recovery.finish(controller.take()));
+        let seed = self.random.random();
+        let finished = recoveries.into_values().map(|recovery| recovery.finish(seed, controller.take()));
         let shards = finished.map(|shard| shard.unwrap_or_else(|error| panic!("recovery: {error}"))).collect();
         let ours = format!("-{cores:02}");
         let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
@@ -281,7 +283,7 @@ impl<T> ChooseOne<T> for [T] {
 
 impl Process {
     pub fn connect(&mut self, core: u16, connection: ConnectionId) {
-        self.shards[usize::from(core)].connected(connection, 0);
+        self.shards[usize::from(core)].connected(connection, 0, Ipv4Addr::LOCALHOST.into());
     }
 
     pub fn may_read(&self, core: u16, connection: ConnectionId) -> bool {
@@ -309,6 +311,9 @@ impl Process {
                 Output::Read { request, part, plan } => world.submit(core, Work::Read { request, part, plan }),
                 Output::MetadataAppend(append) => world.submit(core, Work::MetadataAppend(append)),
                 Output::MetadataSnapshot(snapshot) => world.submit(core, Work::MetadataSnapshot(snapshot)),
+                Output::GroupCheckpointRead { .. } | Output::GroupCheckpointWrite { .. } => {
+                    panic!("no client of the simulator has a group")
+                }
                 Output::PartitionRemove { log, name, topic } => {
                     world.submit(core, Work::PartitionRemove { log, name, topic });
                 }

@@ -3,6 +3,7 @@
 //! [`Controller::index`] gives after it.
 
 mod configs;
+mod offsets;
 mod partitions;
 mod producer;
 mod topics;
@@ -52,6 +53,7 @@ impl Admin {
         let context = Context { node, controller, ids };
         match head.api {
             ApiKey::Metadata => context.metadata(head, body, listener),
+            ApiKey::FindCoordinator => context.find_coordinator(head, body, listener),
             ApiKey::CreateTopics => context.create_topics(head, body),
             ApiKey::DeleteTopics => context.delete_topics(head, body),
             ApiKey::CreatePartitions => context.create_partitions(head, body),

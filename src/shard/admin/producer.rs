@@ -25,9 +25,8 @@ impl ProducerIds {
     /// A producer that names an id and epoch that it had gets a new id too, at epoch 0: its older batches stay apart from
     /// those that follow (KIP-360).
     ///
-    /// This broker has no transactions. A producer with a transactional id normally stops before it comes here, because
-    /// FindCoordinator is not advertised; the one that does come gets TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients
-    /// take as final and as being about this id. COORDINATOR_NOT_AVAILABLE would have them try again forever.
+    /// This broker has no transactions. A producer with a transactional id normally stops before it comes here, at
+    /// FindCoordinator; the one that does come gets the same error.
     pub(super) fn answer(
         &mut self,
         controller: &mut Controller,

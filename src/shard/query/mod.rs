@@ -4,6 +4,7 @@
 mod api_versions;
 mod cluster;
 mod configs;
+pub(in crate::shard) mod coordinator;
 #[cfg(test)]
 pub(in crate::shard) mod fixture;
 pub(in crate::shard) mod metadata;
@@ -23,6 +24,7 @@ use crate::wire::messages::ApiKey;
 
 pub use api_versions::unsupported as api_versions_unsupported;
 pub(in crate::shard) use configs::{Resource, check_broker_name};
+pub use coordinator::OFFSETS_TOPIC;
 pub use metadata::missing as metadata_missing;
 
 /// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
@@ -69,6 +71,7 @@ pub fn answer(
     match head.api {
         ApiKey::ApiVersions => api_versions::answer(image, head, body),
         ApiKey::Metadata => metadata::answer(node, image, listener, head, body),
+        ApiKey::FindCoordinator => coordinator::answer(node, image, listener, head, body),
         ApiKey::DescribeCluster => cluster::answer(node, image, listener, head, body),
         ApiKey::DescribeTopicPartitions => partitions::answer(node, image, listener, head, body),
         ApiKey::DescribeConfigs => configs::answer(node, image, head, body),

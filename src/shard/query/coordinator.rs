@@ -1,0 +1,127 @@
+//! FindCoordinator (API 10): which broker coordinates a group.
+
+use bytes::Bytes;
+
+use super::cluster::{Endpoint, Endpoints};
+use super::reply;
+use crate::metadata::Image;
+use crate::shard::node::Node;
+use crate::types::BrokerId;
+use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::error::ErrorCode;
+use crate::wire::frame::Head;
+use crate::wire::messages::find_coordinator_response::Coordinator;
+use crate::wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+
+/// Where groups and their offsets are kept.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Kinds of keys.
+const KEY_GROUP: i8 = 0;
+const KEY_TRANSACTION: i8 = 1;
+/// From here on a request has several keys (KIP-699).
+const VERSION_KEYS: i16 = 4;
+/// What stands for the coordinator where there is none.
+const NO_NODE: BrokerId = -1;
+const NO_PORT: i32 = -1;
+
+/// Whether the request can be answered only after [`OFFSETS_TOPIC`] is made: it then belongs on the controller's shard.
+pub fn needs_topic(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<bool, DecodeError> {
+    let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
+    Ok(request.key_type == KEY_GROUP && image.topic(OFFSETS_TOPIC).is_none())
+}
+
+pub fn answer(
+    node: &Node,
+    image: &Image,
+    listener: usize,
+    head: &Head<'_>,
+    body: &[u8],
+) -> Result<Vec<Bytes>, DecodeError> {
+    let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
+    let endpoints = Endpoints::of(node, image, listener);
+    let own = endpoints.iter().find(|endpoint| endpoint.id == node.id).expect("the node itself is always there");
+    let found = match request.key_type {
+        KEY_GROUP if image.topic(OFFSETS_TOPIC).is_some() => Ok(own),
+        KEY_GROUP => Err((ErrorCode::CoordinatorNotAvailable, format!("{OFFSETS_TOPIC} is not there yet"))),
+        // Final for clients, and about this id: COORDINATOR_NOT_AVAILABLE would have them try again forever.
+        KEY_TRANSACTION => Err((
+            ErrorCode::TransactionalIdAuthorizationFailed,
+            "this build has no transactions: leave transactional.id out".into(),
+        )),
+        unknown => Err((ErrorCode::InvalidRequest, format!("key type {unknown} is not supported"))),
+    };
+    let response = match head.version {
+        VERSION_KEYS.. => FindCoordinatorResponse {
+            coordinators: request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect(),
+            ..Default::default()
+        },
+        _ => {
+            let one = coordinator(&request.key, &found);
+            FindCoordinatorResponse {
+                error_code: one.error_code,
+                error_message: one.error_message,
+                node_id: one.node_id,
+                host: one.host,
+                port: one.port,
+                ..Default::default()
+            }
+        }
+    };
+    Ok(reply(head, |w| response.encode(w, head.version)))
+}
+
+fn coordinator<'a>(key: &'a str, found: &Result<&Endpoint<'a>, (ErrorCode, String)>) -> Coordinator<'a> {
+    match found {
+        Ok(endpoint) => Coordinator {
+            key: key.into(),
+            node_id: endpoint.id,
+            host: endpoint.host.into(),
+            port: i32::from(endpoint.port),
+            error_code: ErrorCode::None.code(),
+            error_message: None,
+        },
+        Err((code, message)) => Coordinator {
+            key: key.into(),
+            node_id: NO_NODE,
+            host: "".into(),
+            port: NO_PORT,
+            error_code: code.code(),
+            error_message: Some(message.clone().into()),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::query::fixture::{World, ask};
+
+    fn find(world: &World, version: i16, key_type: i8, key: &'static str) -> (i16, i32, String, i32) {
+        let request = FindCoordinatorRequest { key: key.into(), key_type, coordinator_keys: vec![key.into()] };
+        let response = ask!(world.query(version), FindCoordinator, FindCoordinatorResponse, request);
+        match response.coordinators.first() {
+            Some(found) => {
+                assert!(version >= VERSION_KEYS && found.key == key);
+                (found.error_code, found.node_id, found.host.to_string(), found.port)
+            }
+            None => (response.error_code, response.node_id, response.host.to_string(), response.port),
+        }
+    }
+
+    #[test]
+    fn every_version_finds_the_coordinator() {
+        let mut world = World::new(&[]);
+        for version in 0..=6 {
+            assert_eq!(find(&world, version, 0, "g"), (15, -1, String::new(), -1));
+        }
+        world.topic(OFFSETS_TOPIC, 3, &[]);
+        for version in 0..=6 {
+            assert_eq!(find(&world, version, 0, "g"), (0, 1, "broker.example".into(), 19092));
+        }
+        for version in 1..=6 {
+            assert_eq!(find(&world, version, 1, "t").0, ErrorCode::TransactionalIdAuthorizationFailed.code());
+            assert_eq!(find(&world, version, 2, "s").0, ErrorCode::InvalidRequest.code());
+        }
+    }
+}

@@ -1,0 +1,528 @@
+//! Consumer groups on the real program: members that join and leave, and commits that outlive it.
+
+use crate::client::{Client, Produce, ask, read_all};
+use crate::process::{Broker, cores, wait_for};
+use klamm::wire::batch::{BatchBuilder, batches};
+use klamm::wire::codec::Reader;
+use klamm::wire::error::ErrorCode::{self, *};
+use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
+use klamm::wire::messages::leave_group_request::MemberIdentity;
+use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use klamm::wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use klamm::wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use klamm::wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use klamm::wire::messages::*;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const OFFSETS: &str = "__consumer_offsets";
+const JOIN: i16 = 9;
+const SYNC: i16 = 5;
+
+fn cow(text: &str) -> Cow<'static, str> {
+    Cow::Owned(text.to_string())
+}
+
+fn known(code: i16) -> ErrorCode {
+    ErrorCode::from_code(code).expect("a code of Kafka's")
+}
+
+fn start(dir: &Path, count: usize) -> (Broker, Client) {
+    let broker = Broker::start(dir, &[("cores", &cores(count))]);
+    let client = Client::connect(broker.address);
+    (broker, client)
+}
+
+/// The coordinator of a group, which there is: the first who asks has the topic made.
+#[track_caller]
+fn find(client: &mut Client, groups: &[&str]) {
+    let coordinator_keys = groups.iter().map(|group| cow(group)).collect();
+    let request = FindCoordinatorRequest { coordinator_keys, ..Default::default() };
+    let response = ask!(client, FindCoordinator, 6, FindCoordinatorResponse, request);
+    for (found, group) in response.coordinators.iter().zip(groups) {
+        assert_eq!((known(found.error_code), &*found.key), (None, *group), "{:?}", found.error_message);
+        assert_eq!(found.port, i32::from(client.stream.peer_addr().unwrap().port()));
+    }
+    assert_eq!(response.coordinators.len(), groups.len());
+}
+
+/// A member of a group, on a connection of its own.
+struct Member {
+    client: Client,
+    group: String,
+    id: String,
+    generation: i32,
+    /// What it was told when it joined: its leader, and the members if that is it.
+    leader: String,
+    members: Vec<String>,
+}
+
+impl Member {
+    /// Is given an id.
+    fn new(broker: &Broker, group: &str) -> Member {
+        let (client, id) = (Client::connect(broker.address), String::new());
+        let (group, leader) = (group.to_string(), String::new());
+        let mut member = Member { client, group, id, generation: -1, leader, members: Vec::new() };
+        member.send_join();
+        assert_eq!(member.receive_join(), MemberIdRequired);
+        assert!(member.id.starts_with("test-"), "{}", member.id);
+        member
+    }
+
+    fn send_join(&mut self) {
+        let protocol = JoinGroupRequestProtocol { name: cow("range"), metadata: Cow::Borrowed(b"metadata") };
+        let request = JoinGroupRequest {
+            group_id: cow(&self.group),
+            session_timeout_ms: 30_000,
+            rebalance_timeout_ms: 30_000,
+            member_id: cow(&self.id),
+            protocol_type: cow("consumer"),
+            protocols: vec![protocol],
+            ..Default::default()
+        };
+        self.client.send(ApiKey::JoinGroup, JOIN, |w| request.encode(w, JOIN));
+    }
+
+    fn receive_join(&mut self) -> ErrorCode {
+        let (_, body) = self.client.receive(ApiKey::JoinGroup, JOIN);
+        let response = JoinGroupResponse::decode(&mut Reader::new(body), JOIN).expect("a response");
+        self.id = response.member_id.to_string();
+        self.generation = response.generation_id;
+        self.leader = response.leader.to_string();
+        self.members = response.members.iter().map(|member| member.member_id.to_string()).collect();
+        known(response.error_code)
+    }
+
+    fn join(&mut self) {
+        self.send_join();
+        assert_eq!(self.receive_join(), None);
+    }
+
+    fn is_leader(&self) -> bool {
+        self.leader == self.id
+    }
+
+    /// The leader gives each member its own id as its share.
+    fn send_sync(&mut self) {
+        let share = |member: &String| SyncGroupRequestAssignment {
+            member_id: cow(member),
+            assignment: Cow::Owned(member.as_bytes().to_vec()),
+        };
+        let request = SyncGroupRequest {
+            group_id: cow(&self.group),
+            generation_id: self.generation,
+            member_id: cow(&self.id),
+            protocol_type: Some(cow("consumer")),
+            protocol_name: Some(cow("range")),
+            assignments: self.members.iter().map(share).collect(),
+            ..Default::default()
+        };
+        self.client.send(ApiKey::SyncGroup, SYNC, |w| request.encode(w, SYNC));
+    }
+
+    #[track_caller]
+    fn receive_sync(&mut self) {
+        let (_, body) = self.client.receive(ApiKey::SyncGroup, SYNC);
+        let response = SyncGroupResponse::decode(&mut Reader::new(body), SYNC).expect("a response");
+        assert_eq!((known(response.error_code), &*response.assignment), (None, self.id.as_bytes()));
+    }
+
+    fn heartbeat(&mut self) -> ErrorCode {
+        let request = HeartbeatRequest {
+            group_id: cow(&self.group),
+            generation_id: self.generation,
+            member_id: cow(&self.id),
+            ..Default::default()
+        };
+        known(ask!(self.client, Heartbeat, 4, HeartbeatResponse, request).error_code)
+    }
+
+    fn leave(&mut self) -> ErrorCode {
+        let identity = MemberIdentity { member_id: cow(&self.id), ..Default::default() };
+        let request = LeaveGroupRequest { group_id: cow(&self.group), members: vec![identity], ..Default::default() };
+        known(ask!(self.client, LeaveGroup, 5, LeaveGroupResponse, request).members[0].error_code)
+    }
+
+    fn commit(&mut self, topic: &str, offset: i64) -> ErrorCode {
+        let (group, id, generation) = (self.group.clone(), self.id.clone(), self.generation);
+        commit(&mut self.client, &group, (&id, generation), &[(topic, 0, offset)])
+    }
+}
+
+/// What nobody is who commits from outside.
+const NOBODY: (&str, i32) = ("", -1);
+
+fn commit_request(group: &str, member: (&str, i32), positions: &[(&str, i32, i64)]) -> OffsetCommitRequest<'static> {
+    let topic = |&(topic, partition_index, committed_offset): &(&str, i32, i64)| OffsetCommitRequestTopic {
+        name: cow(topic),
+        partitions: vec![OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset,
+            committed_metadata: Some(cow("m")),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    OffsetCommitRequest {
+        group_id: cow(group),
+        member_id: cow(member.0),
+        generation_id_or_member_epoch: member.1,
+        topics: positions.iter().map(topic).collect(),
+        ..Default::default()
+    }
+}
+
+/// Commits; the error of the first partition.
+fn commit(client: &mut Client, group: &str, member: (&str, i32), positions: &[(&str, i32, i64)]) -> ErrorCode {
+    let request = commit_request(group, member, positions);
+    known(ask!(client, OffsetCommit, 9, OffsetCommitResponse, request).topics[0].partitions[0].error_code)
+}
+
+/// All that these groups have committed, in one request, once they are loaded: (group, topic, partition) to offset.
+fn committed(client: &mut Client, groups: &[String]) -> BTreeMap<(String, String, i32), i64> {
+    let group =
+        |group: &String| OffsetFetchRequestGroup { group_id: cow(group), topics: Option::None, ..Default::default() };
+    wait_for("loaded groups", || {
+        let groups: Vec<_> = groups.iter().map(group).collect();
+        let count = groups.len();
+        let request = OffsetFetchRequest { groups, require_stable: true, ..Default::default() };
+        let response = ask!(client, OffsetFetch, 9, OffsetFetchResponse, request);
+        assert_eq!(response.groups.len(), count);
+        let codes = response.groups.iter().map(|group| known(group.error_code));
+        if codes.into_iter().any(|code| code == CoordinatorLoadInProgress) {
+            return Option::None;
+        }
+        let mut found = BTreeMap::new();
+        for group in &response.groups {
+            assert_eq!(known(group.error_code), None);
+            for topic in &group.topics {
+                for partition in &topic.partitions {
+                    assert_eq!(partition.metadata.as_deref(), Some("m"));
+                    let key = (group.group_id.to_string(), topic.name.to_string(), partition.partition_index);
+                    found.insert(key, partition.committed_offset);
+                }
+            }
+        }
+        Some(found)
+    })
+}
+
+fn committed_of(client: &mut Client, group: &str) -> Vec<i64> {
+    committed(client, &[group.to_string()]).into_values().collect()
+}
+
+fn two_members(count: usize) {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = start(dir.path(), count);
+    client.create("t", 4, &[]);
+    find(&mut client, &["g", "another"]);
+    let mut one = Member::new(&broker, "g");
+    one.join();
+    assert_eq!((one.generation, one.is_leader(), &one.members), (1, true, &vec![one.id.clone()]));
+    assert_eq!(one.heartbeat(), None, "a heartbeat before its share");
+    one.send_sync();
+    one.receive_sync();
+    assert_eq!((one.heartbeat(), one.commit("t", 5)), (None, None));
+    // Another one comes: its join waits until the first has come again.
+    let mut two = Member::new(&broker, "g");
+    two.send_join();
+    wait_for("a rebalance", || (one.heartbeat() == RebalanceInProgress).then_some(()));
+    one.send_join();
+    assert_eq!((one.receive_join(), two.receive_join()), (None, None));
+    assert_eq!((one.generation, two.generation, two.is_leader()), (2, 2, false));
+    let mut members = one.members.clone();
+    members.sort();
+    let mut expected = vec![one.id.clone(), two.id.clone()];
+    expected.sort();
+    assert_eq!((members, two.members.len()), (expected, 0));
+    // The follower's sync waits for the leader's.
+    two.send_sync();
+    one.send_sync();
+    one.receive_sync();
+    two.receive_sync();
+    assert_eq!((one.heartbeat(), two.heartbeat(), two.commit("t", 7)), (None, None, None));
+    let generation = std::mem::replace(&mut two.generation, 1);
+    assert_eq!((two.heartbeat(), two.commit("t", 9)), (IllegalGeneration, IllegalGeneration));
+    two.generation = generation;
+    assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, 9)]), UnknownMemberId, "the group has members");
+    assert_eq!(one.leave(), None);
+    assert_eq!((one.heartbeat(), two.heartbeat()), (UnknownMemberId, RebalanceInProgress));
+    two.join();
+    assert_eq!((two.generation, two.is_leader()), (3, true));
+    two.send_sync();
+    two.receive_sync();
+    assert_eq!(committed_of(&mut client, "g"), [7]);
+    // Dies with the broker; the member that comes back after it is known, its generation goes on.
+    broker.kill();
+    let (broker, mut client) = start(dir.path(), count);
+    assert_eq!(committed_of(&mut client, "g"), [7]);
+    two.client = Client::connect(broker.address);
+    assert_eq!(two.heartbeat(), None);
+    assert_eq!((two.commit("t", 8), two.leave()), (None, None));
+    assert_eq!(committed_of(&mut client, "g"), [8]);
+}
+
+#[test]
+fn two_members_share_a_topic() {
+    two_members(1);
+}
+
+#[test]
+fn two_members_share_a_topic_on_two_cores() {
+    two_members(2);
+}
+
+/// Every group's coordinator is somewhere else.
+const GROUPS: usize = 120;
+
+#[test]
+fn commits_survive_deaths_ends_and_other_cores() {
+    let dir = tempfile::tempdir().unwrap();
+    let groups: Vec<String> = (0..GROUPS).map(|group| format!("group-{group}")).collect();
+    let expected = |offset: i64| -> BTreeMap<(String, String, i32), i64> {
+        let keys = groups.iter().flat_map(|group| (0..3).map(|index| (group.clone(), "t".to_string(), index)));
+        keys.map(|key| (key.clone(), offset + i64::from(key.2))).collect()
+    };
+    let write = |client: &mut Client, offset: i64| {
+        // All of them on their way at once: those of one turn share a batch and a write.
+        for group in &groups {
+            let positions = [("t", 0, offset), ("t", 1, offset + 1), ("t", 2, offset + 2)];
+            let request = commit_request(group, NOBODY, &positions);
+            client.send(ApiKey::OffsetCommit, 9, |w| request.encode(w, 9));
+        }
+        for group in &groups {
+            let (_, body) = client.receive(ApiKey::OffsetCommit, 9);
+            let response = OffsetCommitResponse::decode(&mut Reader::new(body), 9).expect("a response");
+            let codes: Vec<i16> =
+                response.topics.iter().flat_map(|topic| &topic.partitions).map(|p| p.error_code).collect();
+            assert_eq!(codes, [0; 3], "{group}");
+        }
+    };
+    let (broker, mut client) = start(dir.path(), 1);
+    client.create("t", 3, &[]);
+    find(&mut client, &["group-0"]);
+    write(&mut client, 100);
+    broker.kill();
+    for (round, count) in [(1, 2), (2, 1), (3, 2)] {
+        let (broker, mut client) = start(dir.path(), count);
+        assert_eq!(committed(&mut client, &groups), expected(100 * round));
+        write(&mut client, 100 * (round + 1));
+        match round {
+            2 => assert_eq!(broker.stop(), Some(0)),
+            _ => broker.kill(),
+        }
+        let checkpoints =
+            (0..50).filter(|index| dir.path().join(format!("{OFFSETS}-{index}/group.checkpoint")).exists());
+        assert_eq!(checkpoints.count() > 30, round >= 2, "they are written at the end");
+    }
+    // A checkpoint that is harmed is passed over.
+    for index in 0..50 {
+        let path = dir.path().join(format!("{OFFSETS}-{index}/group.checkpoint"));
+        if let Ok(mut bytes) = std::fs::read(&path) {
+            bytes[20] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let (broker, mut client) = start(dir.path(), 2);
+    assert_eq!(committed(&mut client, &groups), expected(400));
+    broker.wait_for_log("the log is read instead");
+}
+
+/// A commit that was acknowledged just before the broker died.
+#[test]
+fn acknowledged_commits_survive_death_in_the_middle() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 2);
+    client.create("t", 1, &[]);
+    find(&mut client, &["g"]);
+    let mut last = 0;
+    for round in 0..4 {
+        for offset in 0..50 {
+            last = 1000 * round + offset;
+            assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, last)]), None);
+        }
+        // One more is on its way when it dies.
+        let request = commit_request("g", NOBODY, &[("t", 0, last + 1)]);
+        client.send(ApiKey::OffsetCommit, 9, |w| request.encode(w, 9));
+        broker.kill();
+        (broker, client) = start(dir.path(), 1 + round as usize % 2);
+        let found = committed_of(&mut client, "g");
+        assert!(found == [last] || found == [last + 1], "{found:?}, {last}");
+    }
+    assert!(last > 0);
+    broker.kill();
+}
+
+#[test]
+fn the_topic_is_internal_and_can_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("offsets.topic.num.partitions", "3"), ("offsets.topic.compression.codec", "4")];
+    let broker = Broker::start(dir.path(), &settings);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    // Whoever comes before there is a topic has it made, and is to come again.
+    let early = commit(&mut client, "g", NOBODY, &[("t", 0, 1)]);
+    assert_eq!(early, CoordinatorNotAvailable);
+    wait_for("the topic", || (commit(&mut client, "g", NOBODY, &[("t", 0, 1)]) == None).then_some(()));
+    let request = MetadataRequest { topics: Option::None, ..Default::default() };
+    let metadata = ask!(&mut client, Metadata, 12, MetadataResponse, request);
+    let topic = metadata.topics.iter().find(|topic| topic.name.as_deref() == Some(OFFSETS)).expect("listed");
+    assert_eq!((topic.is_internal, topic.partitions.len()), (true, 3));
+    let records = BatchBuilder::new(0).record(1, Some(b"k"), Some(b"v")).build();
+    let refused = Produce::to(OFFSETS, 0, records).ask(&mut client);
+    assert_eq!(known(refused.code), InvalidTopicException);
+    let index = klamm::group::partition_of("g", 3);
+    let bytes = read_all(&mut client, OFFSETS, index, 0);
+    let batch = batches(&bytes).next().expect("a batch");
+    assert_eq!(batch.header.compression(), Some(klamm::wire::batch::Compression::Zstd));
+    let packed = &batch.bytes[klamm::wire::batch::HEADER_BYTES..];
+    let records = klamm::wire::compression::decompress(klamm::wire::batch::Compression::Zstd, packed, 1 << 20).unwrap();
+    let record = klamm::wire::batch::RecordCursor::new(&records, 1).next().unwrap().unwrap();
+    // Kind 1, then the key's fields.
+    assert_eq!(record.key, Some(&b"\0\x01\0\x01g\0\x01t\0\0\0\0"[..]));
+    let value = record.value.expect("no tombstone");
+    let value = OffsetCommitValue::decode(&mut Reader::new(&value[2..]), i16::from(value[1])).expect("a value");
+    assert_eq!((value.offset, &*value.metadata), (1, "m"));
+    // And is read at the next start.
+    broker.kill();
+    let broker = Broker::start(dir.path(), &settings);
+    assert_eq!(committed_of(&mut Client::connect(broker.address), "g"), [1]);
+}
+
+#[test]
+fn groups_are_listed_described_and_deleted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = start(dir.path(), 2);
+    let list = |client: &mut Client| {
+        let response = ask!(client, ListGroups, 5, ListGroupsResponse, ListGroupsRequest::default());
+        assert_eq!(known(response.error_code), None);
+        let row =
+            |group: &list_groups_response::ListedGroup<'_>| (group.group_id.to_string(), group.group_state.to_string());
+        let mut groups: Vec<_> = response.groups.iter().map(row).collect();
+        groups.sort();
+        groups
+    };
+    assert_eq!(list(&mut client), [], "also before there is a topic");
+    client.create("t", 1, &[]);
+    client.create("u", 1, &[]);
+    find(&mut client, &["g0"]);
+    for index in 0..9 {
+        assert_eq!(commit(&mut client, &format!("g{index}"), NOBODY, &[("t", 0, index), ("u", 0, 1)]), None);
+    }
+    let mut member = Member::new(&broker, "g9");
+    member.join();
+    let row = |name: &str, state: &str| (name.to_string(), state.to_string());
+    let mut expected: Vec<_> = (0..9).map(|index| row(&format!("g{index}"), "Empty")).collect();
+    expected.push(row("g9", "CompletingRebalance"));
+    assert_eq!(list(&mut client), expected);
+    let groups: Vec<Cow<'_, str>> = ["g1", "g9", "none", "g2"].map(cow).to_vec();
+    let request = DescribeGroupsRequest { groups, ..Default::default() };
+    let response = ask!(&mut client, DescribeGroups, 6, DescribeGroupsResponse, request);
+    let mut described: Vec<_> = response
+        .groups
+        .iter()
+        .map(|group| (&*group.group_id, known(group.error_code), &*group.group_state, group.members.len()))
+        .collect();
+    described.sort();
+    let expected = [
+        ("g1", None, "Empty", 0),
+        ("g2", None, "Empty", 0),
+        ("g9", None, "CompletingRebalance", 1),
+        ("none", GroupIdNotFound, "Dead", 0),
+    ];
+    assert_eq!(described, expected);
+    let host = response.groups.iter().find(|group| group.group_id == "g9").map(|group| &group.members[0]);
+    assert_eq!(host.map(|member| (&*member.client_id, &*member.client_host)), Some(("test", "/127.0.0.1")));
+    let request = OffsetDeleteRequest {
+        group_id: cow("g3"),
+        topics: vec![OffsetDeleteRequestTopic {
+            name: cow("u"),
+            partitions: vec![OffsetDeleteRequestPartition { partition_index: 0 }],
+        }],
+    };
+    let response = ask!(&mut client, OffsetDelete, 0, OffsetDeleteResponse, request);
+    assert_eq!((response.error_code, response.topics[0].partitions[0].error_code), (0, 0));
+    assert_eq!(committed_of(&mut client, "g3"), [3]);
+    let request = DeleteGroupsRequest { groups_names: ["g0", "g1", "g9", "none"].map(cow).to_vec() };
+    let response = ask!(&mut client, DeleteGroups, 2, DeleteGroupsResponse, request);
+    let mut deleted: Vec<_> =
+        response.results.iter().map(|result| (&*result.group_id, known(result.error_code))).collect();
+    deleted.sort();
+    assert_eq!(deleted, [("g0", None), ("g1", None), ("g9", NonEmptyGroup), ("none", GroupIdNotFound)]);
+    // A topic takes the groups' positions in it along.
+    let request = DeleteTopicsRequest { topic_names: vec![cow("u")], timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(ask!(&mut client, DeleteTopics, 5, DeleteTopicsResponse, request).responses[0].error_code, 0);
+    client.create("u", 1, &[]);
+    wait_for("forgotten positions", || (committed_of(&mut client, "g8") == [8]).then_some(()));
+    broker.kill();
+    let (_broker, mut client) = start(dir.path(), 1);
+    let all: Vec<String> = (0..10).map(|index| format!("g{index}")).collect();
+    let left: Vec<i64> = committed(&mut client, &all).into_values().collect();
+    assert_eq!(left, [2, 3, 4, 5, 6, 7, 8]);
+}
+
+/// The topic itself is deleted: its groups are no more, and new ones begin in a new one.
+#[test]
+fn groups_end_with_their_topic() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = start(dir.path(), 2);
+    client.create("t", 1, &[]);
+    find(&mut client, &["g"]);
+    assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, 1)]), None);
+    let mut member = Member::new(&broker, "m");
+    member.join();
+    let mut waiting = Member::new(&broker, "m");
+    waiting.send_join();
+    let request = DeleteTopicsRequest { topic_names: vec![cow(OFFSETS)], timeout_ms: 60_000, ..Default::default() };
+    assert_eq!(ask!(&mut client, DeleteTopics, 5, DeleteTopicsResponse, request).responses[0].error_code, 0);
+    assert_eq!(waiting.receive_join(), NotCoordinator);
+    find(&mut client, &["g"]);
+    assert_eq!(committed_of(&mut client, "g"), []);
+    assert_eq!(member.heartbeat(), UnknownMemberId);
+    assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, 2)]), None);
+    broker.kill();
+    let (_broker, mut client) = start(dir.path(), 1);
+    assert_eq!(committed_of(&mut client, "g"), [2]);
+}
+
+/// Each version of each API of groups is answered in a form that its client can read.
+#[test]
+fn every_version_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, mut client) = start(dir.path(), 2);
+    client.create("t", 1, &[]);
+    find(&mut client, &["g"]);
+    macro_rules! each {
+        ($api:ident, $versions:expr, $response:ident, $request:expr) => {
+            for version in $versions {
+                ask!(&mut client, $api, version, $response, $request);
+            }
+        };
+    }
+    let keys = || FindCoordinatorRequest { key: cow("g"), coordinator_keys: vec![cow("g")], ..Default::default() };
+    each!(FindCoordinator, 0..=6, FindCoordinatorResponse, keys());
+    each!(JoinGroup, 0..=9, JoinGroupResponse, JoinGroupRequest { group_id: cow("g"), ..Default::default() });
+    each!(SyncGroup, 0..=5, SyncGroupResponse, SyncGroupRequest { group_id: cow("g"), ..Default::default() });
+    each!(Heartbeat, 0..=4, HeartbeatResponse, HeartbeatRequest { group_id: cow("g"), ..Default::default() });
+    each!(LeaveGroup, 0..=5, LeaveGroupResponse, LeaveGroupRequest { group_id: cow("g"), ..Default::default() });
+    each!(OffsetCommit, 2..=9, OffsetCommitResponse, commit_request("g", NOBODY, &[("t", 0, 1)]));
+    let group = || OffsetFetchRequestGroup { group_id: cow("g"), ..Default::default() };
+    let fetch = || OffsetFetchRequest { group_id: cow("g"), groups: vec![group()], ..Default::default() };
+    each!(OffsetFetch, 1..=9, OffsetFetchResponse, fetch());
+    each!(ListGroups, 0..=5, ListGroupsResponse, ListGroupsRequest::default());
+    let describe = || DescribeGroupsRequest { groups: vec![cow("g")], ..Default::default() };
+    each!(DescribeGroups, 0..=6, DescribeGroupsResponse, describe());
+    each!(OffsetDelete, 0..=0, OffsetDeleteResponse, OffsetDeleteRequest { group_id: cow("g"), ..Default::default() });
+    each!(DeleteGroups, 0..=2, DeleteGroupsResponse, DeleteGroupsRequest { groups_names: vec![cow("g")] });
+    // No groups at all are answered with none.
+    assert_eq!(ask!(&mut client, OffsetFetch, 9, OffsetFetchResponse, OffsetFetchRequest::default()).groups, []);
+    let none = DeleteGroupsRequest::default();
+    assert_eq!(ask!(&mut client, DeleteGroups, 2, DeleteGroupsResponse, none).results, []);
+    // A request that ends early closes the connection, wherever the coordinator is.
+    for group in ["a", "b", "c", "d"] {
+        let mut client = Client::connect(client.stream.peer_addr().unwrap());
+        client.send(ApiKey::JoinGroup, 0, |w| w.put_string(group, false));
+        assert!(client.is_closed());
+    }
+}
