@@ -11,6 +11,9 @@
 //! C: fetch [T/P@OFFSET..] [min=B wait=MS max=B session=I epoch=E forget=T/P]
 //! C: list T/P TIME
 //! C: delete T/P OFFSET
+//! C: find GROUP                the group's coordinator
+//! C: commit GROUP T/P OFFSET
+//! C: committed GROUP T/P
 //! = C: ANSWER                  what is expected
 //! ```
 //! `KLAMM_SCENARIOS=print` prints what happens instead of comparing.
@@ -41,6 +44,9 @@ const LIST: i16 = 7;
 const DELETE: i16 = 2;
 const CREATE_TOPICS: i16 = 7;
 const DELETE_TOPICS: i16 = 3;
+const FIND: i16 = 3;
+const COMMIT: i16 = 8;
+const COMMITTED: i16 = 7;
 
 struct Stage {
     shards: Vec<Shard>,
@@ -240,8 +246,34 @@ impl Stage {
                 let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1000 };
                 self.send(connection, ApiKey::DeleteRecords, DELETE, |w| request.encode(w, DELETE));
             }
+            "find" | "commit" | "committed" => self.group_request(connection, words[0], &plain),
             other => panic!("no request {other}"),
         }
+    }
+
+    fn group_request(&mut self, connection: &str, what: &str, words: &[String]) {
+        let group = &*words[0];
+        if what == "find" {
+            let request = FindCoordinatorRequest { key: group.into(), ..Default::default() };
+            return self.send(connection, ApiKey::FindCoordinator, FIND, |w| request.encode(w, FIND));
+        }
+        let (topic, index) = part(&words[1]);
+        if what == "commit" {
+            let partition = offset_commit_request::OffsetCommitRequestPartition {
+                partition_index: index,
+                committed_offset: words[2].parse().expect("an offset"),
+                ..Default::default()
+            };
+            let (name, partitions) = (topic.into(), vec![partition]);
+            let topics =
+                vec![offset_commit_request::OffsetCommitRequestTopic { name, partitions, ..Default::default() }];
+            let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
+            return self.send(connection, ApiKey::OffsetCommit, COMMIT, |w| request.encode(w, COMMIT));
+        }
+        let (name, partition_indexes) = (topic.into(), vec![index]);
+        let topics = Some(vec![offset_fetch_request::OffsetFetchRequestTopic { name, partition_indexes }]);
+        let request = OffsetFetchRequest { group_id: group.into(), topics, ..Default::default() };
+        self.send(connection, ApiKey::OffsetFetch, COMMITTED, |w| request.encode(w, COMMITTED));
     }
 
     fn fetch(&mut self, connection: &str, options: &HashMap<String, i64>, plain: &[String], words: &[&str]) {
@@ -284,6 +316,9 @@ impl Stage {
             ApiKey::ListOffsets => LIST,
             ApiKey::DeleteRecords => DELETE,
             ApiKey::CreateTopics => CREATE_TOPICS,
+            ApiKey::FindCoordinator => FIND,
+            ApiKey::OffsetCommit => COMMIT,
+            ApiKey::OffsetFetch => COMMITTED,
             _ => DELETE_TOPICS,
         };
         ResponseHeader::decode(&mut reader, api.header_versions(version).1).expect("a header");
@@ -382,6 +417,19 @@ fn describe(api: ApiKey, reader: &mut Reader<'_>) -> Vec<String> {
             let answer = DeleteRecordsResponse::decode(reader, DELETE).expect("an answer");
             let p = &answer.topics[0].partitions[0];
             vec![format!("delete {} {}", name(p.error_code), p.low_watermark)]
+        }
+        ApiKey::FindCoordinator => {
+            let answer = FindCoordinatorResponse::decode(reader, FIND).expect("an answer");
+            vec![format!("find {} {}:{}", name(answer.error_code), answer.host, answer.port)]
+        }
+        ApiKey::OffsetCommit => {
+            let answer = OffsetCommitResponse::decode(reader, COMMIT).expect("an answer");
+            vec![format!("commit {}", name(answer.topics[0].partitions[0].error_code))]
+        }
+        ApiKey::OffsetFetch => {
+            let answer = OffsetFetchResponse::decode(reader, COMMITTED).expect("an answer");
+            let offset = answer.topics.first().map_or(-1, |topic| topic.partitions[0].committed_offset);
+            vec![format!("committed {} {offset}", name(answer.error_code))]
         }
         ApiKey::CreateTopics => {
             let answer = CreateTopicsResponse::decode(reader, CREATE_TOPICS).expect("an answer");

@@ -329,6 +329,34 @@ fn commits_survive_deaths_ends_and_other_cores() {
     broker.wait_for_log("the log is read instead");
 }
 
+/// A checkpoint is made while the broker runs; what came after it is read from the log.
+#[test]
+fn a_coordinator_begins_with_its_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broker, mut client) = start(dir.path(), 1);
+    client.create("t", 1, &[]);
+    find(&mut client, &["g"]);
+    let path = dir.path().join(format!("{OFFSETS}-{}/group.checkpoint", klamm::group::partition_of("g", 50)));
+    let mut last = 0;
+    wait_for("a checkpoint", || {
+        for _ in 0..100 {
+            last += 1;
+            let mut request = commit_request("g", NOBODY, &[("t", 0, last)]);
+            request.topics[0].partitions[0].committed_metadata = Some(Cow::Owned("x".repeat(4096)));
+            client.send(ApiKey::OffsetCommit, 9, |w| request.encode(w, 9));
+        }
+        for _ in 0..100 {
+            client.receive(ApiKey::OffsetCommit, 9);
+        }
+        path.exists().then_some(())
+    });
+    assert!(std::fs::metadata(&path).unwrap().len() < 10_000, "it holds the last commit alone");
+    assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, last + 1)]), None);
+    broker.kill();
+    let (_broker, mut client) = start(dir.path(), 1);
+    assert_eq!(committed_of(&mut client, "g"), [last + 1]);
+}
+
 /// A commit that was acknowledged just before the broker died.
 #[test]
 fn acknowledged_commits_survive_death_in_the_middle() {
