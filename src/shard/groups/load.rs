@@ -107,6 +107,10 @@ impl Shard {
         data: Option<Vec<Bytes>>,
     ) {
         self.requests.remove(&request);
+        if self.store.log(log).is_none() {
+            // Deleted; the coordinator goes at the end of the turn.
+            return;
+        }
         let Some((partition, host)) = self.groups.host_of(log) else { return };
         let Load::Log { request: expected, offset, segment } = host.load else { return };
         assert_eq!(request, expected, "one read at a time");
