@@ -183,9 +183,7 @@ impl Shard {
         }
         let low_watermark = offset.max(log.start());
         let answer = Answer::RecordsDeleted { low_watermark };
-        if low_watermark == log.start() {
-            return Some(answer);
-        }
+        // Also where the start is there already: it may not be durable yet.
         match self.store.delete_records(index, low_watermark) {
             Ok(group) => {
                 self.group_waits.push_back(GroupWait { group, asker, answer });

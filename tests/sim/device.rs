@@ -167,7 +167,13 @@ fn disk_op(
             match step {
                 1 => disk.create(&path),
                 2 => disk.grow(&path, *bytes as usize),
-                3 => *stamp = disk.write(&path, 0, vec![0; *bytes as usize]),
+                3 => {
+                    *stamp = disk.write(&path, 0, vec![0; *bytes as usize]);
+                    if fault {
+                        // It has failed, so nothing of it reaches the file later, over what is written then.
+                        disk.written(&path, *stamp);
+                    }
+                }
                 _ => {
                     disk.written(&path, *stamp);
                     disk.sync_file(&path);
