@@ -447,29 +447,4 @@ pub(super) mod tests {
             }
         }
     }
-
-    /// Figures of CPU time, printed by `cargo test --release metadata -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn ten_thousand() {
-        let mut bench = Bench::new(1);
-        let start = std::time::Instant::now();
-        bench.create(&[spec("large", 10_000, 1)]).remove(0).unwrap();
-        bench.flush();
-        println!("one topic with 10,000 partitions: {:?}", start.elapsed());
-        let start = std::time::Instant::now();
-        for i in 0..10_000 {
-            bench.create(&[spec(&format!("topic-{i}"), 1, 1)]).remove(0).unwrap();
-            bench.flush();
-        }
-        println!("10,000 topics one by one: {:?}, {} bytes of log", start.elapsed(), bench.log.len());
-        let start = std::time::Instant::now();
-        assert_eq!(bench.recovered().image_durable().topic_count(), 10_001);
-        println!("recovery of these: {:?}", start.elapsed());
-        let start = std::time::Instant::now();
-        let records = bench.controller.image_durable().records().map(|record| record.encode());
-        let bytes = log::encode_snapshot(bench.controller.index(), records);
-        println!("snapshot of these: {:?}, {} bytes", start.elapsed(), bytes.len());
-        assert_eq!(bench.controller.image_durable().partition_total(), 20_000);
-    }
 }

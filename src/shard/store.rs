@@ -317,10 +317,11 @@ impl Store {
         {
             return Ok(Appended { offset: known.offset_first, offset_end: known.offset_last + 1 });
         }
+        let partition = kept.log.id();
         let at = kept.log.decide(info, batch.len(), now.wall_ms);
         patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
         let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
-        let group = self.write_journal(EntryKind::Batch, index, at, bytes.clone());
+        let group = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
         self.apply(index, at, info, bytes, group, now.wall_ms);
         let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
         self.pending.push_back((group, index, offset_end));
@@ -338,8 +339,7 @@ impl Store {
         self.arena.split().freeze()
     }
 
-    fn write_journal(&mut self, kind: EntryKind, index: LogIndex, at: Placement, bytes: Bytes) -> u64 {
-        let partition = self.log(index).expect("the log is there").id();
+    fn write_journal(&mut self, kind: EntryKind, partition: PartitionId, at: Placement, bytes: Bytes) -> u64 {
         let payload_bytes = bytes.len() as u32;
         let entry = Entry { kind, roll: at.roll, partition, epoch: at.epoch, offset: at.offset, payload_bytes };
         let crc = checksum(&bytes);
@@ -378,10 +378,11 @@ impl Store {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
+        let partition = log.id();
         let at = Placement { offset: start, epoch: log.epoch(), roll: false };
         let segments = log.set_start(start);
         self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
-        Ok(self.write_journal(EntryKind::LogStart, index, at, Bytes::new()))
+        Ok(self.write_journal(EntryKind::LogStart, partition, at, Bytes::new()))
     }
 
     /// An entry of the journal at recovery; `false` if it does not follow what the log has.
@@ -553,10 +554,7 @@ impl Store {
         let mut last = None;
         kept.log.carry(|at, bytes| {
             let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
-            let payload_bytes = bytes.len() as u32;
-            let (roll, epoch, offset) = (at.roll, at.epoch, at.offset);
-            let entry = Entry { kind: EntryKind::Carried, roll, partition, epoch, offset, payload_bytes };
-            let group = self.journal.append(&entry, bytes.clone(), checksum(&bytes));
+            let group = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
             last = Some(group);
             (group, bytes)
         });

@@ -200,12 +200,8 @@ impl Core {
             Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
             Output::Read { request, part, plan } => {
                 let core = self.clone();
-                glommio::spawn_local(async move {
-                    let data = core.reader.read(&plan).await;
-                    core.input(|shard, now| shard.read_done(now, request, part, data));
-                    core.end_turn();
-                })
-                .detach();
+                let work = async move { core.reader.read(&plan).await };
+                self.task(work, move |shard, now, data| shard.read_done(now, request, part, data));
             }
             Output::MetadataAppend(append) => {
                 let (core, index_last) = (self.clone(), append.index_last);
@@ -253,13 +249,13 @@ impl Core {
         work: impl Future<Output = T> + 'static,
         input: impl FnOnce(&mut Shard, Now, T) + 'static,
     ) {
-        let core = self.clone();
-        glommio::spawn_local(async move {
-            let done = work.await;
-            core.input(|shard, now| input(shard, now, done));
-            core.end_turn();
-        })
-        .detach();
+        glommio::spawn_local(self.clone().turn_after(work, input)).detach();
+    }
+
+    async fn turn_after<T>(self: Rc<Self>, work: impl Future<Output = T>, input: impl FnOnce(&mut Shard, Now, T)) {
+        let done = work.await;
+        self.input(|shard, now| input(shard, now, done));
+        self.end_turn();
     }
 
     fn carry_out_disk(self: &Rc<Self>, op: DiskOp) {
@@ -285,12 +281,7 @@ impl Core {
     }
 
     fn disk_task(self: &Rc<Self>, work: impl Future<Output = Done> + 'static) {
-        let core = self.clone();
-        let task = async move {
-            let done = work.await;
-            core.input(|shard, now| shard.disk_done(now, done));
-            core.end_turn();
-        };
+        let task = self.clone().turn_after(work, |shard, now, done| shard.disk_done(now, done));
         glommio::spawn_local_into(task, self.disk_queue).expect("the queue lives as long as the core").detach();
     }
 

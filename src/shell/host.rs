@@ -8,6 +8,8 @@ use std::path::Path;
 
 /// Locked memory without which glommio starts no executor.
 const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+/// Rings of an executor; the kernel counts the memory that is registered with each of them.
+const RINGS: usize = 3;
 
 /// The CPUs to run on: those configured, or all that the process may use. Each must be allowed.
 pub fn cores(configured: &[usize]) -> Result<Vec<usize>, String> {
@@ -66,7 +68,7 @@ pub fn check_memlock(cores: usize, bytes: usize) -> Result<(), String> {
              a systemd unit or --ulimit memlock=8388608 of Docker raises the limit"
         ));
     }
-    let wanted = (cores * bytes) as u64;
+    let wanted = (cores * RINGS * bytes) as u64;
     if limit < wanted {
         tracing::warn!(
             "memlock is limited to {limit} bytes, {wanted} are wanted: running with unregistered buffers, which costs \

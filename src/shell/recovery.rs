@@ -35,8 +35,13 @@ pub fn look(root: &Path) -> io::Result<Found> {
     found.journals.sort_unstable();
     for core in &found.journals {
         for file in journal_files(root, *core)? {
-            let file = fs::File::open(journal_path(root, *core, file))?;
+            let path = journal_path(root, *core, file);
+            let file = fs::File::open(&path)?;
+            let mut waits = false;
             while !try_lock(&file)? {
+                if !std::mem::replace(&mut waits, true) {
+                    tracing::warn!("{}: waiting until no other process has the file locked", path.display());
+                }
                 std::thread::sleep(LOCK_STEP);
             }
         }

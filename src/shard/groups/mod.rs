@@ -45,6 +45,13 @@ struct Host {
     deleted: Vec<Arc<str>>,
 }
 
+impl Host {
+    /// A log may move while it is being loaded: its settings change, for one. What is known then is no checkpoint yet.
+    fn is_checkpoint_due(&self) -> bool {
+        self.load == Load::Done && self.saved.is_due()
+    }
+}
+
 pub struct Groups {
     settings: Settings,
     codec: Option<Codec>,
@@ -309,7 +316,7 @@ impl Shard {
             host.coordinator.appended(now, id, result);
             self.groups.touched.insert(partition);
         }
-        if host.saved.is_due() {
+        if host.is_checkpoint_due() {
             host.saved.queued = true;
             self.groups.capture_queue.push_back(partition);
         }
@@ -376,5 +383,27 @@ fn log(event: Event) {
         Event::AppendFailed { group, reason } => {
             tracing::error!("group {group}: its records cannot be stored: {reason}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinator_that_loads_makes_no_checkpoint() {
+        let mut host = Host {
+            coordinator: Coordinator::new(Settings::default()),
+            log: LogIndex(0),
+            load: Load::Checkpoint,
+            appends: VecDeque::new(),
+            saved: Saved { tail_bytes: u64::MAX, ..Saved::default() },
+            deleted: Vec::new(),
+        };
+        assert!(!host.is_checkpoint_due());
+        host.load = Load::Done;
+        assert!(host.is_checkpoint_due());
+        host.saved.queued = true;
+        assert!(!host.is_checkpoint_due(), "one at a time");
     }
 }

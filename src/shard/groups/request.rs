@@ -5,6 +5,7 @@ use super::OFFSETS_TOPIC;
 use crate::group::{Caller, Request, Response, Ticket, offset_fetch_join, offset_fetch_split, partition_of, refusal};
 use crate::shard::connection::{ConnectionId, Slot};
 use crate::shard::message::{Message, RequestId};
+use crate::shard::query::coordinator;
 use crate::shard::{Pending, Shard};
 use crate::types::{Now, PartitionId, PartitionIndex, ShardId, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
@@ -22,8 +23,6 @@ use std::net::IpAddr;
 
 /// OffsetFetch from here on asks for several groups (KIP-709).
 const FETCH_VERSION_GROUPS: i16 = 8;
-/// FindCoordinator from here on takes several keys (KIP-699).
-const FIND_VERSION_KEYS: i16 = 4;
 /// Stands for no request: nobody waits for the answer.
 const NO_REQUEST: RequestId = 0;
 
@@ -270,7 +269,7 @@ impl Shard {
             return;
         }
         let request = FindCoordinatorRequest { coordinator_keys: Vec::new(), ..Default::default() };
-        let version = FIND_VERSION_KEYS;
+        let version = coordinator::VERSION_KEYS;
         let frame = request_frame(ApiKey::FindCoordinator, version, 0, None, |w| request.encode(w, version)).concat();
         let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
         if self.commands.is_some() {

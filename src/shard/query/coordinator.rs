@@ -20,7 +20,7 @@ pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 const KEY_GROUP: i8 = 0;
 const KEY_TRANSACTION: i8 = 1;
 /// From here on a request has several keys (KIP-699).
-const VERSION_KEYS: i16 = 4;
+pub const VERSION_KEYS: i16 = 4;
 /// What stands for the coordinator where there is none.
 const NO_NODE: BrokerId = -1;
 const NO_PORT: i32 = -1;
