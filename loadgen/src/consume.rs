@@ -130,7 +130,7 @@ pub struct Readers {
 
 impl Readers {
     pub fn new(run: Arc<Run>, tally: SharedTally, consumers: Vec<Consumer>) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
+        let epoll = Epoll::new(run.busy_poll)?;
         for (token, consumer) in consumers.iter().enumerate() {
             epoll.add(consumer.link.stream(), token)?;
         }

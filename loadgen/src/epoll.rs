@@ -16,11 +16,13 @@ pub struct Event {
 
 pub struct Epoll {
     fd: OwnedFd,
+    busy_poll: bool,
     events: [libc::epoll_event; EVENTS_MAX],
 }
 
 impl Epoll {
-    pub fn new() -> io::Result<Self> {
+    /// With `busy_poll` no wait sleeps: it ends at once, with nothing if nothing has happened.
+    pub fn new(busy_poll: bool) -> io::Result<Self> {
         // SAFETY: a call without pointers; the descriptor that it gives is ours alone.
         let fd = unsafe {
             let fd = libc::epoll_create1(libc::EPOLL_CLOEXEC);
@@ -31,7 +33,7 @@ impl Epoll {
             libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong);
             OwnedFd::from_raw_fd(fd)
         };
-        Ok(Epoll { fd, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
+        Ok(Epoll { fd, busy_poll, events: [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX] })
     }
 
     /// From here on `wait` tells when the socket becomes readable or writable. It is forgotten when it is closed.
@@ -52,6 +54,7 @@ impl Epoll {
     /// Waits until something happened or the time is over, and puts what happened into `events`; a signal ends it too.
     pub fn wait(&mut self, timeout: Duration, events: &mut Vec<Event>) -> io::Result<()> {
         events.clear();
+        let timeout = if self.busy_poll { Duration::ZERO } else { timeout };
         let time = libc::timespec { tv_sec: timeout.as_secs() as libc::time_t, tv_nsec: timeout.subsec_nanos().into() };
         // SAFETY: the kernel writes at most EVENTS_MAX events, for which there is room.
         let count = unsafe {
@@ -68,6 +71,10 @@ impl Epoll {
         if count < 0 {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+        }
+        if self.busy_poll && count == 0 {
+            // Other threads of the load may share the core.
+            std::thread::yield_now();
         }
         events.extend(self.events[..count as usize].iter().map(|event| {
             let flags = event.events;
@@ -90,7 +97,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (far, _) = listener.accept().unwrap();
-        let mut epoll = Epoll::new().unwrap();
+        let mut epoll = Epoll::new(false).unwrap();
         epoll.add(&far, 7).unwrap();
         let mut events = Vec::new();
         epoll.wait(Duration::from_secs(5), &mut events).unwrap();

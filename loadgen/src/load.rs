@@ -59,7 +59,7 @@ impl Load {
         schedule: Option<Schedule>,
         writing: &Writing,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new()?;
+        let epoll = Epoll::new(run.busy_poll)?;
         for (token, producer) in producers.iter().enumerate() {
             epoll.add(producer.link.stream(), token)?;
         }

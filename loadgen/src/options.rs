@@ -69,6 +69,10 @@ pub struct Target {
     /// Seconds at the start that are not measured
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = not_negative)]
     pub warmup_seconds: f64,
+    /// Look for answers all the time instead of sleeping until they come: latencies without the wake-up of the load's own core,
+    /// which is busy for it
+    #[arg(long)]
+    pub busy_poll: bool,
     /// The broker's process, on this host, to report its processor time and memory
     #[arg(long, value_name = "PID")]
     pub broker_pid: Option<u32>,

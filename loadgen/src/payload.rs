@@ -4,6 +4,7 @@
 use crate::compression::compress;
 use bytes::Bytes;
 use klamm::wire::batch::{BatchBuilder, BatchHeader, CRC_START, Compression, HEADER_BYTES, LENGTH_OVERHEAD};
+use klamm::wire::crc::combine;
 use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -29,14 +30,11 @@ pub struct Payload {
     header: BatchHeader,
     body: Bytes,
     body_crc: u32,
-    /// What each bit of the checksum of the bytes before the body adds to the checksum of both; CRCs are linear.
-    shift: [u32; 32],
 }
 
 impl Payload {
     fn new(header: BatchHeader, body: Bytes) -> Self {
-        let shift = std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, body.len()));
-        Payload { header, body_crc: crc32c::crc32c(&body), shift, body }
+        Payload { header, body_crc: crc32c::crc32c(&body), body }
     }
 
     /// Bytes of the whole batch.
@@ -57,13 +55,8 @@ impl Payload {
         header.producer_id = stamp.producer_id.into();
         header.producer_epoch = stamp.producer_epoch.into();
         header.base_sequence = stamp.base_sequence.into();
-        let mut crc = self.body_crc;
-        let mut bits = crc32c::crc32c(&header.as_bytes()[CRC_START..]);
-        while bits != 0 {
-            crc ^= self.shift[bits.trailing_zeros() as usize];
-            bits &= bits - 1;
-        }
-        header.crc = crc.into();
+        let start_crc = crc32c::crc32c(&header.as_bytes()[CRC_START..]);
+        header.crc = combine(start_crc, self.body_crc, self.body.len()).into();
         header.as_bytes().try_into().expect("a header has its size")
     }
 }

@@ -25,6 +25,8 @@ pub struct Run {
     pub end_ns: u64,
     /// Where the measured part begins.
     measure_ns: u64,
+    /// Threads look for answers all the time.
+    pub busy_poll: bool,
     records_left: AtomicI64,
     over: AtomicBool,
 }
@@ -39,6 +41,7 @@ impl Run {
             clock: Clock::new(),
             end_ns,
             measure_ns,
+            busy_poll: target.busy_poll,
             records_left: AtomicI64::new(records),
             over: AtomicBool::new(false),
         }

@@ -151,7 +151,7 @@ impl Writer {
         }
         let mut session = Session {
             topic: layout.topic.clone(),
-            epoll: Epoll::new().map_err(|error| Fault::Io("epoll".to_string(), error))?,
+            epoll: Epoll::new(false).map_err(|error| Fault::Io("epoll".to_string(), error))?,
             links: Vec::new(),
             leaders: Vec::new(),
             heard_ns: self.run.clock.now_ns(),

@@ -1,6 +1,7 @@
 //! Reading older batches from segments with direct I/O, ahead of a reader that goes on where it ended.
 
-use crate::log::{file_stem, scan};
+use crate::log::file_stem;
+use crate::log::scan::{self, Found};
 use crate::shard::ReadPlan;
 use crate::types::Offset;
 use bytes::Bytes;
@@ -19,6 +20,8 @@ const READ_BYTES_MAX: usize = 4 << 20;
 /// The first read when it is not known where exactly the batches begin.
 const SEEK_BYTES: usize = 512 << 10;
 const HANDLES_MAX: usize = 512;
+/// This share of an answer is read ahead on top, for batches that are a little larger than those before.
+const AHEAD_SLACK_SHARE: usize = 32;
 /// Blocks read ahead and not yet asked for.
 const AHEAD_MAX: usize = 32;
 const PAGE: usize = crate::journal::ALIGNMENT;
@@ -87,7 +90,8 @@ impl Reader {
                 return Err(io::Error::other(format!("no batch begins at {position}")));
             };
             if found.end > found.start {
-                self.read_ahead(&key, position + found.end, found.offset_end, position_end, want);
+                let ahead = ahead_bytes(&found, plan.bytes_max).min(want);
+                self.read_ahead(&key, position + found.end, found.offset_end, position_end, ahead);
                 return Ok(vec![bytes.slice(found.start..found.end)]);
             }
             if found.start == 0 && found.next_bytes <= bytes.len() || bytes.is_empty() {
@@ -176,6 +180,28 @@ impl Reader {
     }
 }
 
+/// How much to read for the next answer, if its batches are about as large as those of this one: a batch that does not fit
+/// into the answer would be read twice.
+fn ahead_bytes(found: &Found, bytes_max: usize) -> usize {
+    let bytes = if found.next_bytes <= bytes_max { found.next_bytes } else { found.end - found.start };
+    bytes + bytes / AHEAD_SLACK_SHARE
+}
+
 fn segment_path(root: &Path, name: &str, segment: Offset) -> PathBuf {
     root.join(name).join(file_stem(segment)).with_extension("log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_into_an_answer_is_not_read_ahead() {
+        let found = |end, next_bytes| Found { start: 0, end, offset_end: 9, next_bytes };
+        let third = 300 << 10;
+        let fits = ahead_bytes(&found(3 * third, 4 * third), 1 << 20);
+        assert!((3 * third..4 * third).contains(&fits), "three batches and some slack, not the fourth");
+        let cut = ahead_bytes(&found(2 * third, 3 * third), 1 << 20);
+        assert!(cut > 3 * third, "the third was cut off, and fits");
+    }
 }
