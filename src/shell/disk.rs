@@ -6,6 +6,7 @@
 //! DATA/TOPIC-PARTITION/              as in Kafka: OFFSET.log, .index, .timeindex, partition.metadata; group.checkpoint
 //! ```
 
+use super::leftovers::{delete_path, stray_path};
 use crate::journal::{ALIGNMENT, FileIndex, GroupWrite};
 use crate::log::{Close, Flush, file_stem};
 use crate::shard::store::{Done, LogIndex};
@@ -35,7 +36,7 @@ const REMOVE_STEP_BYTES: u64 = 256 << 20;
 /// How often a lock is tried that an earlier process still has.
 pub const LOCK_STEP: Duration = Duration::from_millis(1);
 /// Files of a partition's directory besides its segments.
-const PARTITION_METADATA: &str = "partition.metadata";
+pub const PARTITION_METADATA: &str = "partition.metadata";
 const GROUP_CHECKPOINT: &str = "group.checkpoint";
 
 const PAGE: u64 = ALIGNMENT as u64;
@@ -473,7 +474,7 @@ impl Disk {
             close(state.file).await;
         }
         let dir = self.root.join(name);
-        let aside = self.root.join(format!("{name}.{topic}-delete"));
+        let aside = delete_path(&self.root, name, topic);
         let renamed = blocking({
             let aside = aside.clone();
             move || fs::rename(dir, aside)
@@ -521,7 +522,7 @@ fn make_partition_dir(dir: &Path, topic: Option<Uuid>) -> io::Result<()> {
         && dir.exists()
         && !belongs_to(dir, topic)
     {
-        let aside = dir.with_extension(format!("{topic}-stray"));
+        let aside = stray_path(dir, topic);
         tracing::warn!("{} holds another topic's data: moved to {}", dir.display(), aside.display());
         fs::rename(dir, aside)?;
     }
@@ -536,7 +537,7 @@ fn partition_metadata(topic: Uuid) -> String {
     format!("version: 0\ntopic_id: {topic}\n")
 }
 
-fn belongs_to(dir: &Path, topic: Uuid) -> bool {
+pub fn belongs_to(dir: &Path, topic: Uuid) -> bool {
     fs::read_to_string(dir.join(PARTITION_METADATA)).is_ok_and(|content| content == partition_metadata(topic))
 }
 

@@ -5,6 +5,7 @@ mod core;
 mod data_dir;
 mod disk;
 mod host;
+mod leftovers;
 mod metadata;
 mod net;
 mod reader;
@@ -296,14 +297,13 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
             return Ok(());
         }
     };
-    if seat.id == ShardId(0) {
-        remove_orphans(&seat);
-    }
     let core = Core::new(shard, &seat.root, disk, files, seat.start);
+    clear(&core, &seat);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
     core.end_turn();
     core.beat();
+    glommio::spawn_local(net::watch_held(core.clone())).detach();
     let census = Arc::new(net::Census::default());
     for (number, listener) in seat.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
@@ -330,27 +330,23 @@ fn connection_limits(node: &Arc<Node>) -> net::Limits {
     }
 }
 
-/// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
-/// segments and in the checkpoints of this number.
-fn remove_orphans(seat: &Seat) {
-    let cores = seat.node.shards;
-    let warn = |path: PathBuf, result: std::io::Result<()>| {
-        if let Err(error) = result.or_else(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(()),
-            _ => Err(error),
-        }) {
-            tracing::warn!("{}: {error}", path.display());
-        }
-    };
-    for core in seat.found.journals.iter().filter(|core| **core >= cores) {
-        let dir = disk::journal_dir(&seat.root, *core);
-        let removed = disk::remove_partition_dir(&dir);
-        warn(dir, removed);
+/// Removes what an earlier process has left.
+fn clear(core: &Rc<Core>, seat: &Seat) {
+    let firsts: Vec<_> = core.look(|shard| {
+        let logs = shard.store().logs().filter_map(|(_, log)| Some((log.name().clone(), log.segments().next()?.base)));
+        logs.filter(|(_, first)| *first > 0).collect()
+    });
+    firsts.iter().for_each(|(name, first)| leftovers::remove_old_segments(&seat.root, name, *first));
+    if seat.id != ShardId(0) {
+        return;
     }
-    for (name, _) in seat.found.checkpoints.iter().filter(|(name, _)| disk::checkpoint_cores(name) != Some(cores)) {
-        let path = seat.root.join(name);
-        let removed = std::fs::remove_file(&path);
-        warn(path, removed);
+    leftovers::remove_orphans(&seat.root, &seat.found, seat.node.shards);
+    match leftovers::deleted(&seat.root, &seat.image, core.now().wall_ms) {
+        Ok(dirs) => dirs.into_iter().for_each(|dir| {
+            let disk = core.disk.clone();
+            glommio::spawn_local(async move { disk.remove_dir(dir).await }).detach();
+        }),
+        Err(error) => tracing::warn!("{}: {error}", seat.root.display()),
     }
 }
 

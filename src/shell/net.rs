@@ -28,6 +28,8 @@ const RECEIVE_BYTES: usize = 1 << 20;
 const PARTIAL_BYTES: usize = 64 << 10;
 /// Slices in one `sendmsg`.
 const SLICES_MAX: usize = 512;
+/// How often connections that are held back are looked at.
+const HELD_INTERVAL: Duration = Duration::from_secs(1);
 const LENGTH_BYTES: usize = 4;
 
 /// Counts connections, and where they come from.
@@ -76,6 +78,8 @@ pub struct Link {
     /// A task waits until the socket takes more.
     writing: Cell<bool>,
     dirty: Cell<bool>,
+    /// At a limit: nothing is read, so nothing tells that the peer has gone.
+    held: Cell<bool>,
     closed: Cell<bool>,
 }
 
@@ -99,6 +103,13 @@ impl Link {
             // SAFETY: the descriptor is open as long as `stream` is; no memory is passed.
             unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
         }
+    }
+
+    /// Whether the peer has closed the connection, or will send no more.
+    fn is_left(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.fd, events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: a system call on one `pollfd`, which does not wait; the descriptor is open as long as `stream` is.
+        unsafe { libc::poll(&mut poll, 1, 0) > 0 }
     }
 
     /// Sends what the socket takes at once; a task sends the rest.
@@ -223,6 +234,16 @@ pub async fn accept(
     }
 }
 
+/// Ends connections whose peers left while they were held back: their requests may wait for weeks.
+pub async fn watch_held(core: Rc<Core>) {
+    loop {
+        glommio::timer::sleep(HELD_INTERVAL).await;
+        let links: Vec<_> = core.links.borrow().values().filter(|link| link.held.get()).cloned().collect();
+        links.iter().filter(|link| link.is_left()).for_each(|link| link.close());
+        core.resumed.raise();
+    }
+}
+
 /// How many connections are taken.
 #[derive(Clone)]
 pub struct Limits {
@@ -245,6 +266,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         outgoing_bytes: Cell::new(0),
         writing: Cell::new(false),
         dirty: Cell::new(false),
+        held: Cell::new(false),
         closed: Cell::new(false),
     });
     core.links.borrow_mut().insert(link.id, link.clone());
@@ -289,7 +311,9 @@ async fn receive(core: &Rc<Core>, link: &Rc<Link>) -> Result<(), String> {
                 || (link.outgoing_bytes.get() < outgoing_max && core.look(|shard| shard.may_read(link.id)))
         };
         if !may_read() {
+            link.held.set(true);
             core.resumed.wait(may_read).await;
+            link.held.set(false);
         }
         if link.closed.get() || core.stopping.get() {
             return Ok(());

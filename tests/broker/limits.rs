@@ -227,3 +227,18 @@ fn who_leaves_takes_his_requests_with_him() {
     let grown = broker.memory().saturating_sub(before);
     assert!(grown < 10 << 20, "{grown} bytes for clients that are gone");
 }
+
+#[test]
+fn who_leaves_while_held_back_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[("max.connections", "1"), ("connection.requests.max", "2")]);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    for _ in 0..4 {
+        let request = fetch_of("t", 0, 1000, i32::MAX, i32::MAX);
+        client.send(ApiKey::Fetch, 11, |w| request.encode(w, 11));
+    }
+    assert!(is_served(&broker).is_none(), "there is room for one");
+    drop(client);
+    wait_for("room", || is_served(&broker));
+}

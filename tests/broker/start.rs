@@ -1,7 +1,7 @@
 //! Starting and stopping: one line when it is ready, one error when it cannot be.
 
 use crate::batches::batch;
-use crate::client::{Client, Produce, read_all};
+use crate::client::{Client, Produce, ask, read_all};
 use crate::process::{Broker, cores, cpus, klamm, run_to_end, wait_for};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -303,4 +303,54 @@ fn the_processs_cores_are_obeyed() {
         })
     });
     assert_says(&pinned, &[&format!("Cpus_allowed_list:\t{last}\n")]);
+}
+
+#[test]
+fn what_a_crash_left_is_cleared_away() {
+    use klamm::wire::messages::DeleteRecordsRequest;
+    use klamm::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    client.create("t.x", 1, &[("segment.bytes", "1048576")]);
+    // Two of these do not fit into a segment.
+    let large = klamm::wire::batch::BatchBuilder::new(0).record(0, None, Some(&[7; 600_000])).build();
+    for _ in 0..4 {
+        Produce::to("t.x", 0, large.clone()).write(&mut client);
+    }
+    let partitions = vec![DeleteRecordsPartition { partition_index: 0, offset: 3 }];
+    let topics = vec![DeleteRecordsTopic { name: "t.x".into(), partitions }];
+    let request = DeleteRecordsRequest { topics, timeout_ms: 60_000 };
+    let response = ask!(client, DeleteRecords, 2, DeleteRecordsResponse, request);
+    assert_eq!(response.topics[0].partitions[0].low_watermark, 3);
+    assert_eq!(broker.stop(), Some(0));
+
+    let partition = dir.path().join("t.x-0");
+    let old = ["log", "index", "timeindex"].map(|ending| partition.join(format!("{:020}", 1)).with_extension(ending));
+    old.iter().for_each(|path| fs::write(path, b"old").unwrap());
+    let deleted = dir.path().join("gone-0.AAAAAAAAAAAAAAAAAAAAAQ-delete");
+    let (unknown, beyond, other) = (dir.path().join("lost.y-3"), dir.path().join("t.x-1"), dir.path().join("notes-2"));
+    for dir in [&deleted, &unknown, &beyond, &other] {
+        fs::create_dir(dir).unwrap();
+        fs::write(dir.join("content"), b"content").unwrap();
+    }
+    for dir in [&unknown, &beyond] {
+        fs::copy(partition.join("partition.metadata"), dir.join("partition.metadata")).unwrap();
+    }
+
+    let broker = Broker::start(dir.path(), &[]);
+    assert!(old.iter().all(|path| !path.exists()), "segments below the first one go");
+    wait_for("the deleted partition's end", || (!deleted.exists()).then_some(()));
+    let names = || fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    for stray in ["lost.y-3", "t.x-1"] {
+        assert!(!dir.path().join(stray).exists());
+        let aside = names().find(|name| name.starts_with(&format!("{stray}.")) && name.ends_with("-stray"));
+        let kept = dir.path().join(aside.expect("it is put aside")).join("content");
+        assert_eq!(fs::read(kept).unwrap(), b"content");
+        broker.wait_for_log(stray);
+    }
+    assert!(other.exists(), "not ours");
+    let mut client = Client::connect(broker.address);
+    assert_eq!(klamm::wire::batch::batches(&read_all(&mut client, "t.x", 0, 3)).count(), 1);
+    assert_eq!(broker.stop(), Some(0));
 }

@@ -1,0 +1,97 @@
+//! What a crash leaves behind: files that nothing names any more. All of it is looked for before the first client is served, so
+//! that nobody makes files of the same names meanwhile.
+
+use super::disk::{self, belongs_to, checkpoint_cores, remove_partition_dir, sync_dir};
+use crate::log::file_stem;
+use crate::metadata::Image;
+use crate::shard::recovery::Found;
+use crate::types::{Offset, Uuid};
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Endings of directories that are out of the way: to be removed, and kept for someone to look at.
+const DELETE: &str = "-delete";
+const STRAY: &str = "-stray";
+
+/// Where the directory of a deleted partition goes before it is removed.
+pub fn delete_path(root: &Path, name: &str, topic: Uuid) -> PathBuf {
+    root.join(format!("{name}.{topic}{DELETE}"))
+}
+
+/// Where a directory goes that holds the data of a topic that is not known.
+pub fn stray_path(dir: &Path, tag: impl Display) -> PathBuf {
+    let name = dir.file_name().unwrap_or_default().to_string_lossy();
+    dir.with_file_name(format!("{name}.{tag}{STRAY}"))
+}
+
+/// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
+/// segments and in the checkpoints of this number.
+pub fn remove_orphans(root: &Path, found: &Found, cores: u16) {
+    for core in found.journals.iter().filter(|core| **core >= cores) {
+        let dir = disk::journal_dir(root, *core);
+        warn(&dir, remove_partition_dir(&dir));
+    }
+    for (name, _) in found.checkpoints.iter().filter(|(name, _)| checkpoint_cores(name) != Some(cores)) {
+        let path = root.join(name);
+        warn(&path, fs::remove_file(&path));
+    }
+}
+
+/// The directories of deleted partitions. Those of topics that were deleted just before a crash are put aside, not removed: so
+/// is the data of a node whose metadata was lost.
+pub fn deleted(root: &Path, image: &Image, now_ms: i64) -> io::Result<Vec<PathBuf>> {
+    let mut deleted = Vec::new();
+    for entry in fs::read_dir(root)? {
+        let dir = entry?.path();
+        let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.ends_with(DELETE) {
+            deleted.push(dir);
+        } else if !name.ends_with(STRAY) && is_stray(&dir, name, image) {
+            let aside = stray_path(&dir, now_ms);
+            tracing::warn!("{} belongs to no topic: moved to {}", dir.display(), aside.display());
+            warn(&dir, fs::rename(&dir, aside).and_then(|()| sync_dir(root)));
+        }
+    }
+    Ok(deleted)
+}
+
+/// Whether it is a partition's directory, and the partition is not known.
+fn is_stray(dir: &Path, name: &str, image: &Image) -> bool {
+    let partition = name.rsplit_once('-').and_then(|(topic, index)| Some((topic, index.parse::<i32>().ok()?)));
+    let Some((topic, index)) = partition else { return false };
+    if !dir.join(disk::PARTITION_METADATA).is_file() {
+        return false;
+    }
+    let known = image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index));
+    known.is_none_or(|topic| !belongs_to(dir, topic.id))
+}
+
+/// Removes the segments of a partition below its first one: a crash came between the checkpoint that no longer names them and
+/// their end.
+pub fn remove_old_segments(root: &Path, name: &str, first: Offset) {
+    let dir = root.join(name);
+    let entries = match fs::read_dir(&dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        entries => entries,
+    };
+    let result = entries.and_then(|entries| {
+        for entry in entries {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == file_stem(0).len());
+            if stem.and_then(|stem| stem.parse::<Offset>().ok()).is_some_and(|base| base < first) {
+                fs::remove_file(&path)?;
+            }
+        }
+        Ok(())
+    });
+    warn(&dir, result);
+}
+
+fn warn(path: &Path, result: io::Result<()>) {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => tracing::warn!("{}: {error}", path.display()),
+        _ => {}
+    }
+}
