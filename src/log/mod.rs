@@ -101,8 +101,10 @@ pub struct DiskRead {
     pub position: u32,
     /// What may be read of the segment.
     pub position_end: u32,
-    /// The file `.index` may lead closer to the offset than `position`.
+    /// The files `.index` and `.timeindex` may lead closer to what is wanted than `position`.
     pub indexed: bool,
+    /// Batches without a timestamp of this or later may be left out at the start.
+    pub timestamp: Option<TimestampMs>,
 }
 
 #[derive(Clone, PartialEq, Debug)]
@@ -400,6 +402,7 @@ impl Log {
             position: segment.position_of(offset),
             position_end: self.position_flushed(segment),
             indexed: segment.indexed,
+            timestamp: None,
         })
     }
 
@@ -436,7 +439,11 @@ impl Log {
         let at = segment.index().partition_point(|entry| entry.position <= position);
         let offset = if at == 0 { segment.base } else { segment.index()[at - 1].offset };
         let offset = offset.max(self.start);
-        Some((offset, self.read(offset, self.high_watermark().max(offset), usize::MAX)))
+        let mut read = self.read(offset, self.high_watermark().max(offset), usize::MAX);
+        if let Read::Disk(read) = &mut read {
+            read.timestamp = Some(timestamp);
+        }
+        Some((offset, read))
     }
 
     /// The largest timestamp and the last offset of the batch that has it; `None` without records.

@@ -3,7 +3,7 @@
 use crate::log::file_stem;
 use crate::log::scan::{self, Found};
 use crate::shard::ReadPlan;
-use crate::types::Offset;
+use crate::types::{Offset, TimestampMs};
 use bytes::Bytes;
 use glommio::io::{DmaFile, OpenOptions, ReadResult};
 use send_wrapper::SendWrapper;
@@ -104,20 +104,22 @@ impl Reader {
         Ok(Vec::new())
     }
 
-    /// A batch boundary at or before the offset: from the segment's index file if there is one.
+    /// A batch boundary at or before what is wanted: from the segment's index files if there are any.
     async fn seek(&self, plan: &ReadPlan) -> io::Result<u32> {
         let read = &plan.read;
-        if !read.indexed || plan.offset == read.segment {
+        if !read.indexed || (plan.offset == read.segment && read.timestamp.is_none()) {
             return Ok(read.position);
         }
-        let path = segment_path(&self.root, &plan.name, read.segment).with_extension("index");
-        let wanted = (plan.offset - read.segment) as u32;
-        let index = glommio::executor().spawn_blocking(move || fs::read(path)).await?;
-        let (entries, _) = index.as_chunks::<8>();
-        let number = |b: &[u8]| u32::from_be_bytes(b.try_into().expect("4 bytes"));
-        let after = entries.partition_point(|entry| number(&entry[..4]) <= wanted);
-        let position = if after == 0 { 0 } else { number(&entries[after - 1][4..]) };
-        Ok(position.max(read.position).min(read.position_end))
+        let path = segment_path(&self.root, &plan.name, read.segment);
+        let (first, timestamp) = ((plan.offset - read.segment) as u32, read.timestamp);
+        let position = glommio::executor().spawn_blocking(move || {
+            let after = match timestamp {
+                Some(timestamp) => after_older(&fs::read(path.with_extension("timeindex"))?, timestamp),
+                None => 0,
+            };
+            Ok::<_, io::Error>(position_of(&fs::read(path.with_extension("index"))?, first.max(after)))
+        });
+        Ok(position.await?.max(read.position).min(read.position_end))
     }
 
     fn take_next(&self, key: &SegmentKey, offset: Offset) -> Option<Next> {
@@ -187,6 +189,27 @@ fn ahead_bytes(found: &Found, bytes_max: usize) -> usize {
     bytes + bytes / AHEAD_SLACK_SHARE
 }
 
+/// The position that a segment's `.index` (u32 offset relative to the base, u32 position) has for an offset.
+fn position_of(index: &[u8], offset: u32) -> u32 {
+    let (entries, _) = index.as_chunks::<8>();
+    let number = |b: &[u8]| u32::from_be_bytes(b.try_into().expect("4 bytes"));
+    match entries.partition_point(|entry| number(&entry[..4]) <= offset) {
+        0 => 0,
+        after => number(&entries[after - 1][4..]),
+    }
+}
+
+/// The relative offset from which on a segment's records may have `timestamp` or a later one, by its `.timeindex` (i64 largest
+/// timestamp, u32 last offset of the batch that has it).
+fn after_older(index: &[u8], timestamp: TimestampMs) -> u32 {
+    let (entries, _) = index.as_chunks::<12>();
+    let time = |entry: &[u8; 12]| i64::from_be_bytes(entry[..8].try_into().expect("8 bytes"));
+    match entries.partition_point(|entry| time(entry) < timestamp) {
+        0 => 0,
+        after => u32::from_be_bytes(entries[after - 1][8..].try_into().expect("4 bytes")).saturating_add(1),
+    }
+}
+
 fn segment_path(root: &Path, name: &str, segment: Offset) -> PathBuf {
     root.join(name).join(file_stem(segment)).with_extension("log")
 }
@@ -194,6 +217,17 @@ fn segment_path(root: &Path, name: &str, segment: Offset) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn index_files_lead_close() {
+        let index: Vec<u8> = [[10u32, 4096], [20, 9000]].iter().flatten().flat_map(|n| n.to_be_bytes()).collect();
+        assert_eq!([9, 10, 19, 20, 99].map(|offset| position_of(&index, offset)), [0, 4096, 4096, 9000, 9000]);
+        let times: Vec<u8> = [(1000i64, 7u32), (2000, 12)]
+            .iter()
+            .flat_map(|(time, offset)| [&time.to_be_bytes()[..], &offset.to_be_bytes()].concat())
+            .collect();
+        assert_eq!([0, 1000, 1001, 2000, 2001].map(|time| after_older(&times, time)), [0, 0, 8, 8, 13]);
+    }
 
     #[test]
     fn what_does_not_fit_into_an_answer_is_not_read_ahead() {

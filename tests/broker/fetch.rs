@@ -2,9 +2,10 @@
 
 use crate::batches::{batch, compressed, timed};
 use crate::client::{Client, Produce, ask};
+use crate::process::Broker;
 use crate::subject::Subject;
 use klamm::types::Uuid;
-use klamm::wire::batch::{Compression, batches};
+use klamm::wire::batch::{BatchBuilder, Compression, batches};
 use klamm::wire::codec::Records;
 use klamm::wire::error::ErrorCode::{self, *};
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
@@ -238,4 +239,34 @@ fn epochs_end_as_with_kafka() {
     assert_eq!(ask(&topic, 0, 0, 1), (UnknownLeaderEpoch, -1, -1));
     assert_eq!(ask(&topic, 5, 0, -1), (UnknownTopicOrPartition, -1, -1));
     assert_eq!(ask(&unknown, 0, 0, -1), (UnknownTopicOrPartition, -1, -1));
+}
+
+#[test]
+fn times_are_found_in_closed_segments() {
+    const BATCHES: i64 = 40;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[("segment.bytes", "1048576")]);
+    for number in 0..BATCHES {
+        let records = BatchBuilder::new(0).record((number + 1) * 1000, Option::None, Some(&[7; 50_000])).build();
+        Produce::to("t", 0, records).write(&mut client);
+    }
+    assert_eq!(broker.stop(), Some(0));
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    for number in 0..BATCHES {
+        let time = (number + 1) * 1000;
+        for at in [time - 999, time] {
+            assert_eq!(list(&mut client, 8, "t", 0, -1, at), (None, time, number), "at {at}");
+        }
+    }
+    assert_eq!(broker.stop(), Some(0));
+    // An index that leads on shows that the search begins where it says.
+    let index = [&0i64.to_be_bytes()[..], &15u32.to_be_bytes()].concat();
+    std::fs::write(dir.path().join("t-0/00000000000000000000.timeindex"), index).unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    let (code, _, offset) = list(&mut client, 8, "t", 0, -1, 1);
+    assert!(code == None && (1..=16).contains(&offset), "{offset}");
 }
