@@ -59,7 +59,8 @@ pub fn error_name(code: i16) -> String {
     ErrorCode::from_code(code).map_or_else(|| format!("ERROR_{code}"), |code| code.name().to_string())
 }
 
-fn check(what: impl Fn() -> String, code: i16) -> Result<(), Fault> {
+/// `what` was asked, and the answer has this code.
+pub fn check(what: impl Fn() -> String, code: i16) -> Result<(), Fault> {
     if code == 0 { Ok(()) } else { Err(Fault::Kafka(what(), code)) }
 }
 

@@ -1,13 +1,16 @@
 //! Load generator for Kafka-compatible brokers; see `loadgen --help`.
 
 mod chart;
+mod churn;
 mod cluster;
+mod commit;
 mod compare;
 mod compression;
 mod consume;
 mod end_to_end;
 mod epoll;
 mod fetch;
+mod group;
 mod ledger;
 mod link;
 mod load;
@@ -35,10 +38,10 @@ fn main() -> ExitCode {
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
         Command::Consume(options) => show(&options.target, consume::consume(&options)),
         Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
-        Command::Verify(options) => verify::verify(&options).map(|(report, faultless)| {
-            report.print(options.target.json);
-            faultless
-        }),
+        Command::Verify(options) => judge(&options.target, verify::verify(&options)),
+        Command::Group(options) => judge(&options.target, group::group(&options)),
+        Command::Commit(options) => judge(&options.target, commit::commit(&options)),
+        Command::Churn(options) => show(&options.target, churn::churn(&options)),
         Command::Compare(options) => compare::compare(&options).map(|text| {
             print!("{text}");
             true
@@ -52,6 +55,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a report that says itself whether all was as it should be.
+fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<bool, Fault> {
+    let (report, is_faultless) = result?;
+    report.print(target.json);
+    Ok(is_faultless)
 }
 
 /// Prints a report; gives whether anything went through at all.

@@ -1,4 +1,4 @@
-//! Processor time and memory of the broker's process, from `/proc`.
+//! Processor time and memory of the broker's process, from `/proc`; this process's own limits.
 
 use std::{fs, io};
 
@@ -28,6 +28,22 @@ impl Usage {
     pub fn since(&self, before: &Usage) -> Usage {
         Usage { cpu_seconds: self.cpu_seconds - before.cpu_seconds, rss_bytes: self.rss_bytes }
     }
+}
+
+/// Lets this process have as many open files, and so connections, as it may give itself.
+pub fn raise_file_limit() -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limits outlive both calls.
+    let result = unsafe {
+        match libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) {
+            0 => {
+                limit.rlim_cur = limit.rlim_max;
+                libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+            }
+            failed => failed,
+        }
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// User and system time are fields 14 and 15; the name in field 2 may hold spaces and parentheses.

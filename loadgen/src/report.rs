@@ -110,7 +110,7 @@ impl Report {
             );
         }
         for (name, value) in &self.more {
-            line(&name.replace('_', " "), value.to_string());
+            line(&name.replace('_', " "), plain(value));
         }
         text
     }
@@ -121,6 +121,25 @@ impl Report {
         } else {
             print!("{}", self.text());
         }
+    }
+}
+
+/// What is said of times of which there are few: their count, two percentiles and the longest.
+pub fn summary(times: &Histogram<u64>) -> Value {
+    let (p50, p99) = (percentile_ms(times, 50.0), percentile_ms(times, 99.0));
+    json!({"count": times.len(), "p50": p50, "p99": p99, "max": max_ms(times)})
+}
+
+/// A value for people: an object without its punctuation, numbers with three digits.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Object(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
+            fields.join("  ")
+        }
+        Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or_default()),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -184,7 +203,7 @@ mod tests {
             seconds: 2.0,
             broker: Some(Usage { cpu_seconds: 1.0, rss_bytes: 32 << 20 }),
             second_latency: None,
-            more: vec![("records_unsent", json!(5))],
+            more: vec![("records_unsent", json!(5)), ("pause_ms", json!({"count": 2, "max": 1.5}))],
         }
     }
 
@@ -226,6 +245,7 @@ mod tests {
         let text = report().text();
         assert!(text.contains("32000 records/s"), "{text}");
         assert!(text.contains("NOT_LEADER_OR_FOLLOWER 3") && text.contains("0.500 s/GB"), "{text}");
+        assert!(text.contains("pause ms              count 2  max 1.500\n"), "{text}");
         assert!(text.contains("records unsent") && text.contains("max 1000"), "{text}");
         let line = progress(3.0, 1.0, &report().tally, None);
         assert!(line.contains("64000 records/s") && line.contains("NOT_LEADER_OR_FOLLOWER 3"), "{line}");

@@ -8,6 +8,7 @@ mod groups;
 mod input;
 mod kill;
 mod limits;
+mod load;
 mod process;
 mod produce;
 #[path = "../wire/sample.rs"]

@@ -1,0 +1,207 @@
+//! `loadgen group`: consumers in groups that join, leave and die in a pattern, and what that costs those who consume.
+
+mod ask;
+mod assign;
+mod delivery;
+mod driver;
+mod member;
+mod pattern;
+
+pub use ask::{Identity, commit, fetch, fetched};
+pub use assign::Assignor;
+pub use pattern::Pattern;
+
+use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic, resolve};
+use crate::load::{Load, Outcome};
+use crate::options::Group;
+use crate::process::raise_file_limit;
+use crate::produce::schedule;
+use crate::producer;
+use crate::report::{Report, summary};
+use crate::request::Topic;
+use crate::run::{Run, Watched, endings, start, watch};
+use crate::tally::SharedTally;
+use driver::{Cluster, Driver};
+use pattern::{Action, Event};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const MS_NS: u64 = 1_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
+/// Seconds that a run goes on after the last event of its pattern.
+const SECONDS_AFTER: f64 = 10.0;
+/// How long records are awaited after the end, besides the session of a member that has just died.
+const ARRIVAL_NS: u64 = 10 * SECOND_NS;
+
+/// What members know and how they behave.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub assignor: Assignor,
+    pub topic: Topic,
+    pub partitions: i32,
+    /// Where partitions are read from that have no committed position.
+    pub starts: BTreeMap<i32, i64>,
+    pub session_ms: i32,
+    pub rebalance_ms: i32,
+    pub heartbeat_ns: u64,
+    pub commit_ns: u64,
+    /// Whether members fetch and commit, or only are members.
+    pub is_consuming: bool,
+}
+
+/// What the thread that writes tells the one that reads.
+#[derive(Default)]
+struct Written {
+    records: AtomicU64,
+    unsent: AtomicU64,
+    over: AtomicBool,
+}
+
+/// Gives the report, and whether every record that was acknowledged was delivered and every rebalance came to its end.
+pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
+    let mut target = options.target.clone();
+    let last_seconds = options.pattern.last_ns() as f64 / SECOND_NS as f64;
+    if target.seconds.is_none() && last_seconds > 0.0 {
+        target.seconds = Some(last_seconds + SECONDS_AFTER);
+    }
+    producer::check(&options.writing)?;
+    raise_file_limit().map_err(|error| Fault::Io("the limit of open files".to_string(), error))?;
+    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let layout = open_topic(&mut broker, &target, true)?;
+    let plan = plan(options, &layout)?;
+    let leaders = layout.leaders.iter();
+    let leaders =
+        leaders.flat_map(|(&leader, partitions)| partitions.iter().map(move |&partition| (partition, leader)));
+    let cluster = Cluster { bootstrap: broker.address, versions: broker.versions.clone(), leaders: leaders.collect() };
+    let written = Arc::new(Written::default());
+    let watched = [Watched::new(None, 1)];
+    let writes = SharedTally::new();
+    let writing = writing(options, &mut broker, &layout)?;
+    let threads = 1 + usize::from(writing.is_some());
+    let run = Arc::new(Run::begin(&target, target.seconds(false)));
+    let (ended, endings) = endings();
+    let mut writer = None;
+    if let Some((producers, writing)) = writing {
+        let (run, writes, written) = (run.clone(), writes.clone(), written.clone());
+        writer = Some(start(&ended, move || {
+            let schedule = schedule(&writing, 0, 1);
+            let outcome = Load::new(run, writes, producers, schedule, &writing).and_then(Load::run);
+            written.ended(outcome.as_ref().ok());
+            outcome.map(drop)
+        }));
+    } else {
+        written.ended(None);
+    }
+    let driver = driver(options, (run.clone(), watched[0].tallies[0].clone()), plan, cluster)?;
+    let patience_ns = ARRIVAL_NS + options.session_ms as u64 * MS_NS;
+    let (end_ns, awaited) = (run.end_ns, written.clone());
+    let reader = start(&ended, move || {
+        driver.run(|now_ns, least| {
+            let missing = least < awaited.records.load(Ordering::SeqCst) || !awaited.over.load(Ordering::SeqCst);
+            missing && now_ns < end_ns.saturating_add(patience_ns)
+        })
+    });
+    drop(ended);
+    let (mut report, _) = watch(&target, &run, &watched, threads, &endings)?;
+    let fault = |error: io::Error| Fault::Io("load".to_string(), error);
+    if let Some(writer) = writer {
+        writer.join().expect("a thread of load does not panic").map_err(fault)?;
+    }
+    let result = reader.join().expect("a thread of load does not panic").map_err(fault)?;
+    writes.with(|writes| writes.errors.iter().for_each(|(&code, &count)| report.tally.error(code, count)));
+    let is_faultless = complete(&mut report, options, &written, &result);
+    Ok((report, is_faultless))
+}
+
+impl Written {
+    fn ended(&self, outcome: Option<&Outcome>) {
+        if let Some(outcome) = outcome {
+            self.records.store(outcome.written, Ordering::SeqCst);
+            self.unsent.store(outcome.unsent, Ordering::SeqCst);
+        }
+        self.over.store(true, Ordering::SeqCst);
+    }
+}
+
+fn plan(options: &Group, layout: &Layout) -> Result<Plan, Fault> {
+    Ok(Plan {
+        assignor: options.assignor,
+        topic: layout.topic.clone(),
+        partitions: layout.partitions() as i32,
+        starts: offsets(layout, LATEST)?,
+        session_ms: options.session_ms,
+        rebalance_ms: options.rebalance_ms,
+        heartbeat_ns: u64::from(options.heartbeat_ms) * MS_NS,
+        commit_ns: u64::from(options.commit_ms) * MS_NS,
+        is_consuming: options.writing.rate.is_some(),
+    })
+}
+
+/// The connections that feed the topic, if it is to be fed.
+fn writing(
+    options: &Group,
+    broker: &mut Broker,
+    layout: &Layout,
+) -> Result<Option<(Vec<producer::Producer>, crate::options::Writing)>, Fault> {
+    if options.writing.rate.is_none() {
+        return Ok(None);
+    }
+    let mut writing = options.writing.clone();
+    writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
+    let shares = layout.share(options.target.connections as usize);
+    let writing = producer::fit(&writing, &shares);
+    Ok(Some((producer::connect(broker, layout, shares, &writing, None)?, writing)))
+}
+
+fn driver(
+    options: &Group,
+    (run, tally): (Arc<Run>, SharedTally),
+    plan: Plan,
+    cluster: Cluster,
+) -> Result<Driver, Fault> {
+    let name = options.group.clone().unwrap_or_else(|| format!("loadgen-{:08x}", rand::random::<u32>()));
+    let names = match options.groups {
+        1 => vec![name],
+        groups => (0..groups).map(|number| format!("{name}-{number}")).collect(),
+    };
+    let mut pattern = options.pattern.clone();
+    pattern.0.insert(0, Event { at_ns: 0, action: Action::Join, members: options.members as usize });
+    Driver::new((run, tally), plan, options.fetching.clone(), cluster, names, pattern)
+        .map_err(|error| Fault::Io("load".to_string(), error))
+}
+
+/// Adds what the groups came to; gives whether it is as it should be.
+fn complete(report: &mut Report, options: &Group, written: &Written, result: &driver::Result) -> bool {
+    let produced = written.records.load(Ordering::SeqCst);
+    let lost: u64 = result.distinct_each.iter().map(|distinct| produced.saturating_sub(*distinct)).sum();
+    let mut put = |name: &'static str, value| report.more.push((name, value));
+    put("groups", json!(options.groups));
+    put("members", json!(options.members));
+    put("assignor", json!(options.assignor.name()));
+    put("first_message_ms", json!(result.first_ns.map(|ns| ns as f64 / MS_NS as f64)));
+    for action in [Action::Join, Action::Leave, Action::Die] {
+        if let Some(times) = result.rebalances.get(action.name()) {
+            let name = match action {
+                Action::Join => "rebalance_join_ms",
+                Action::Leave => "rebalance_leave_ms",
+                Action::Die => "rebalance_die_ms",
+            };
+            put(name, summary(times));
+        }
+    }
+    put("member_rebalance_ms", summary(&result.shares));
+    put("rebalances_unsettled", json!(result.unsettled));
+    if options.writing.rate.is_some() {
+        put("pause_kept_ms", summary(&result.kept));
+        put("pause_moved_ms", summary(&result.moved));
+        put("records_produced", json!(produced));
+        put("records_unsent", json!(written.unsent.load(Ordering::SeqCst)));
+        put("records_delivered", json!(result.distinct));
+        put("duplicates", json!(result.duplicates));
+        put("lost", json!(lost));
+    }
+    lost == 0 && result.unsettled == 0
+}
