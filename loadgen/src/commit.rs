@@ -143,7 +143,7 @@ struct Load {
 
 impl Load {
     fn run(mut self) -> io::Result<Vec<Committer>> {
-        let mut epoll = Epoll::new()?;
+        let mut epoll = Epoll::new(self.run.busy_poll)?;
         for (token, committer) in self.committers.iter().enumerate() {
             epoll.add(committer.link.stream(), token)?;
         }

@@ -134,7 +134,7 @@ impl Driver {
             plan,
             fetching,
             cluster,
-            epoll: Epoll::new()?,
+            epoll: Epoll::new(false)?,
             connections: Vec::new(),
             pattern: pattern.0,
             wakes: BinaryHeap::new(),
