@@ -120,7 +120,7 @@ fn idle_connections_are_closed() {
 }
 
 /// A new connection, if it is served.
-fn is_served(broker: &Broker) -> Option<Client> {
+pub fn is_served(broker: &Broker) -> Option<Client> {
     let mut client = Client::connect(broker.address);
     let request = request_frame(ApiKey::ApiVersions, 0, 1, None, |w| ApiVersionsRequest::default().encode(w, 0));
     // The broker may have closed it already.
