@@ -449,7 +449,8 @@ mod tests {
         let words = words.split('}').next().unwrap_or("").split('|').map(str::to_string);
         let default = definition.default.unwrap_or("").parse::<i64>().unwrap_or(0);
         let candidates =
-            ["true", "false", "1", "1@h:1", "h:1", "a", "0:1", "client_id=a", "com.acme.Plugin"].map(str::to_string);
+            ["true", "false", "1", "1@h:1", "h:1", "a", "0:1", "client_id=a", "com.acme.Plugin", "0.25", "2.5"]
+                .map(str::to_string);
         let numbers = [default.saturating_add(1), default.saturating_sub(1)].map(|number| number.to_string());
         let all = words.chain(candidates).chain(numbers);
         let other = |value: &String| Some(value.as_str()) != definition.default && !value.is_empty();

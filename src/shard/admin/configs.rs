@@ -411,6 +411,8 @@ mod tests {
     fn faults_of_other_resources_are_told_apart() {
         let set = |name, value| [(name, SET, Some(value))];
         let max = set("message.max.bytes", "5000");
+        let factors =
+            [("topic.replication.factor.min", SET, Some("3")), ("topic.replication.factor.max", SET, Some("2"))];
         let default_level = "Cannot update these configs at default cluster level";
         refused(&[
             (BROKER, "2", &max, 42, "Unexpected broker id, expected 1, but received 2"),
@@ -418,6 +420,7 @@ mod tests {
             (BROKER, "1", &set("node.id", "4"), 42, "Cannot update these configs dynamically"),
             (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
             (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
+            (BROKER, "", &factors, 42, "set while running: topic.replication.factor.min: it is above"),
             (8, "1", &set("root", "DEBUG"), 42, "Unsupported resource type: BROKER_LOGGER"),
             (16, "m", &set("interval.ms", "1"), 42, "Unsupported resource type: CLIENT_METRICS"),
             (32, "", &max, 42, "Default group resources are not allowed."),
