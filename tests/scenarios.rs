@@ -5,6 +5,7 @@
 //! topic NAME PARTITIONS [K=V]  creates a topic, to the end
 //! delete NAME                  deletes one, to the end
 //! disk [fail]                  the disk does all that it was asked for
+//! metadata fail                the metadata log cannot be written from here on
 //! mesh                         messages between cores arrive
 //! time MS                      so much time passes
 //! C: produce T/P VALUE.. [acks=N id=I epoch=E seq=S]    a request on connection C (C@1: one of core 1)
@@ -58,6 +59,7 @@ struct Stage {
     asked: HashMap<i32, ApiKey>,
     correlation_last: i32,
     lines: Vec<String>,
+    metadata_fails: bool,
 }
 
 /// `KEY=VALUE` words of a line by key, and the other words.
@@ -115,6 +117,7 @@ impl Stage {
             asked: HashMap::new(),
             correlation_last: 0,
             lines: Vec::new(),
+            metadata_fails: false,
         };
         // The ring gets its spare file.
         (0..cores).for_each(|core| stage.end_turn(core));
@@ -136,7 +139,7 @@ impl Stage {
                 Output::Disk(op) => self.disk.push((core, op)),
                 Output::Mesh { to, message } => self.mail.push_back((core, to.0, message)),
                 Output::MetadataAppend(append) => {
-                    self.shards[0].metadata_appended(self.now, append.index_last, true);
+                    self.shards[0].metadata_appended(self.now, append.index_last, !self.metadata_fails);
                     again = true;
                 }
                 Output::PartitionRemove { log, .. } => {
@@ -356,6 +359,7 @@ impl Stage {
             "delete" => self.delete(words[1]),
             "disk" => self.disk(words.len() == 1),
             "mesh" => self.mesh(),
+            "metadata" => self.metadata_fails = words[1] == "fail",
             "time" => self.time(words[1].parse().expect("milliseconds")),
             connection => {
                 let connection = connection.strip_suffix(':').unwrap_or_else(|| panic!("no input {connection}"));

@@ -14,7 +14,7 @@ use super::value::{parse_cores, split_list};
 /// Bytes that a journal file's length is a multiple of.
 const JOURNAL_FILE_ALIGNMENT: u32 = 4096;
 
-/// Where a value comes from, with Kafka's number of it in DescribeConfigs. The smaller number wins.
+/// Where a value comes from, with Kafka's number of it in DescribeConfigs. Of a broker's the smaller number wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Source {
     Topic = 1,
@@ -22,6 +22,7 @@ pub enum Source {
     DynamicDefaultBroker = 3,
     StaticBroker = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// A value that somebody gave.
@@ -86,6 +87,11 @@ pub struct Config {
     pub offsets_topic_segment_bytes: u32,
     /// Kafka's number of the compression: 0, none, to 4, zstd.
     pub offsets_topic_codec: u8,
+    /// What topics may be: see [`Config::check_topic`].
+    pub(super) topic_name_patterns: Vec<String>,
+    pub(super) topic_partitions_max: i32,
+    pub(super) topic_replication_factor_min: i32,
+    pub(super) topic_replication_factor_max: i32,
 }
 
 impl Default for Config {
@@ -198,6 +204,10 @@ impl Config {
             offsets_topic_partitions: read.integer("offsets.topic.num.partitions"),
             offsets_topic_segment_bytes: read.integer("offsets.topic.segment.bytes"),
             offsets_topic_codec: read.integer("offsets.topic.compression.codec"),
+            topic_name_patterns: read.list("topic.name.patterns").into_iter().map(str::to_string).collect(),
+            topic_partitions_max: read.integer("topic.partitions.max"),
+            topic_replication_factor_min: read.integer("topic.replication.factor.min"),
+            topic_replication_factor_max: read.integer("topic.replication.factor.max"),
             values,
         };
         assert!(!config.listeners.is_empty() && !config.advertised_listeners.is_empty());
@@ -278,6 +288,10 @@ impl<'a> Reader<'a> {
         if !self.integer::<u32>("journal.file.bytes").is_multiple_of(JOURNAL_FILE_ALIGNMENT) {
             let why = format!("direct writes need a multiple of {JOURNAL_FILE_ALIGNMENT}");
             return Err(self.wrong("journal.file.bytes", why));
+        }
+        let factors = ["topic.replication.factor.min", "topic.replication.factor.max"];
+        if self.integer::<i32>(factors[0]) > self.integer(factors[1]) {
+            return Err(self.wrong(factors[0], format!("it is above {}, so no topic could be made", factors[1])));
         }
         Ok(())
     }
@@ -388,7 +402,8 @@ mod tests {
         match definition.name {
             "ack.durability" => "memory",
             "advertised.listeners" => "PLAINTEXT://elsewhere:1",
-            "broker.rack" => "r",
+            "broker.rack" | "topic.name.patterns" => "r",
+            "topic.replication.factor.min" | "topic.replication.factor.max" => "5",
             "cores" => "1",
             "listeners" => "PLAINTEXT://:9999",
             "log.dir" | "log.dirs" => "other",
@@ -425,6 +440,54 @@ mod tests {
         assert_eq!(load(&named).listeners.len(), 2);
         let controller = load(&[named[0], named[1], ("controller.listener.names", "b")]);
         assert_eq!(controller.controller_listeners, ["B"]);
+    }
+
+    /// A valid value of a setting that is not its default; `None` where the default is the only one.
+    fn any_other_value(definition: &Definition) -> Option<String> {
+        let range = definition.range_text;
+        let words = range.trim_start_matches("nocase").trim_start_matches("list").trim_start_matches('{');
+        let words = words.split('}').next().unwrap_or("").split('|').map(str::to_string);
+        let default = definition.default.unwrap_or("").parse::<i64>().unwrap_or(0);
+        let candidates =
+            ["true", "false", "1", "1@h:1", "h:1", "a", "0:1", "client_id=a", "com.acme.Plugin", "0.25", "2.5"]
+                .map(str::to_string);
+        let numbers = [default.saturating_add(1), default.saturating_sub(1)].map(|number| number.to_string());
+        let all = words.chain(candidates).chain(numbers);
+        let other = |value: &String| Some(value.as_str()) != definition.default && !value.is_empty();
+        all.filter(other).find(|value| definition.check(value).is_ok())
+    }
+
+    #[test]
+    fn every_setting_is_obeyed_or_listed_or_refused_with_a_reason() {
+        let (mut listed, mut refused) = (0, 0);
+        for definition in definitions(Scope::Broker) {
+            let name = definition.name;
+            let value = any_other_value(definition).unwrap_or_else(|| panic!("{name} takes no value but its default"));
+            let given = [(name.to_string(), value.clone())];
+            let loaded = Config::load(None, std::iter::empty(), &given);
+            let by_default: Vec<_> =
+                definition.default.map(|value| (name.to_string(), value.to_string())).into_iter().collect();
+            assert!(Config::load(None, std::iter::empty(), &by_default).is_ok(), "{name} as it is by default");
+            let documentation = definition.documentation();
+            assert!(documentation.len() > 20 && documentation.ends_with('.'), "{name}: {documentation}");
+            match definition.effect {
+                Effect::Obeyed => assert!(!documentation.contains("no effect"), "{name}"),
+                Effect::None => {
+                    let loaded = loaded.unwrap_or_else(|error| panic!("{name}={value}: {error}"));
+                    assert_eq!(loaded.no_effect, [format!("{name} (--override)")]);
+                    assert_eq!(loaded.config.get(name), Some((value.as_str(), Source::StaticBroker)));
+                    assert!(documentation.contains("no effect"), "{name}: {documentation}");
+                    listed += 1;
+                }
+                Effect::Refused(refusal) => {
+                    let error = loaded.err().unwrap_or_else(|| panic!("{name}={value} is taken")).to_string();
+                    assert!(error.contains(refusal.reason()), "{error}");
+                    assert!(documentation.contains(refusal.reason()), "{name}: {documentation}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(listed > 200 && refused > 10, "{listed} {refused}");
     }
 
     #[test]

@@ -120,20 +120,34 @@ impl Definition {
 
     /// What DescribeConfigs says about the setting.
     pub fn documentation(&self) -> String {
+        let mut text = self.meaning();
+        match self.effect {
+            Effect::Obeyed => {}
+            Effect::None => text.push_str(" It is accepted, and has no effect in this broker."),
+            Effect::Refused(refusal) => {
+                text.push_str(" Other values than the default are refused: ");
+                text.push_str(refusal.reason());
+                text.push('.');
+            }
+        }
+        text
+    }
+
+    fn meaning(&self) -> String {
         if !self.doc.is_empty() {
             return self.doc.to_string();
         }
+        let default_of =
+            |kind, name, doc| format!("Default of the {kind} setting `{name}`. {doc}").trim_end().to_string();
         if let Some(topic) = self.topic {
-            let doc = definition(Scope::Topic, topic).map_or("", |topic| topic.doc);
-            return format!("Default of the topic setting `{topic}`. {doc}").trim_end().to_string();
+            return default_of("topic", topic, definition(Scope::Topic, topic).map_or("", |topic| topic.doc));
         }
-        match self.group {
-            Some(group) => format!("Default of the group setting `{group}`. It has no effect in this broker."),
-            None => {
-                "Kafka's setting of this name: accepted, so that what was written for Kafka loads; it has no effect \
-                     in this broker."
-                    .to_string()
-            }
+        if let Some(group) = self.group {
+            return default_of("group", group, "");
+        }
+        match self.broker.first().map(|(name, _)| broker_definition(name).doc) {
+            Some(doc) if !doc.is_empty() => doc.to_string(),
+            _ => "Kafka's setting of this name.".to_string(),
         }
     }
 }

@@ -69,6 +69,31 @@ pub fn describe_topic(overrides: &BTreeMap<String, String>, config: &Config, nam
     described
 }
 
+/// The settings of a consumer group with these values of its own: all of them, or those that `names` names.
+pub fn describe_group(overrides: &BTreeMap<String, String>, config: &Config, names: Option<&[&str]>) -> Vec<Described> {
+    let mut described = Vec::new();
+    for definition in visible(Scope::Group, names) {
+        let inherited = inherited(definition, config);
+        let own = overrides.get(definition.name).map(|value| (value.clone(), Source::Group));
+        let mut synonyms: Vec<Synonym> = Vec::new();
+        if let Some((value, source)) = &own {
+            synonyms.push(Synonym { name: definition.name, value: Some(value.clone()), source: *source });
+        }
+        match (&definition.broker[..], &inherited) {
+            ([], Some((value, source))) => {
+                synonyms.push(Synonym { name: definition.name, value: Some(value.clone()), source: *source });
+            }
+            (broker, _) => broker.iter().for_each(|(name, _)| synonyms.extend(broker_synonyms(name, config))),
+        }
+        let (value, source) = match own.or(inherited) {
+            Some((value, source)) => (Some(value), source),
+            None => (None, Source::Default),
+        };
+        described.push(entry(definition, value, source, false, synonyms));
+    }
+    described
+}
+
 /// The settings of this broker, those that were set while it runs included: all of them, or those that `names` names.
 pub fn describe_broker(config: &Config, names: Option<&[&str]>) -> Vec<Described> {
     let mut described = Vec::new();
@@ -143,7 +168,7 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{validate_broker_dynamic, validate_topic_all};
+    use crate::config::{validate_broker_dynamic, validate_group_all, validate_topic_all};
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
@@ -207,6 +232,40 @@ mod tests {
             read.iter().filter_map(|described| Some((described.name.to_string(), described.value.clone()?))).collect();
         assert!(written.len() > 37, "{}", written.len());
         assert_eq!(validate_topic_all(&written, &config), Ok(()));
+    }
+
+    #[test]
+    fn a_group_setting_comes_with_its_sources() {
+        let config = config(&[("group.consumer.session.timeout.ms", "50000")]);
+        let own = map(&[("consumer.session.timeout.ms", "55000"), ("share.isolation.level", "read_committed")]);
+        let (all, none) = (describe_group(&own, &config, None), describe_group(&map(&[]), &config, None));
+        assert_eq!((all.len(), none.len()), (21, 21));
+        let find = |all: &[Described], name: &str| all.iter().find(|d| d.name == name).expect(name).clone();
+        let session = find(&all, "consumer.session.timeout.ms");
+        assert_eq!((session.value.as_deref(), session.source.number()), (Some("55000"), 8));
+        let broker = "group.consumer.session.timeout.ms";
+        let inherited = [(broker, "50000", 4), (broker, "45000", 5)];
+        assert_eq!(synonyms(&session), [&[("consumer.session.timeout.ms", "55000", 8)][..], &inherited].concat());
+        let session = find(&none, "consumer.session.timeout.ms");
+        assert_eq!((session.value.as_deref(), session.source.number()), (Some("50000"), 4));
+        assert_eq!(synonyms(&session), inherited);
+        assert_eq!(find(&none, "streams.assignor.name").value.as_deref(), Some("sticky"));
+        let level = "share.isolation.level";
+        assert_eq!(synonyms(&find(&none, level)), [(level, "read_uncommitted", 5)]);
+        assert_eq!(synonyms(&find(&all, level)), [(level, "read_committed", 8), (level, "read_uncommitted", 5)]);
+        assert!(session.documentation.contains("heartbeat") && !session.read_only);
+        assert!(all.iter().all(|described| described.documentation.contains("no effect")));
+        assert_eq!(describe_group(&own, &config, Some(&[level, "no.such"])).len(), 1);
+    }
+
+    #[test]
+    fn what_is_read_of_a_group_can_be_written_back() {
+        let config = Config::default();
+        let read = describe_group(&map(&[("consumer.session.timeout.ms", "55000")]), &config, None);
+        let written: BTreeMap<String, String> =
+            read.iter().filter_map(|described| Some((described.name.to_string(), described.value.clone()?))).collect();
+        assert_eq!(written.len(), 21);
+        assert_eq!(validate_group_all(&written, &config), Ok(()));
     }
 
     #[test]

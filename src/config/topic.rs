@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::broker::{Config, Source};
-use super::definition::{Definition, Scope, definition};
+use super::definition::{Definition, Scope, broker_definition, definition};
 use super::value::split_list;
 
 /// What an acknowledgement promises.
@@ -139,7 +139,9 @@ pub(super) fn inherited(definition: &Definition, config: &Config) -> Option<(Str
         };
         return Some((value, given.source));
     }
-    definition.default.map(|default| (default.to_string(), Source::Default))
+    // The table may leave a group's default to the broker's setting.
+    let of_broker = || definition.broker.iter().find_map(|(name, _)| broker_definition(name).default);
+    definition.default.or_else(of_broker).map(|default| (default.to_string(), Source::Default))
 }
 
 /// Checks one topic setting that somebody wants to set. The error is for the client, with INVALID_CONFIG.

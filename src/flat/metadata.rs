@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x6cfd9698;
+pub const SCHEMA_CRC32C: u32 = 0xc8255e05;
 
 pub enum BrokerRegisteredOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -402,6 +402,20 @@ impl<'a> Entry<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn record_as_group_settings_set(&self) -> Option<GroupSettingsSet<'a>> {
+    if self.record_type() == Record::GroupSettingsSet {
+      let u = self.record();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { GroupSettingsSet::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Entry<'_> {
@@ -419,6 +433,7 @@ impl ::flatbuffers::Verifiable for Entry<'_> {
           Record::BrokerSettingsSet => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<BrokerSettingsSet>>("Record::BrokerSettingsSet", pos),
           Record::ProducerIdsAllocated => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ProducerIdsAllocated>>("Record::ProducerIdsAllocated", pos),
           Record::BrokerRegistered => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<BrokerRegistered>>("Record::BrokerRegistered", pos),
+          Record::GroupSettingsSet => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GroupSettingsSet>>("Record::GroupSettingsSet", pos),
           _ => Ok(()),
         }
      })?
@@ -523,6 +538,13 @@ impl ::core::fmt::Debug for Entry<'_> {
             ds.field("record", &"InvalidFlatbuffer: Union discriminant does not match value.")
           }
         },
+        Record::GroupSettingsSet => {
+          if let Some(x) = self.record_as_group_settings_set() {
+            ds.field("record", &x)
+          } else {
+            ds.field("record", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
         _ => {
           let x: Option<()> = None;
           ds.field("record", &x)
@@ -613,6 +635,123 @@ pub fn finish_entry_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(
 #[inline]
 pub fn finish_size_prefixed_entry_buffer<'a, 'b, A: ::flatbuffers::Allocator + 'a>(fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>, root: ::flatbuffers::WIPOffset<Entry<'a>>) {
   fbb.finish_size_prefixed(root, Some(ENTRY_IDENTIFIER));
+}
+
+pub enum GroupSettingsSetOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// All settings of one consumer group after the change.
+pub struct GroupSettingsSet<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for GroupSettingsSet<'a> {
+  type Inner = GroupSettingsSet<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> GroupSettingsSet<'a> {
+  pub const VT_GROUP: ::flatbuffers::VOffsetT = 4;
+  pub const VT_SETTINGS: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    GroupSettingsSet { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args GroupSettingsSetArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<GroupSettingsSet<'bldr>> {
+    let mut builder = GroupSettingsSetBuilder::new(_fbb);
+    if let Some(x) = args.settings { builder.add_settings(x); }
+    if let Some(x) = args.group { builder.add_group(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn group(&self) -> &'a str {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<&str>>(GroupSettingsSet::VT_GROUP, None).unwrap()}
+  }
+  #[inline]
+  pub fn settings(&self) -> ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting<'a>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting>>>>(GroupSettingsSet::VT_SETTINGS, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for GroupSettingsSet<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<&str>>("group", Self::VT_GROUP, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Setting>>>>("settings", Self::VT_SETTINGS, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct GroupSettingsSetArgs<'a> {
+    pub group: Option<::flatbuffers::WIPOffset<&'a str>>,
+    pub settings: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Setting<'a>>>>>,
+}
+impl<'a> Default for GroupSettingsSetArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    GroupSettingsSetArgs {
+      group: None, // required field
+      settings: None, // required field
+    }
+  }
+}
+
+pub struct GroupSettingsSetBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> GroupSettingsSetBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_group(&mut self, group: ::flatbuffers::WIPOffset<&'b  str>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(GroupSettingsSet::VT_GROUP, group);
+  }
+  #[inline]
+  pub fn add_settings(&mut self, settings: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<Setting<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(GroupSettingsSet::VT_SETTINGS, settings);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> GroupSettingsSetBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    GroupSettingsSetBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<GroupSettingsSet<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, GroupSettingsSet::VT_GROUP,"group");
+    self.fbb_.required(o, GroupSettingsSet::VT_SETTINGS,"settings");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for GroupSettingsSet<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("GroupSettingsSet");
+      ds.field("group", &self.group());
+      ds.field("settings", &self.settings());
+      ds.finish()
+  }
 }
 
 pub enum ListenerOffset {}
@@ -1152,10 +1291,10 @@ impl ::core::fmt::Debug for ProducerIdsAllocated<'_> {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_RECORD: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_RECORD: u8 = 7;
+pub const ENUM_MAX_RECORD: u8 = 8;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_RECORD: [Record; 8] = [
+pub const ENUM_VALUES_RECORD: [Record; 9] = [
   Record::NONE,
   Record::TopicCreated,
   Record::TopicDeleted,
@@ -1164,6 +1303,7 @@ pub const ENUM_VALUES_RECORD: [Record; 8] = [
   Record::BrokerSettingsSet,
   Record::ProducerIdsAllocated,
   Record::BrokerRegistered,
+  Record::GroupSettingsSet,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -1179,9 +1319,10 @@ impl Record {
   pub const BrokerSettingsSet: Self = Self(5);
   pub const ProducerIdsAllocated: Self = Self(6);
   pub const BrokerRegistered: Self = Self(7);
+  pub const GroupSettingsSet: Self = Self(8);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 7;
+  pub const ENUM_MAX: u8 = 8;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::TopicCreated,
@@ -1191,6 +1332,7 @@ impl Record {
     Self::BrokerSettingsSet,
     Self::ProducerIdsAllocated,
     Self::BrokerRegistered,
+    Self::GroupSettingsSet,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -1203,6 +1345,7 @@ impl Record {
       Self::BrokerSettingsSet => Some("BrokerSettingsSet"),
       Self::ProducerIdsAllocated => Some("ProducerIdsAllocated"),
       Self::BrokerRegistered => Some("BrokerRegistered"),
+      Self::GroupSettingsSet => Some("GroupSettingsSet"),
       _ => None,
     }
   }

@@ -250,14 +250,20 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use crate::metadata::record::{Broker, Listener};
-    use crate::metadata::rules::{Created, Defaults, PartitionsSpec, TopicKey, TopicSpec};
+    use crate::metadata::rules::{Created, Defaults, PartitionsSpec, Terms, TopicKey, TopicSpec};
     use crate::types::Uuid;
 
-    pub const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1 };
+    const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1 };
 
     pub fn accept(_: &str, _: Option<&str>) -> Result<(), String> {
         Ok(())
     }
+
+    pub fn allow(_: &str, _: i32, _: i16) -> Result<(), String> {
+        Ok(())
+    }
+
+    pub const TERMS: Terms<'_> = Terms { defaults: DEFAULTS, setting: &accept, policy: &allow };
 
     pub fn spec(name: &str, partitions: i32, replication_factor: i16) -> TopicSpec {
         TopicSpec { name: name.into(), partitions, replication_factor, assignments: vec![], settings: vec![] }
@@ -291,7 +297,7 @@ pub(super) mod tests {
                 *ids += 1;
                 Uuid(ids.to_be_bytes())
             };
-            self.controller.create_topics(specs, false, DEFAULTS, &accept, &mut ids)
+            self.controller.create_topics(specs, false, TERMS, &mut ids)
         }
 
         /// The message that refuses this topic.
@@ -394,15 +400,16 @@ pub(super) mod tests {
         let name = format!("t{}", random.random_range(0..12));
         let id = bench.controller.image_decided().topic(&name).map_or(Uuid([9; 16]), |topic| topic.id);
         let map = BTreeMap::from([("k".to_string(), random.random_range(0..3).to_string())]);
-        match random.random_range(0..7) {
+        match random.random_range(0..8) {
             0 | 1 => drop(bench.create(&[spec(&name, random.random_range(0..20), 2)])),
             2 => drop(bench.controller.delete_topics(&[TopicKey::Name(name)], true)),
             3 => {
                 let specs = [PartitionsSpec { name, count: random.random_range(0..40), assignments: None }];
-                drop(bench.controller.create_partitions(&specs, false));
+                drop(bench.controller.create_partitions(&specs, false, &allow));
             }
             4 => drop(bench.controller.set_topic_settings(id, map, false, &accept)),
             5 => drop(bench.controller.set_broker_settings(random.random_range(-1..4), map, false, &accept)),
+            6 => drop(bench.controller.set_group_settings(&name, map, false, &accept)),
             _ => drop(bench.controller.allocate_producer_ids()),
         }
     }

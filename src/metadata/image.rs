@@ -65,6 +65,7 @@ pub struct Image {
     partition_total: usize,
     brokers: RedBlackTreeMapSync<BrokerId, Arc<Broker>>,
     broker_settings: RedBlackTreeMapSync<BrokerId, Settings>,
+    group_settings: RedBlackTreeMapSync<Arc<str>, Settings>,
     producer_id_next: i64,
 }
 
@@ -78,6 +79,7 @@ impl Default for Image {
             partition_total: 0,
             brokers: RedBlackTreeMapSync::new_sync(),
             broker_settings: RedBlackTreeMapSync::new_sync(),
+            group_settings: RedBlackTreeMapSync::new_sync(),
             producer_id_next: 0,
         }
     }
@@ -90,6 +92,7 @@ impl PartialEq for Image {
             && self.topics == other.topics
             && self.brokers == other.brokers
             && self.broker_settings == other.broker_settings
+            && self.group_settings == other.group_settings
             && self.producer_id_next == other.producer_id_next
     }
 }
@@ -150,6 +153,16 @@ impl Image {
         self.broker_settings.get(&broker)
     }
 
+    /// Settings of one consumer group, whether it exists or not.
+    pub fn group_settings(&self, group: &str) -> Option<&Settings> {
+        self.group_settings.get(group)
+    }
+
+    /// The names of all groups that have settings, in order.
+    pub fn groups_set(&self) -> impl ExactSizeIterator<Item = &Arc<str>> {
+        self.group_settings.keys()
+    }
+
     /// Producer ids below this are taken.
     pub fn producer_id_next(&self) -> i64 {
         self.producer_id_next
@@ -192,6 +205,12 @@ impl Image {
                 }
                 self.producer_id_next = *next;
             }
+            Record::GroupSettingsSet { group, settings } if settings.is_empty() => {
+                self.group_settings.remove_mut(group);
+            }
+            Record::GroupSettingsSet { group, settings } => {
+                self.group_settings.insert_mut(group.clone(), settings.clone());
+            }
             Record::BrokerRegistered { id, broker } => self.brokers.insert_mut(*id, Arc::new(broker.clone())),
         }
         self.index = index;
@@ -233,6 +252,9 @@ impl Image {
         let settings = self.broker_settings.iter();
         let settings =
             settings.map(|(&broker, settings)| Record::BrokerSettingsSet { broker, settings: settings.clone() });
+        let groups = self.group_settings.iter();
+        let groups = groups
+            .map(|(group, settings)| Record::GroupSettingsSet { group: group.clone(), settings: settings.clone() });
         let next = self.producer_id_next;
         let producer_ids = (next > 0).then_some(Record::ProducerIdsAllocated { next });
         let topics = self.topics.values().map(|topic| Record::TopicCreated {
@@ -241,7 +263,7 @@ impl Image {
             partitions: topic.partitions.to_vec(),
             settings: topic.settings.clone(),
         });
-        brokers.chain(settings).chain(producer_ids).chain(topics)
+        brokers.chain(settings).chain(groups).chain(producer_ids).chain(topics)
     }
 
     /// The image that these records of a snapshot make, as of the record `index_last`.

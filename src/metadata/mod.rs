@@ -18,5 +18,6 @@ pub use log::LogError;
 pub use record::{Broker, Listener, PartitionRange, Placement, Record, RecordError, Settings};
 pub use rejection::Rejection;
 pub use rules::{
-    Assignment, Created, Defaults, Deleted, PartitionsSpec, SettingCheck, TopicKey, TopicSpec, check_name,
+    Assignment, Created, Defaults, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec,
+    check_assignment, check_name,
 };

@@ -54,6 +54,7 @@ pub enum Record {
     BrokerSettingsSet { broker: BrokerId, settings: Settings },
     ProducerIdsAllocated { next: i64 },
     BrokerRegistered { id: BrokerId, broker: Broker },
+    GroupSettingsSet { group: Arc<str>, settings: Settings },
 }
 
 /// Why bytes are not a record.
@@ -93,6 +94,7 @@ impl Record {
             Record::BrokerSettingsSet { .. } => flat::Record::BrokerSettingsSet,
             Record::ProducerIdsAllocated { .. } => flat::Record::ProducerIdsAllocated,
             Record::BrokerRegistered { .. } => flat::Record::BrokerRegistered,
+            Record::GroupSettingsSet { .. } => flat::Record::GroupSettingsSet,
         }
     }
 
@@ -138,6 +140,13 @@ impl Record {
                 };
                 flat::BrokerRegistered::create(fbb, &args).as_union_value()
             }
+            Record::GroupSettingsSet { group, settings } => {
+                let args = flat::GroupSettingsSetArgs {
+                    group: Some(fbb.create_string(group)),
+                    settings: Some(build_settings(fbb, settings)),
+                };
+                flat::GroupSettingsSet::create(fbb, &args).as_union_value()
+            }
         }
     }
 
@@ -169,6 +178,8 @@ impl Record {
                 .collect();
             let broker = Broker { listeners, rack: t.rack().map(Into::into) };
             Ok(Record::BrokerRegistered { id: t.broker(), broker })
+        } else if let Some(t) = entry.record_as_group_settings_set() {
+            Ok(Record::GroupSettingsSet { group: t.group().into(), settings: decode_settings(t.settings()) })
         } else {
             Err(RecordError(format!("record type {} is of a later version", entry.record_type().0)))
         }
@@ -281,6 +292,8 @@ pub(super) mod tests {
             Record::ProducerIdsAllocated { next: 1_000 },
             Record::BrokerRegistered { id: 7, broker: Broker { listeners: vec![listener], rack: Some("left".into()) } },
             Record::BrokerRegistered { id: 0, broker: Broker { listeners: vec![], rack: None } },
+            Record::GroupSettingsSet { group: "g".into(), settings: settings(&[("share.isolation.level", "x")]) },
+            Record::GroupSettingsSet { group: "g".into(), settings: settings(&[]) },
             Record::TopicDeleted { id },
         ]
     }

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use super::controller::{Controller, Draft};
 use super::record::{Broker, Record};
 use super::rejection::Rejection;
-use super::rules::{self, Created, Defaults, Deleted, PartitionsSpec, SettingCheck, TopicKey, TopicSpec};
+use super::rules::{self, Created, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec};
 use crate::types::{BrokerId, Uuid};
 
+/// Groups that may have settings of their own.
+pub const GROUPS_SET_MAX: usize = 100_000;
 /// Producer ids that a core gets at a time.
 pub const PRODUCER_IDS_BLOCK: i64 = 1_000;
 
@@ -20,11 +22,10 @@ impl Controller {
         &mut self,
         specs: &[TopicSpec],
         validate_only: bool,
-        defaults: Defaults,
-        check: SettingCheck<'_>,
+        terms: Terms<'_>,
         ids: &mut dyn FnMut() -> Uuid,
     ) -> Vec<Result<Created, Rejection>> {
-        let partitions = specs.iter().map(|spec| spec.partitions_added(defaults)).sum();
+        let partitions = specs.iter().map(|spec| spec.partitions_added(terms.defaults)).sum();
         let (mut draft, ()) = match self.draft().and_then(|d| Ok((d, rules::check_request_partitions(partitions)?))) {
             Ok(draft) => draft,
             Err(rejection) => return vec![Err(rejection); specs.len()],
@@ -36,7 +37,7 @@ impl Controller {
                 if twice.contains(&spec.name) {
                     return Err(Rejection::InvalidRequest("Duplicate topic name.".into()));
                 }
-                draft.create_topic(spec, defaults, check, ids)
+                draft.create_topic(spec, terms, ids)
             })
             .collect();
         if !validate_only {
@@ -87,7 +88,12 @@ impl Controller {
 
     /// Gives topics more partitions. One answer for each of `specs`, in their order: the number of partitions that
     /// the topic then has. A name that occurs twice is refused both times.
-    pub fn create_partitions(&mut self, specs: &[PartitionsSpec], validate_only: bool) -> Vec<Result<i32, Rejection>> {
+    pub fn create_partitions(
+        &mut self,
+        specs: &[PartitionsSpec],
+        validate_only: bool,
+        policy: PolicyCheck<'_>,
+    ) -> Vec<Result<i32, Rejection>> {
         let count =
             |spec: &PartitionsSpec| self.image_decided().topic(&spec.name).map_or(0, |topic| topic.partition_count());
         let added = specs.iter().map(|spec| i64::from(spec.count) - i64::from(count(spec))).map(|n| n.max(0) as usize);
@@ -102,7 +108,7 @@ impl Controller {
                 if twice.contains(&spec.name) {
                     return Err(Rejection::InvalidRequest("Duplicate topic name.".into()));
                 }
-                draft.create_partitions(spec)
+                draft.create_partitions(spec, policy)
             })
             .collect();
         if !validate_only {
@@ -149,6 +155,30 @@ impl Controller {
         }
     }
 
+    /// Replaces all settings of a consumer group, which need not exist.
+    pub fn set_group_settings(
+        &mut self,
+        group: &str,
+        settings: BTreeMap<String, String>,
+        validate_only: bool,
+        check: SettingCheck<'_>,
+    ) -> Result<(), Rejection> {
+        check_settings(&settings, check)?;
+        let image = self.image_decided();
+        let unchanged = match image.group_settings(group) {
+            Some(older) => **older == settings,
+            None if !settings.is_empty() && image.groups_set().len() >= GROUPS_SET_MAX => {
+                return Err(Rejection::PolicyViolation(format!("{GROUPS_SET_MAX} groups have settings of their own.")));
+            }
+            None => settings.is_empty(),
+        };
+        let settings = Arc::new(settings);
+        match unchanged {
+            true => Ok(()),
+            false => self.decide(&Record::GroupSettingsSet { group: group.into(), settings }, validate_only),
+        }
+    }
+
     /// Tells the cluster where a broker is reached; at each start, before topics can be created. Nothing is written if
     /// it is known.
     pub fn register_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), Rejection> {
@@ -172,17 +202,19 @@ impl Draft {
     fn create_topic(
         &mut self,
         spec: &TopicSpec,
-        defaults: Defaults,
-        check: SettingCheck<'_>,
+        terms: Terms<'_>,
         ids: &mut dyn FnMut() -> Uuid,
     ) -> Result<Created, Rejection> {
         rules::check_name_free(&self.image, &spec.name)?;
         for (key, value) in &spec.settings {
-            check(key, value.as_deref()).map_err(Rejection::InvalidConfig)?;
+            (terms.setting)(key, value.as_deref()).map_err(Rejection::InvalidConfig)?;
         }
-        rules::check_room(&self.image, spec.partitions_added(defaults))?;
+        rules::check_room(&self.image, spec.partitions_added(terms.defaults))?;
         let id = ids();
-        let partitions = rules::place_topic(&self.image, spec, id, defaults)?;
+        let partitions = rules::place_topic(&self.image, spec, id, terms.defaults)?;
+        let count = partitions.last().map_or(0, |range| range.end);
+        let factor = partitions.first().map_or(0, |range| range.placement.replicas.len() as i16);
+        (terms.policy)(&spec.name, count, factor).map_err(Rejection::PolicyViolation)?;
         let settings = spec.settings.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let settings = Arc::new(settings);
         let name = spec.name.as_str().into();
@@ -196,10 +228,11 @@ impl Draft {
         })
     }
 
-    fn create_partitions(&mut self, spec: &PartitionsSpec) -> Result<i32, Rejection> {
+    fn create_partitions(&mut self, spec: &PartitionsSpec, policy: PolicyCheck<'_>) -> Result<i32, Rejection> {
         let topic = self.image.topic(&spec.name).ok_or(Rejection::UnknownTopic)?.clone();
         rules::check_room(&self.image, (i64::from(spec.count) - i64::from(topic.partition_count())).max(0) as usize)?;
         let partitions = rules::place_added(&self.image, &topic, spec)?;
+        policy(&topic.name, spec.count, topic.replication_factor()).map_err(Rejection::PolicyViolation)?;
         self.decide(&Record::PartitionsAdded { id: topic.id, partitions })?;
         Ok(spec.count)
     }
@@ -217,7 +250,7 @@ fn occurring_twice<'a, T: Ord>(items: impl Iterator<Item = &'a T>) -> BTreeSet<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::controller::tests::{Bench, DEFAULTS, accept, broker, spec};
+    use crate::metadata::controller::tests::{Bench, TERMS, accept, allow, broker, spec};
     use crate::metadata::rules::Assignment;
 
     fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> TopicSpec {
@@ -315,7 +348,74 @@ mod tests {
         }
         assert!(matches!(bench.create(&[spec("u", 1, 1)])[0], Err(Rejection::PolicyViolation(_))));
         let more = [PartitionsSpec { name: "t0".into(), count: 10_001, assignments: None }];
-        assert!(matches!(bench.controller.create_partitions(&more, false)[0], Err(Rejection::PolicyViolation(_))));
+        assert!(matches!(
+            bench.controller.create_partitions(&more, false, &allow)[0],
+            Err(Rejection::PolicyViolation(_))
+        ));
+    }
+
+    #[test]
+    fn policies_are_asked_last() {
+        let mut bench = Bench::new(1);
+        let small = |name: &str, partitions: i32, factor: i16| match partitions {
+            ..=3 => Ok(()),
+            _ => Err(format!("{name} {partitions} {factor}")),
+        };
+        let terms = Terms { policy: &small, ..TERMS };
+        let mut n = 0;
+        let mut ids = || {
+            n += 1;
+            Uuid([n; 16])
+        };
+        let specs = [spec("a", -1, -1), spec("b", 4, 1), spec("b/", 4, 1), spec("c", 4, 2)];
+        let answers = bench.controller.create_topics(&specs, false, terms, &mut ids);
+        assert_eq!(answers[0].as_ref().unwrap().partitions, 3);
+        assert_eq!(answers[1], Err(Rejection::PolicyViolation("b 4 1".into())));
+        assert!(matches!(answers[2], Err(Rejection::InvalidTopicName(_))));
+        assert!(matches!(answers[3], Err(Rejection::InvalidReplicationFactor(_))));
+        let grow = |count| [PartitionsSpec { name: "a".into(), count, assignments: None }];
+        let refused = Err(Rejection::PolicyViolation("a 4 1".into()));
+        assert_eq!(bench.controller.create_partitions(&grow(4), false, &small), [refused]);
+        assert!(matches!(
+            bench.controller.create_partitions(&grow(2), false, &small)[0],
+            Err(Rejection::InvalidPartitions(_))
+        ));
+        assert_eq!(bench.controller.image_decided().partition_total(), 3);
+    }
+
+    #[test]
+    fn the_brokers_own_topics_keep_their_partitions() {
+        let mut bench = Bench::new(1);
+        bench.create(&[spec("__consumer_offsets", 3, 1)]).remove(0).unwrap();
+        let more = [PartitionsSpec { name: "__consumer_offsets".into(), count: 4, assignments: None }];
+        let answer = bench.controller.create_partitions(&more, false, &allow).remove(0);
+        assert!(matches!(answer, Err(Rejection::InvalidRequest(text)) if text.contains("cannot change")));
+        assert_eq!(bench.controller.image_decided().partition_total(), 3);
+    }
+
+    #[test]
+    fn groups_have_settings() {
+        let mut bench = Bench::new(1);
+        let map = BTreeMap::from([("k".to_string(), "v".to_string())]);
+        let index = bench.controller.index();
+        let controller = &mut bench.controller;
+        controller.set_group_settings("g", map.clone(), true, &accept).unwrap();
+        controller.set_group_settings("g", BTreeMap::new(), false, &accept).unwrap();
+        assert_eq!(controller.index(), index, "nothing changed");
+        let refuse = |_: &str, _: Option<&str>| Err("no".to_string());
+        let refused = controller.set_group_settings("g", map.clone(), false, &refuse);
+        assert_eq!(refused, Err(Rejection::InvalidConfig("no".into())));
+        controller.set_group_settings("g", map.clone(), false, &accept).unwrap();
+        controller.set_group_settings("g", map.clone(), false, &accept).unwrap();
+        controller.set_group_settings("f", map.clone(), false, &accept).unwrap();
+        assert_eq!(controller.index(), index + 2);
+        bench.flush();
+        let recovered = bench.recovered();
+        let image = recovered.image_durable();
+        assert_eq!(image.group_settings("g").map(|settings| &**settings), Some(&map));
+        assert_eq!(image.groups_set().map(|group| &**group).collect::<Vec<_>>(), ["f", "g"]);
+        bench.controller.set_group_settings("g", BTreeMap::new(), false, &accept).unwrap();
+        assert_eq!(bench.controller.image_decided().group_settings("g"), None);
     }
 
     #[test]
@@ -323,12 +423,12 @@ mod tests {
         let mut bench = Bench::new(1);
         let (index, mut ids) = (bench.controller.index(), || Uuid([9; 16]));
         let specs = [spec("a", 2, 1)];
-        let answers = bench.controller.create_topics(&specs, true, DEFAULTS, &accept, &mut ids);
+        let answers = bench.controller.create_topics(&specs, true, TERMS, &mut ids);
         assert_eq!(answers[0].as_ref().unwrap().partitions, 2);
         assert_eq!((bench.controller.index(), bench.controller.image_decided().topic_count()), (index, 0));
         let refuse = |key: &str, _: Option<&str>| Err(format!("Unknown topic config name: {key}"));
         let specs = [TopicSpec { settings: vec![("x".into(), None)], ..spec("a", 2, 1) }];
-        let answers = bench.controller.create_topics(&specs, false, DEFAULTS, &refuse, &mut ids);
+        let answers = bench.controller.create_topics(&specs, false, Terms { setting: &refuse, ..TERMS }, &mut ids);
         assert_eq!(answers, [Err(Rejection::InvalidConfig("Unknown topic config name: x".into()))]);
     }
 
@@ -367,7 +467,11 @@ mod tests {
         bench.create(&[spec("t", 3, 1)]).remove(0).unwrap();
         let mut ask = |name: &str, count, assignments: Option<Vec<Vec<i32>>>| {
             let specs = [PartitionsSpec { name: name.into(), count, assignments }];
-            bench.controller.create_partitions(&specs, false).remove(0).map_err(|rejection| rejection.to_string())
+            bench
+                .controller
+                .create_partitions(&specs, false, &allow)
+                .remove(0)
+                .map_err(|rejection| rejection.to_string())
         };
         let words = "The topic t currently has 3 partition(s); 2 would not be an increase.";
         assert_eq!(ask("t", 2, None), Err(words.into()));

@@ -25,6 +25,18 @@ pub struct Defaults {
 /// Says whether a topic or broker may have a setting with this value; the error is a message for people.
 pub type SettingCheck<'a> = &'a dyn Fn(&str, Option<&str>) -> Result<(), String>;
 
+/// Says whether a topic of this name may have so many partitions, and so many replicas of each; the error is a message for
+/// people, with POLICY_VIOLATION.
+pub type PolicyCheck<'a> = &'a dyn Fn(&str, i32, i16) -> Result<(), String>;
+
+/// On which terms topics are made.
+#[derive(Clone, Copy)]
+pub struct Terms<'a> {
+    pub defaults: Defaults,
+    pub setting: SettingCheck<'a>,
+    pub policy: PolicyCheck<'a>,
+}
+
 /// The brokers that a request wants for one partition; the first becomes leader.
 #[derive(Clone, Debug)]
 pub struct Assignment {
@@ -170,8 +182,20 @@ pub fn place_topic(
     place(image, id, 0, partitions, factor as usize)
 }
 
+/// The brokers' own topics keep their partitions.
+fn check_growable(topic: &Topic) -> Result<(), Rejection> {
+    match topic.is_internal() {
+        true => Err(Rejection::InvalidRequest(format!(
+            "The number of partitions of {} decides which of them a group belongs to, so it cannot change.",
+            topic.name
+        ))),
+        false => Ok(()),
+    }
+}
+
 /// Where the new partitions of a topic go.
 pub fn place_added(image: &Image, topic: &Topic, spec: &PartitionsSpec) -> Result<Vec<PartitionRange>, Rejection> {
+    check_growable(topic)?;
     let (count, wanted) = (topic.partition_count(), spec.count);
     if wanted == count {
         return Err(Rejection::InvalidPartitions(format!("Topic already has {count} partition(s).")));
@@ -268,7 +292,8 @@ fn assign<'a>(
     Ok(ranges)
 }
 
-fn check_assignment(image: &Image, brokers: &[BrokerId], factor: Option<usize>) -> Result<(), String> {
+/// Whether a partition may be at these brokers, `factor` of them if it is given. The error text is for the client.
+pub fn check_assignment(image: &Image, brokers: &[BrokerId], factor: Option<usize>) -> Result<(), String> {
     const WHAT: &str = "The manual partition assignment includes";
     if brokers.is_empty() {
         return Err(format!("{WHAT} an empty replica list."));

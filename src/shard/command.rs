@@ -2,6 +2,7 @@
 
 use super::connection::ConnectionId;
 use super::message::{Message, RequestId};
+use super::node::Node;
 use super::store::LogIndex;
 use super::{Output, Pending, Shard, admin};
 use crate::config::Config;
@@ -19,14 +20,22 @@ pub struct Commands {
     pub admin: admin::Admin,
     /// Random bits for topic ids, given by the shell.
     pub seed: u128,
-    /// Decided, in order of the index that must be published first.
-    waiting: VecDeque<(u64, ShardId, RequestId, Option<Vec<Bytes>>)>,
+    /// Decided, in order of the index that must be published first, each with its answer; `None` if it was no request.
+    waiting: VecDeque<(u64, Command, Option<Vec<Bytes>>)>,
     /// Held back while directories of deleted topics are being taken out of the way.
-    held: VecDeque<(ShardId, RequestId, usize, Bytes)>,
+    held: VecDeque<Command>,
     /// The index that each shard has taken over.
     applied: Vec<u64>,
     /// The index of the last decision that deleted topics or changed their settings.
     scan_index: u64,
+}
+
+/// A request for the controller, and whose it is.
+struct Command {
+    from: ShardId,
+    request: RequestId,
+    listener: usize,
+    frame: Bytes,
 }
 
 impl Commands {
@@ -41,6 +50,16 @@ impl Commands {
             applied: vec![index; usize::from(shards)],
             scan_index: 0,
         }
+    }
+
+    /// Decides a request; its answer, or `None` if its bytes are none.
+    fn decide(&mut self, node: &Node, command: &Command) -> (ApiKey, Option<Vec<Bytes>>) {
+        let Commands { controller, admin, seed, .. } = self;
+        let frame = &command.frame;
+        let head = Head::decode(frame).expect("the connection's shard has decoded it");
+        let mut ids = || uuid_next(seed);
+        let answer = admin.answer(node, controller, &mut ids, &head, &frame[head.body_start..], command.listener);
+        (head.api, answer.ok())
     }
 
     fn applied_everywhere(&self) -> u64 {
@@ -70,20 +89,18 @@ impl Shard {
 
     pub(super) fn command(&mut self, now: Now, from: ShardId, request: RequestId, listener: usize, frame: Bytes) {
         let commands = self.commands.as_mut().expect("commands go to the first shard");
+        let command = Command { from, request, listener, frame };
         // A name must not be used again before each core has taken the old directories out of the way.
         if self.removing > 0 || commands.applied_everywhere() < commands.scan_index {
-            commands.held.push_back((from, request, listener, frame));
+            commands.held.push_back(command);
             return;
         }
-        let head = Head::decode(&frame).expect("the connection's shard has decoded it");
-        let Commands { controller, admin, seed, .. } = commands;
-        let mut ids = || uuid_next(seed);
-        let body = &frame[head.body_start..];
-        let response = admin.answer(&self.node, controller, &mut ids, &head, body, listener).ok();
-        if matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs) {
-            commands.scan_index = controller.index();
+        let (api, response) = commands.decide(&self.node, &command);
+        let index = commands.controller.index();
+        if matches!(api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs) {
+            commands.scan_index = index;
         }
-        commands.waiting.push_back((controller.index(), from, request, response));
+        commands.waiting.push_back((index, command, response));
         let index = commands.applied[usize::from(self.id.0)];
         self.applied(now, self.id, index);
     }
@@ -113,16 +130,7 @@ impl Shard {
     pub fn metadata_appended(&mut self, now: Now, index_last: u64, ok: bool) {
         let commands = self.commands.as_mut().expect("the first shard appends");
         if !ok {
-            commands.controller.failed();
-            // What was decided and is lost is not answered with success.
-            let index = commands.controller.index();
-            commands.scan_index = commands.scan_index.min(index);
-            let waiting = std::mem::take(&mut commands.waiting);
-            for (_, from, request, _) in waiting.into_iter().filter(|waiting| waiting.0 > index) {
-                self.command_answer(from, request, None);
-            }
-            let index = self.image.index();
-            return self.applied(now, self.id, index);
+            return self.metadata_failed(now);
         }
         // An image that is older than the decision does not show it yet, so that a later one is looked through as well.
         let scan = commands.scan_index > commands.controller.image_durable().index();
@@ -133,6 +141,28 @@ impl Shard {
             }
         }
         self.publish(now, image, scan);
+    }
+
+    /// What was decided is lost. Who waits for it is answered by a controller that knows: KAFKA_STORAGE_ERROR where
+    /// something would have changed.
+    fn metadata_failed(&mut self, now: Now) {
+        let commands = self.commands.as_mut().expect("the first shard appends");
+        commands.controller.failed();
+        let index = commands.controller.index();
+        commands.scan_index = commands.scan_index.min(index);
+        let lost = commands.waiting.partition_point(|(waits_for, ..)| *waits_for <= index);
+        let lost = commands.waiting.split_off(lost);
+        tracing::error!(
+            "{} requests that change metadata are refused, and all that follow until the next start",
+            lost.len()
+        );
+        for (_, command, _) in lost {
+            let (_, response) = commands.decide(&self.node, &command);
+            assert_eq!(commands.controller.index(), index, "nothing is decided any more");
+            commands.waiting.push_back((index, command, response));
+        }
+        let index = self.image.index();
+        self.applied(now, self.id, index);
     }
 
     pub fn metadata_snapshotted(&mut self, ok: bool) {
@@ -156,12 +186,12 @@ impl Shard {
         while let Some(commands) = &mut self.commands
             && commands.waiting.front().is_some_and(|(index, ..)| *index <= everywhere)
         {
-            let (_, from, request, response) = commands.waiting.pop_front().expect("it is there");
-            self.command_answer(from, request, response);
+            let (_, command, response) = commands.waiting.pop_front().expect("it is there");
+            self.command_answer(command.from, command.request, response);
         }
         let commands = self.commands.as_mut().expect("it is there");
         if everywhere >= commands.controller.index() {
-            for (from, request, listener, frame) in std::mem::take(&mut commands.held) {
+            for Command { from, request, listener, frame } in std::mem::take(&mut commands.held) {
                 self.command(now, from, request, listener, frame);
             }
         }

@@ -1,10 +1,12 @@
-//! Requests that ask each partition one small thing: ListOffsets, DeleteRecords, OffsetForLeaderEpoch, DescribeLogDirs.
+//! Requests that ask each partition one small thing: ListOffsets, DeleteRecords, OffsetForLeaderEpoch, DescribeLogDirs,
+//! DescribeProducers.
 
 use super::connection::{ConnectionId, Slot};
-use super::message::{Answer, Ask, Data, Op, RequestId};
+use super::message::{ActiveProducer, Answer, Ask, Data, Op, RequestId};
 use super::owner::{EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP};
 use super::{Output, Pending, Shard, plan_of};
 use crate::log::find;
+use crate::metadata::check_name;
 use crate::types::{Epoch, Now, Offset, PartitionId, PartitionIndex, TimestampMs};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -13,14 +15,17 @@ use crate::wire::messages::delete_records_response::{DeleteRecordsPartitionResul
 use crate::wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
+use crate::wire::messages::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
 use crate::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use crate::wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use crate::wire::messages::{
     ApiKey, DeleteRecordsRequest, DeleteRecordsResponse, DescribeLogDirsRequest, DescribeLogDirsResponse,
-    ListOffsetsRequest, ListOffsetsResponse, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
+    DescribeProducersRequest, DescribeProducersResponse, ListOffsetsRequest, ListOffsetsResponse,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
 use bytes::Bytes;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// At most this much is read to find a timestamp: the index leads close to it.
@@ -41,6 +46,7 @@ struct Part {
     index: PartitionIndex,
     code: ErrorCode,
     outcome: Outcome,
+    producers: Vec<ActiveProducer>,
     /// A timestamp is looked for in records from this offset on.
     find: Option<(TimestampMs, Offset)>,
     partition: Option<PartitionId>,
@@ -76,6 +82,7 @@ impl Shard {
             ApiKey::DeleteRecords => delete_records(body, head.version)?,
             ApiKey::OffsetForLeaderEpoch => epoch_ends(body, head.version)?,
             ApiKey::DescribeLogDirs => self.log_dirs(body, head.version)?,
+            ApiKey::DescribeProducers => producers(body, head.version)?,
             other => panic!("{} is no list", other.name()),
         };
         let slot = self.begin(connection);
@@ -84,14 +91,15 @@ impl Shard {
         for question in questions {
             let topic = self.image.topic(&question.topic).cloned();
             let known = topic.filter(|topic| self.partition_topic(topic, question.index));
-            let code = if known.is_some() { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition };
+            let code = if known.is_some() { ErrorCode::None } else { absent(head.api, &question.topic) };
             let partition = known.as_ref().map(|topic| PartitionId { topic: topic.id, index: question.index });
             if let Some((topic, partition)) = known.zip(partition) {
                 let rules = self.rules_of(&topic);
                 asks.push(Ask { part: parts.len() as u32, partition, topic: rules, op: question.op });
             }
             let (topic, index) = (question.topic, question.index);
-            parts.push(Part { topic, index, code, outcome: NOTHING, find: None, partition });
+            let (outcome, producers) = (NOTHING, Vec::new());
+            parts.push(Part { topic, index, code, outcome, producers, find: None, partition });
         }
         let outstanding = asks.len();
         let list = List {
@@ -143,6 +151,7 @@ impl Shard {
             Answer::RecordsDeleted { low_watermark } => part.outcome.offset = low_watermark,
             Answer::EpochEnd { epoch, offset } => part.outcome = Outcome { offset, epoch, ..NOTHING },
             Answer::Size { bytes } => part.outcome.bytes = bytes,
+            Answer::Producers(producers) => part.producers = producers,
             Answer::Failed(code) => part.code = code,
             Answer::OffsetIn { timestamp, from, start, epoch, data } => {
                 part.outcome.epoch = epoch;
@@ -215,6 +224,7 @@ impl Shard {
             ApiKey::ListOffsets => list_offsets_response(&list).encode(w, version),
             ApiKey::DeleteRecords => delete_records_response(&list).encode(w, version),
             ApiKey::OffsetForLeaderEpoch => epoch_ends_response(&list).encode(w, version),
+            ApiKey::DescribeProducers => producers_response(&list).encode(w, version),
             _ => self.log_dirs_response(&list).encode(w, version),
         });
         self.respond(list.connection, list.slot, response);
@@ -291,6 +301,27 @@ fn epoch_ends(body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError> {
     Ok(questions)
 }
 
+/// Each partition once: an answer may be much longer than its question.
+fn producers(body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError> {
+    let request = DescribeProducersRequest::decode(&mut Reader::new(body), version)?;
+    let mut questions = Vec::new();
+    let mut seen = BTreeSet::new();
+    for topic in &request.topics {
+        let name: Arc<str> = (*topic.name).into();
+        let new = topic.partition_indexes.iter().filter(|index| seen.insert((name.clone(), **index)));
+        questions.extend(new.map(|&index| Question { topic: name.clone(), index, op: Op::Producers }));
+    }
+    Ok(questions)
+}
+
+/// What is said of a partition that is not there.
+fn absent(api: ApiKey, topic: &str) -> ErrorCode {
+    match api {
+        ApiKey::DescribeProducers if check_name(topic).is_err() => ErrorCode::InvalidTopicException,
+        _ => ErrorCode::UnknownTopicOrPartition,
+    }
+}
+
 /// One element a topic, for the runs of parts of the same topic.
 fn by_topic<'a, T>(list: &'a List, make: impl Fn(&'a str, &'a [Part]) -> T) -> Vec<T> {
     list.parts.chunk_by(|a, b| a.topic == b.topic).map(|parts| make(&parts[0].topic, parts)).collect()
@@ -336,4 +367,27 @@ fn epoch_ends_response(list: &List) -> OffsetForLeaderEpochResponse<'_> {
         partitions: parts.iter().map(partition).collect(),
     });
     OffsetForLeaderEpochResponse { topics, ..Default::default() }
+}
+
+fn producers_response(list: &List) -> DescribeProducersResponse<'_> {
+    let producer = |producer: &ActiveProducer| ProducerState {
+        producer_id: producer.id,
+        producer_epoch: i32::from(producer.epoch),
+        last_sequence: producer.sequence_last,
+        last_timestamp: producer.timestamp,
+        // No producer has transactions.
+        coordinator_epoch: -1,
+        current_txn_start_offset: -1,
+    };
+    let partition = |part: &Part| PartitionResponse {
+        partition_index: part.index,
+        error_code: part.code.code(),
+        active_producers: part.producers.iter().map(producer).collect(),
+        ..Default::default()
+    };
+    let topics = by_topic(list, |name, parts| TopicResponse {
+        name: Cow::Borrowed(name),
+        partitions: parts.iter().map(partition).collect(),
+    });
+    DescribeProducersResponse { topics, ..Default::default() }
 }

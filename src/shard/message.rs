@@ -54,6 +54,16 @@ pub enum Op {
         leader_epoch: Epoch,
     },
     Size,
+    Producers,
+}
+
+/// An idempotent producer of a partition, as of its last batch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    pub id: i64,
+    pub epoch: i16,
+    pub sequence_last: i32,
+    pub timestamp: TimestampMs,
 }
 
 #[derive(Debug)]
@@ -89,6 +99,8 @@ pub enum Answer {
     Size {
         bytes: u64,
     },
+    /// Ordered by id.
+    Producers(Vec<ActiveProducer>),
     Failed(ErrorCode),
 }
 

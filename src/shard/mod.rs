@@ -36,6 +36,7 @@ use self::store::{DiskOp, Done, LogIndex, Store};
 use crate::config::Config;
 use crate::metadata::{Append, Image, Snapshot, Topic};
 use crate::types::{Now, Offset, PartitionIndex, ShardId, Time, Uuid};
+use crate::wire::codec::DecodeError;
 use crate::wire::frame::{FrameError, Head};
 use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
@@ -154,6 +155,11 @@ impl Shard {
         &self.node
     }
 
+    /// Connections that there may be: all, and those of one address.
+    pub fn connections_max(&self, address: IpAddr) -> (u32, u32) {
+        (self.config.connections_max, self.config.connections_max_of(address))
+    }
+
     pub fn image(&self) -> &Image {
         &self.image
     }
@@ -217,9 +223,11 @@ impl Shard {
         let result = match head.api {
             ApiKey::Produce => self.produce(now, connection, &head, frame),
             ApiKey::Fetch => self.fetch(now, connection, &head, &frame[head.body_start..]),
-            ApiKey::ListOffsets | ApiKey::DeleteRecords | ApiKey::OffsetForLeaderEpoch | ApiKey::DescribeLogDirs => {
-                self.list(now, connection, &head, &frame[head.body_start..])
-            }
+            ApiKey::ListOffsets
+            | ApiKey::DeleteRecords
+            | ApiKey::OffsetForLeaderEpoch
+            | ApiKey::DescribeLogDirs
+            | ApiKey::DescribeProducers => self.list(now, connection, &head, &frame[head.body_start..]),
             ApiKey::CreateTopics
             | ApiKey::DeleteTopics
             | ApiKey::CreatePartitions
@@ -237,6 +245,7 @@ impl Shard {
                 self.forward(now, connection, listener, frame.freeze());
                 Ok(())
             }
+            ApiKey::DescribeQuorum => self.describe_quorum(now, connection, &head, &frame[head.body_start..]),
             api if groups::is_group_api(api) => self.group_request(now, connection, &head, frame.freeze()),
             _ => query::answer(&self.node, &self.image, listener, &head, &frame[head.body_start..]).map(|response| {
                 let slot = self.begin(connection);
@@ -246,6 +255,19 @@ impl Shard {
         if let Err(error) = result {
             self.close_later(now, connection, format!("malformed {} request: {error}", head.api.name()));
         }
+    }
+
+    fn describe_quorum(
+        &mut self,
+        now: Now,
+        connection: ConnectionId,
+        head: &Head<'_>,
+        body: &[u8],
+    ) -> Result<(), DecodeError> {
+        let response = query::quorum::answer(&self.node, &self.image, head, body, now.wall_ms)?;
+        let slot = self.begin(connection);
+        self.respond(connection, slot, response);
+        Ok(())
     }
 
     fn needs_topics(&self, head: &Head<'_>, body: &[u8]) -> bool {
@@ -393,7 +415,7 @@ impl Shard {
             return;
         }
         self.expire_at = now.mono.after_ms(EXPIRE_INTERVAL_MS);
-        let before = now.wall_ms - i64::from(self.node.config.producer_id_expiration_ms);
+        let before = now.wall_ms - i64::from(self.config.producer_id_expiration_ms);
         self.store.expire_producers(before);
     }
 

@@ -1,7 +1,7 @@
 //! The owner's side: what other shards, or this one's own connections, ask of this core's partitions.
 
 use super::Shard;
-use super::message::{Answer, Ask, Data, Message, Op, ReadAnswer, RequestId};
+use super::message::{ActiveProducer, Answer, Ask, Data, Message, Op, ReadAnswer, RequestId};
 use super::store::{AppendError, LogIndex};
 use crate::log::check::Refusal;
 use crate::log::{Log, Read, SequenceError};
@@ -171,6 +171,7 @@ impl Shard {
                     (None, None) => Answer::EpochEnd { epoch: -1, offset: -1 },
                 })
             }
+            Op::Producers => Some(Answer::Producers(self.store.log(index).map_or_else(Vec::new, active_producers))),
             Op::Size => Some(Answer::Size { bytes: self.store.log(index).map_or(0, Log::bytes) }),
         }
     }
@@ -258,6 +259,21 @@ impl Shard {
             self.reply(now, asker, Answer::Woken);
         }
     }
+}
+
+fn active_producers(log: &Log) -> Vec<ActiveProducer> {
+    let active = log.producers().iter().map(|(id, producer)| {
+        let last = producer.batches.back();
+        ActiveProducer {
+            id,
+            epoch: producer.epoch,
+            sequence_last: last.map_or(-1, |batch| batch.sequence_last),
+            timestamp: last.map_or(-1, |batch| batch.timestamp),
+        }
+    });
+    let mut active: Vec<_> = active.collect();
+    active.sort_unstable_by_key(|producer| producer.id);
+    active
 }
 
 fn data(log: &Log, read: Read) -> Data {

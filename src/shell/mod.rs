@@ -70,13 +70,15 @@ struct Meeting {
 }
 
 /// Runs the broker until a signal stops it. The error says what, where and what to do.
-pub fn run(config: Config) -> Result<(), String> {
+pub fn run(mut config: Config) -> Result<(), String> {
     let start = Instant::now();
     let cores = host::cores(&config.cores)?;
     host::check_io_uring()?;
     host::check_memlock(cores.len(), IO_MEMORY_BYTES)?;
     host::raise_open_files();
     let data = DataDir::open(&config.data_dir, config.node_id)?;
+    // Clients are told the whole path.
+    config.data_dir = data.root.clone();
     let (files, mut controller) = metadata::Files::open(&data.root).map_err(|error| {
         let place = data.root.join("metadata");
         match error {
@@ -308,9 +310,8 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     for (number, listener) in seat.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
         let listener = unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
-        let limits = connection_limits(&seat.node);
         let (core, shards, census) = (core.clone(), seat.node.shards, census.clone());
-        glommio::spawn_local(net::accept(core, listener, number, shards, limits, census)).detach();
+        glommio::spawn_local(net::accept(core, listener, number, shards, census)).detach();
     }
     let (bell, ours) = UnixStream::pair().map_err(|error| format!("a socket pair: {error}"))?;
     meeting.bells.lock().expect("no holder panics").push(bell);
@@ -320,14 +321,6 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     drop(ready);
     let _ = ours.read(&mut [0]).await;
     stop(&core, &meeting).await
-}
-
-fn connection_limits(node: &Arc<Node>) -> net::Limits {
-    let config = node.config.clone();
-    net::Limits {
-        all: config.connections_max,
-        per_address: Arc::new(move |address| config.connections_max_of(address)),
-    }
 }
 
 /// Removes what an earlier process has left.

@@ -193,14 +193,7 @@ impl Link {
 }
 
 /// Accepts connections on the first core and deals them out to all.
-pub async fn accept(
-    core: Rc<Core>,
-    listener: TcpListener,
-    number: usize,
-    shards: u16,
-    limits: Limits,
-    census: Arc<Census>,
-) {
+pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards: u16, census: Arc<Census>) {
     let mut turn = 0;
     loop {
         let stream = match listener.accept().await {
@@ -215,8 +208,8 @@ pub async fn accept(
             return;
         }
         let Ok(address) = stream.peer_addr().map(|peer| peer.ip()) else { continue };
-        let address_max = (limits.per_address)(address);
-        let Some(guard) = census.admit(address, limits.all, address_max) else {
+        let (all_max, address_max) = core.look(|shard| shard.connections_max(address));
+        let Some(guard) = census.admit(address, all_max, address_max) else {
             tracing::debug!("refused a connection from {address}: too many");
             continue;
         };
@@ -242,13 +235,6 @@ pub async fn watch_held(core: Rc<Core>) {
         links.iter().filter(|link| link.is_left()).for_each(|link| link.close());
         core.resumed.raise();
     }
-}
-
-/// How many connections are taken.
-#[derive(Clone)]
-pub struct Limits {
-    pub all: u32,
-    pub per_address: Arc<dyn Fn(IpAddr) -> u32>,
 }
 
 /// Serves a connection on this core.

@@ -176,7 +176,7 @@ fn sensible(random: &mut Random) -> Vec<u8> {
     let name = ["a", "b", "c-compacted"][random.below(3)];
     let partition = random.below(3) as i32;
     let offset = random.below(40) as i64 - 5;
-    let (api, version, body) = match random.below(12) {
+    let (api, version, body) = match random.below(14) {
         0 | 1 => return produce(name, partition, random),
         2 => fetch(name, partition, offset, random),
         3 => create(name, random),
@@ -201,29 +201,87 @@ fn sensible(random: &mut Random) -> Vec<u8> {
         }
         8 => {
             use incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-            let settings = [("segment.bytes", "1048576"), ("compression.type", "zstd"), ("cleanup.policy", "compact")];
-            let (setting, value) = settings[random.below(3)];
+            let settings = [
+                ("segment.bytes", "1048576"),
+                ("compression.type", "zstd"),
+                ("cleanup.policy", "compact"),
+                ("consumer.session.timeout.ms", "50000"),
+            ];
+            let (setting, value) = settings[random.below(4)];
             let configs = vec![AlterableConfig {
                 name: setting.into(),
                 config_operation: random.below(4) as i8,
                 value: Some(value.into()),
             }];
-            let resources = vec![AlterConfigsResource { resource_type: 2, resource_name: name.into(), configs }];
+            let resource_type = [2, 2, 2, 32][random.below(4)];
+            let resources = vec![AlterConfigsResource { resource_type, resource_name: name.into(), configs }];
             encode!(IncrementalAlterConfigs, 1, IncrementalAlterConfigsRequest { resources, validate_only: false })
         }
         9 => {
             use describe_configs_request::DescribeConfigsResource;
             let resources = vec![DescribeConfigsResource {
-                resource_type: [2, 4][random.below(2)],
+                resource_type: [2, 4, 32][random.below(3)],
                 resource_name: [name, "1"][random.below(2)].into(),
                 configuration_keys: None,
             }];
             encode!(DescribeConfigs, 4, DescribeConfigsRequest { resources, ..Default::default() })
         }
-        10 => encode!(DescribeLogDirs, 4, DescribeLogDirsRequest { topics: None }),
+        10 | 11 => administer(name, partition, random),
+        12 => encode!(DescribeLogDirs, 4, DescribeLogDirsRequest { topics: None }),
         _ => encode!(Metadata, 12, MetadataRequest { topics: None, ..Default::default() }),
     };
     request_frame(api, version, 1, Some("fuzz"), |w| body(w)).concat()
+}
+
+/// A request of administration.
+fn administer(name: &'static str, partition: i32, random: &mut Random) -> (ApiKey, i16, Body<'static>) {
+    match random.below(8) {
+        0 => {
+            let partitions = vec![partition];
+            let topics = vec![elect_leaders_request::TopicPartitions { topic: name.into(), partitions }];
+            let topic_partitions = (random.below(4) > 0).then_some(topics);
+            let election_type = random.below(3) as i8;
+            encode!(ElectLeaders, 2, ElectLeadersRequest { election_type, topic_partitions, timeout_ms: 1000 })
+        }
+        1 => {
+            use alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+            let replicas = [None, Some(vec![1]), Some(vec![7])][random.below(3)].clone();
+            let partitions = vec![ReassignablePartition { partition_index: partition, replicas }];
+            let topics = vec![ReassignableTopic { name: name.into(), partitions }];
+            encode!(AlterPartitionReassignments, 1, AlterPartitionReassignmentsRequest { topics, ..Default::default() })
+        }
+        2 => encode!(ListPartitionReassignments, 0, ListPartitionReassignmentsRequest::default()),
+        3 => {
+            let partition_indexes = vec![partition, partition];
+            let topics = vec![describe_producers_request::TopicRequest { name: name.into(), partition_indexes }];
+            encode!(DescribeProducers, 0, DescribeProducersRequest { topics })
+        }
+        4 => {
+            use alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
+            let topics = vec![AlterReplicaLogDirTopic { name: name.into(), partitions: vec![partition] }];
+            let dirs = vec![AlterReplicaLogDir { path: "/no/such".into(), topics }];
+            encode!(AlterReplicaLogDirs, 2, AlterReplicaLogDirsRequest { dirs })
+        }
+        5 => {
+            use describe_quorum_request::{PartitionData, TopicData};
+            let partitions = vec![PartitionData { partition_index: partition }];
+            let topics = vec![TopicData { topic_name: "__cluster_metadata".into(), partitions }];
+            encode!(DescribeQuorum, 2, DescribeQuorumRequest { topics })
+        }
+        6 => {
+            let update = update_features_request::FeatureUpdateKey {
+                feature: "metadata.version".into(),
+                max_version_level: 26 + partition as i16,
+                upgrade_type: random.below(5) as i8,
+                ..Default::default()
+            };
+            encode!(UpdateFeatures, 2, UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() })
+        }
+        _ => {
+            let resource_types = [vec![], vec![2, 32], vec![4, 8, 16], vec![3]][random.below(4)].clone();
+            encode!(ListConfigResources, 1, ListConfigResourcesRequest { resource_types })
+        }
+    }
 }
 
 type Body<'a> = Box<dyn FnOnce(&mut Writer) + 'a>;

@@ -1,5 +1,6 @@
 //! The real program: started, stopped, killed, misused and loaded.
 
+mod admin;
 mod batches;
 mod client;
 mod fetch;

@@ -1,6 +1,6 @@
 //! The broker that a table is checked against: the real program, or another broker to compare with.
 //!
-//! `KLAMM_BROKER_ADDRESS=HOST:PORT cargo test --test broker -- produce:: fetch:: topics::` checks the tables against that
+//! `KLAMM_BROKER_ADDRESS=HOST:PORT cargo test --test broker -- produce:: fetch:: topics:: admin::` checks the tables against that
 //! broker, such as Apache Kafka: where they hold for it too, the expectations are Kafka's own answers.
 
 use crate::batches::now_ms;

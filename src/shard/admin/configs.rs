@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::{Context, refusal, reply};
-use crate::config::{AlterOp, Scope, alter, validate_broker_dynamic, validate_topic, validate_topic_all};
+use crate::config::{
+    AlterOp, Scope, alter, validate_broker_dynamic, validate_group, validate_group_all, validate_topic,
+    validate_topic_all,
+};
 use crate::metadata::{Rejection, check_name};
 use crate::shard::query::{ALL_BROKERS, Resource, check_broker_name};
 use crate::wire::codec::{DecodeError, Reader};
@@ -15,6 +18,9 @@ use crate::wire::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
     alter_configs_response, incremental_alter_configs_response,
 };
+
+/// Longest name of a group that may have settings: that of a string in the protocol's older versions.
+const GROUP_NAME_BYTES_MAX: usize = i16::MAX as usize;
 
 /// Values by name, as a resource has them.
 type Settings = BTreeMap<String, String>;
@@ -110,6 +116,7 @@ impl Context<'_> {
         match Resource::from_number(change.resource_type).map_err(invalid)? {
             Resource::Topic => self.change_topic(change, validate_only),
             Resource::Broker => self.change_broker(change, validate_only),
+            Resource::Group => self.change_group(change, validate_only),
             other => Err(invalid(other.unsupported())),
         }
     }
@@ -125,6 +132,22 @@ impl Context<'_> {
         let settings = change.apply(Scope::Topic, &topic.settings).map_err(Rejection::InvalidConfig)?;
         validate_topic_all(&settings, &self.config()).map_err(Rejection::InvalidConfig)?;
         self.controller.set_topic_settings(id, settings, validate_only, &validate_topic)
+    }
+
+    /// The group need not exist: its settings may come before it, and outlast it.
+    fn change_group(&mut self, change: &Change<'_>, validate_only: bool) -> Result<(), Rejection> {
+        let group = change.resource_name;
+        if group.is_empty() {
+            return Err(invalid("Default group resources are not allowed."));
+        }
+        if group.len() > GROUP_NAME_BYTES_MAX {
+            return Err(invalid(format!("The group's name is longer than {GROUP_NAME_BYTES_MAX} bytes.")));
+        }
+        let none = Settings::new();
+        let current = self.controller.image_decided().group_settings(group).map_or(&none, |settings| &**settings);
+        let settings = change.apply(Scope::Group, current).map_err(Rejection::InvalidConfig)?;
+        validate_group_all(&settings, &self.config()).map_err(Rejection::InvalidConfig)?;
+        self.controller.set_group_settings(group, settings, validate_only, &validate_group)
     }
 
     fn change_broker(&mut self, change: &Change<'_>, validate_only: bool) -> Result<(), Rejection> {
@@ -388,6 +411,8 @@ mod tests {
     fn faults_of_other_resources_are_told_apart() {
         let set = |name, value| [(name, SET, Some(value))];
         let max = set("message.max.bytes", "5000");
+        let factors =
+            [("topic.replication.factor.min", SET, Some("3")), ("topic.replication.factor.max", SET, Some("2"))];
         let default_level = "Cannot update these configs at default cluster level";
         refused(&[
             (BROKER, "2", &max, 42, "Unexpected broker id, expected 1, but received 2"),
@@ -395,9 +420,12 @@ mod tests {
             (BROKER, "1", &set("node.id", "4"), 42, "Cannot update these configs dynamically"),
             (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
             (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
+            (BROKER, "", &factors, 42, "set while running: topic.replication.factor.min: it is above"),
             (8, "1", &set("root", "DEBUG"), 42, "Unsupported resource type: BROKER_LOGGER"),
             (16, "m", &set("interval.ms", "1"), 42, "Unsupported resource type: CLIENT_METRICS"),
-            (32, "g", &max, 42, "Unsupported resource type: GROUP"),
+            (32, "", &max, 42, "Default group resources are not allowed."),
+            (32, "g", &max, 40, "Unknown group config name: message.max.bytes"),
+            (32, "g", &set("consumer.session.timeout.ms", "1"), 40, "consumer.session.timeout.ms must be greater than"),
             (1, "x", &max, 42, "Unsupported resource type: 1"),
         ]);
     }

@@ -14,7 +14,7 @@ use super::node::Node;
 use super::query::metadata::{Refused, answer_refused, missing};
 use super::query::{config_effective, reply};
 use crate::config::Config;
-use crate::metadata::{Controller, Defaults, Rejection, TopicSpec};
+use crate::metadata::{Controller, Defaults, Rejection, Terms, TopicSpec};
 use crate::types::Uuid;
 use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
@@ -77,8 +77,10 @@ impl Context<'_> {
         let specs: Vec<TopicSpec> = names.into_iter().map(topic_with_defaults).collect();
         let mut refused = Refused::new();
         if !specs.is_empty() {
-            let defaults = defaults(&self.config());
-            let answers = self.controller.create_topics(&specs, false, defaults, &|_, _| Ok(()), self.ids);
+            let config = self.config();
+            let policy = policy(&config);
+            let terms = Terms { defaults: defaults(&config), setting: &|_, _| Ok(()), policy: &policy };
+            let answers = self.controller.create_topics(&specs, false, terms, self.ids);
             for (spec, answer) in specs.into_iter().zip(answers) {
                 if let Err(rejection) = answer {
                     refused.insert(spec.name, error_code(&rejection));
@@ -98,6 +100,11 @@ fn defaults(config: &Config) -> Defaults {
         partitions: i32::try_from(config.num_partitions).unwrap_or(i32::MAX),
         replication_factor: i16::try_from(config.default_replication_factor).unwrap_or(i16::MAX),
     }
+}
+
+/// What the settings allow topics to be.
+fn policy(config: &Config) -> impl Fn(&str, i32, i16) -> Result<(), String> {
+    |name, partitions, replication_factor| config.check_topic(name, partitions, replication_factor)
 }
 
 /// The code and the message that a client gets.
@@ -128,7 +135,7 @@ fn error_code(rejection: &Rejection) -> ErrorCode {
 mod tests {
     use super::*;
     use crate::shard::query::fixture::{World, ask};
-    use crate::wire::messages::{MetadataRequest, metadata_request::MetadataRequestTopic};
+    use crate::wire::messages::{FindCoordinatorRequest, MetadataRequest, metadata_request::MetadataRequestTopic};
 
     fn named(names: &[&'static str]) -> MetadataRequest<'static> {
         let topic = |name: &&'static str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
@@ -164,6 +171,18 @@ mod tests {
         let mut closed = World::new(&[("auto.create.topics.enable", "false")]);
         let response = ask!(closed.command(13), Metadata, MetadataResponse, named(&["new"]));
         assert_eq!((response.topics[0].error_code, closed.topic_names().len()), (3, 0));
+    }
+
+    #[test]
+    fn policies_hold_for_topics_that_are_made_by_the_way() {
+        let mut world = World::new(&[("topic.name.patterns", "a-*"), ("topic.partitions.max", "2")]);
+        let response = ask!(world.command(13), Metadata, MetadataResponse, named(&["a-b", "b"]));
+        let errors: Vec<_> = response.topics.iter().map(|topic| topic.error_code).collect();
+        assert_eq!((errors, world.topic_names()), (vec![0, 44], vec!["a-b".into()]));
+        // The broker's own topics are none of theirs.
+        let find = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+        let response = ask!(world.command(3), FindCoordinator, FindCoordinatorResponse, find);
+        assert_eq!((response.error_code, world.topic_names().len()), (0, 2));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Context, defaults};
 use crate::config::{Config, validate_topic};
-use crate::metadata::TopicSpec;
+use crate::metadata::{Terms, TopicSpec};
 use crate::shard::query::{OFFSETS_TOPIC, coordinator};
 use crate::wire::codec::DecodeError;
 use crate::wire::frame::Head;
@@ -22,7 +22,9 @@ impl Context<'_> {
         if coordinator::needs_topic(self.controller.image_decided(), head, body)? {
             let config = self.config();
             let specs = [offsets_topic(&config)];
-            let answers = self.controller.create_topics(&specs, false, defaults(&config), &validate_topic, self.ids);
+            // What topics may be is for those of the clients.
+            let terms = Terms { defaults: defaults(&config), setting: &validate_topic, policy: &|_, _, _| Ok(()) };
+            let answers = self.controller.create_topics(&specs, false, terms, self.ids);
             if let Some(Err(rejection)) = answers.first() {
                 tracing::warn!("{OFFSETS_TOPIC} cannot be made: {rejection}");
             }

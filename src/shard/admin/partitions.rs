@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Context, refusal, reply};
+use super::{Context, policy, refusal, reply};
 use crate::metadata::PartitionsSpec;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -23,7 +23,8 @@ impl Context<'_> {
                 .map(|assignments| assignments.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
         };
         let specs: Vec<PartitionsSpec> = request.topics.iter().map(spec).collect();
-        let answers = self.controller.create_partitions(&specs, request.validate_only);
+        let config = self.config();
+        let answers = self.controller.create_partitions(&specs, request.validate_only, &policy(&config));
         let results = request.topics.iter().zip(answers).map(|(topic, answer)| {
             let (error_code, error_message) = match answer {
                 Ok(_) => (ErrorCode::None.code(), None),

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Context, defaults, refusal, reply};
+use super::{Context, defaults, policy, refusal, reply};
 use crate::config::{Config, describe_topic, validate_topic, validate_topic_all};
-use crate::metadata::{Assignment, Created, Image, Rejection, TopicKey, TopicSpec};
+use crate::metadata::{Assignment, Created, Image, Rejection, Terms, TopicKey, TopicSpec};
 use crate::types::Uuid;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -32,10 +32,9 @@ impl Context<'_> {
         let checked: Vec<Result<TopicSpec, Rejection>> =
             request.topics.iter().map(|topic| spec(topic, image, &config)).collect();
         let specs: Vec<TopicSpec> = checked.iter().filter_map(|spec| spec.clone().ok()).collect();
-        let mut answers = self
-            .controller
-            .create_topics(&specs, request.validate_only, defaults(&config), &validate_topic, self.ids)
-            .into_iter();
+        let policy = policy(&config);
+        let terms = Terms { defaults: defaults(&config), setting: &validate_topic, policy: &policy };
+        let mut answers = self.controller.create_topics(&specs, request.validate_only, terms, self.ids).into_iter();
         let topics = request.topics.iter().zip(checked).map(|(topic, checked)| {
             let answer = checked.and_then(|_| answers.next().expect("there is an answer to each"));
             created(&topic.name, answer, &config)

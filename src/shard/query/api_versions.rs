@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::features::FEATURES;
 use super::reply;
 use crate::metadata::Image;
 use crate::shard::api::{APIS, is_served};
@@ -13,17 +14,6 @@ use crate::wire::messages::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
 
-/// A feature of the cluster (KIP-584) with the levels that this broker has. All of them are finalized at their highest.
-struct Feature {
-    name: &'static str,
-    level_min: i16,
-    level_max: i16,
-}
-
-/// `metadata.version` tells tools which release's behaviour to expect: 27 is 4.1-IV1, to which the versions of our APIs
-/// belong. Features that clients switch behaviour on (`transaction.version`, `group.version`) are not here because the
-/// broker does not have them.
-const FEATURES: [Feature; 1] = [Feature { name: "metadata.version", level_min: 27, level_max: 27 }];
 /// Clients below this version cannot read a feature whose lowest level is 0 (KAFKA-17492).
 const FEATURE_LEVEL_0_VERSION: i16 = 4;
 /// From this version on the client says what it is.
@@ -47,8 +37,8 @@ pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>,
         });
         let finalized = shown().map(|feature| FinalizedFeatureKey {
             name: feature.name.into(),
-            max_version_level: feature.level_max,
-            min_version_level: feature.level_max,
+            max_version_level: feature.level(),
+            min_version_level: feature.level(),
         });
         ApiVersionsResponse {
             api_keys: api_keys(),

@@ -1,11 +1,13 @@
-//! DescribeConfigs (API 32): settings of topics and of this broker, with where they come from.
+//! DescribeConfigs (API 32): settings of topics, groups and this broker, with where they come from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::{config_effective, reply};
-use crate::config::{Config, Described, Synonym, describe_broker, describe_broker_default, describe_topic};
+use crate::config::{
+    Config, Described, Synonym, describe_broker, describe_broker_default, describe_group, describe_topic,
+};
 use crate::metadata::{Image, check_name};
 use crate::shard::node::Node;
 use crate::types::BrokerId;
@@ -119,7 +121,12 @@ fn describe(
             Err(invalid("Client metrics subscription name must not be empty"))
         }
         Resource::ClientMetrics => Ok(Vec::new()),
-        Resource::Group => Err(invalid(Resource::Group.unsupported())),
+        Resource::Group if name.is_empty() => Err(invalid("Group name must not be empty")),
+        Resource::Group => {
+            let none = BTreeMap::new();
+            let own = image.group_settings(name).map_or(&none, |settings| &**settings);
+            Ok(describe_group(own, config, keys))
+        }
     }
 }
 
@@ -157,7 +164,7 @@ fn result(setting: Described, synonyms: bool, documentation: bool) -> DescribeCo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::validate_broker_dynamic;
+    use crate::config::{validate_broker_dynamic, validate_group};
     use crate::shard::query::ALL_BROKERS;
     use crate::shard::query::fixture::{World, ask};
 
@@ -267,7 +274,7 @@ mod tests {
             (8, "1", 0, None),
             (16, "", 42, Some("Client metrics subscription name must not be empty")),
             (16, "m", 0, None),
-            (32, "g", 42, Some("Unsupported resource type: GROUP")),
+            (32, "", 42, Some("Group name must not be empty")),
             (1, "x", 42, Some("Unsupported resource type: 1")),
         ] {
             let result = describe_one(&world, resource_type, name, None);
@@ -277,6 +284,19 @@ mod tests {
             assert!(text.unwrap_or("").starts_with(message.unwrap_or("")), "{text:?}");
             assert_eq!((result.resource_type, &*result.resource_name), (resource_type, name));
         }
+    }
+
+    #[test]
+    fn a_group_has_settings_before_it_is_there() {
+        let mut world = World::new(&[]);
+        let name = "consumer.session.timeout.ms";
+        let row = |value: &str, source| [(name.to_string(), value.to_string(), source)];
+        assert_eq!(shown(&describe_one(&world, 32, "g", Some(&[name]))), row("45000", 5));
+        let settings = [(name.to_string(), "50000".to_string())].into();
+        world.controller.set_group_settings("g", settings, false, &validate_group).expect("valid");
+        assert_eq!(shown(&describe_one(&world, 32, "g", Some(&[name]))), row("50000", 8));
+        assert_eq!(shown(&describe_one(&world, 32, "h", Some(&[name]))), row("45000", 5));
+        assert!(describe_one(&world, 32, "g", None).configs.len() > 15);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::config::Config;
-use crate::metadata::{Broker, Controller, Defaults, Listener, TopicSpec};
+use crate::metadata::{Broker, Controller, Defaults, Listener, Terms, TopicSpec};
 use crate::shard::admin::Admin;
 use crate::shard::node::Node;
 use crate::shard::query;
@@ -61,7 +61,8 @@ impl World {
         let defaults = Defaults { partitions: 1, replication_factor: 1 };
         self.ids += 1;
         let id = Uuid([self.ids; 16]);
-        let answers = self.controller.create_topics(&[spec], false, defaults, &|_, _| Ok(()), &mut || id);
+        let terms = Terms { defaults, setting: &|_, _| Ok(()), policy: &|_, _, _| Ok(()) };
+        let answers = self.controller.create_topics(&[spec], false, terms, &mut || id);
         answers[0].as_ref().expect("created").id
     }
 
@@ -69,6 +70,13 @@ impl World {
     pub fn query(&self, api: ApiKey, version: i16, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
         exchange(api, version, request, |head, body| {
             query::answer(&self.node, self.controller.image_decided(), 0, head, body)
+        })
+    }
+
+    /// Asks about the quorum at this time, in milliseconds. Returns the body of the answer.
+    pub fn quorum(&self, version: i16, now_ms: i64, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
+        exchange(ApiKey::DescribeQuorum, version, request, |head, body| {
+            query::quorum::answer(&self.node, self.controller.image_decided(), head, body, now_ms)
         })
     }
 

@@ -5,10 +5,16 @@ mod api_versions;
 mod cluster;
 mod configs;
 pub(in crate::shard) mod coordinator;
+mod election;
+mod features;
 #[cfg(test)]
 pub(in crate::shard) mod fixture;
+mod log_dirs;
 pub(in crate::shard) mod metadata;
 mod partitions;
+pub(in crate::shard) mod quorum;
+mod reassignment;
+mod resources;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -75,6 +81,12 @@ pub fn answer(
         ApiKey::DescribeCluster => cluster::answer(node, image, listener, head, body),
         ApiKey::DescribeTopicPartitions => partitions::answer(node, image, listener, head, body),
         ApiKey::DescribeConfigs => configs::answer(node, image, head, body),
+        ApiKey::ListConfigResources => resources::answer(image, head, body),
+        ApiKey::AlterReplicaLogDirs => log_dirs::answer(node, image, head, body),
+        ApiKey::ElectLeaders => election::answer(image, head, body),
+        ApiKey::AlterPartitionReassignments => reassignment::alter(image, head, body),
+        ApiKey::ListPartitionReassignments => reassignment::list(head, body),
+        ApiKey::UpdateFeatures => features::update(node, head, body),
         api => panic!("{} is no query", api.name()),
     }
 }
