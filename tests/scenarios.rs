@@ -143,7 +143,7 @@ impl Stage {
                     again = true;
                 }
                 Output::PartitionRemove { log, .. } => {
-                    self.shards[usize::from(core)].partition_removed(self.now, log);
+                    self.shards[usize::from(core)].partition_removed(log);
                     again = true;
                 }
                 other => panic!("nothing does {other:?} here"),

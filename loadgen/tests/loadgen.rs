@@ -104,18 +104,3 @@ fn verify_finds_each_fault() {
         assert!(others.into_iter().all(|other| found[other] == 0), "{fault:?} {value}");
     }
 }
-
-/// How fast one core of load can be: `cargo test --release -p loadgen -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures, needs two free cores"]
-fn a_sink_is_filled() {
-    for options in [
-        "--batch-bytes 65536",
-        "--batch-bytes 1048576",
-        "--batch-bytes 65536 --acks 0",
-        "--batch-bytes 0 --in-flight 64",
-    ] {
-        let value = json(&loadgen(Fault::Sink, &format!("produce --seconds 2 --threads 1 --connections 2 {options}")));
-        println!("{options}: {} MiB/s, {} requests", value["mib_per_second"], value["requests"]);
-    }
-}

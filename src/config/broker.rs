@@ -77,6 +77,8 @@ pub struct Config {
     pub group_session_ms_min: i32,
     pub group_session_ms_max: i32,
     pub group_members_max: u32,
+    /// Of each core.
+    pub group_members_bytes_max: u64,
     /// How long the first rebalance of an empty group waits for the next join, and for all of them together.
     pub group_gather_ms: u32,
     pub group_gather_ms_max: u32,
@@ -196,6 +198,7 @@ impl Config {
             group_session_ms_min: read.integer("group.min.session.timeout.ms"),
             group_session_ms_max: read.integer("group.max.session.timeout.ms"),
             group_members_max: read.integer("group.max.size"),
+            group_members_bytes_max: read.integer("group.members.memory.bytes"),
             group_gather_ms: read.integer("group.initial.rebalance.gather.ms"),
             group_gather_ms_max: read.not_negative("group.initial.rebalance.delay.ms"),
             offset_metadata_bytes_max: read.not_negative("offset.metadata.max.bytes"),

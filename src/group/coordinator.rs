@@ -74,6 +74,11 @@ impl Coordinator {
         self.groups.len()
     }
 
+    /// Bytes of metadata and assignments of all members.
+    pub fn member_bytes(&self) -> usize {
+        self.desk.member_bytes
+    }
+
     /// Takes what a checkpoint holds, before any record; returns the offset at which replay goes on.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<Offset, CheckpointError> {
         assert_eq!(self.phase, Phase::Loading);

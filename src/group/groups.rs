@@ -15,7 +15,7 @@ use crate::wire::messages::{
     ListGroupsResponse,
 };
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What DescribeGroups calls the state of a group that is not there, or that cannot be read.
@@ -142,18 +142,36 @@ impl Coordinator {
         Ok(records)
     }
 
-    /// The positions in a topic that is no more.
-    pub fn topic_deleted(&mut self, topic: &str) {
-        let readers = self.groups.values().filter(|group| group.ledger.offsets.contains_key(topic));
-        let names: Vec<Arc<str>> = readers.map(|group| group.name.clone()).collect();
-        for name in names {
-            let group = self.groups.get_mut(&name).expect("it was just there");
-            let partitions = group.ledger.offsets[topic].keys();
-            let records: Vec<Record> =
-                partitions.map(|&partition| Record::offset(&name, topic, partition, None)).collect();
-            assert!(records.iter().all(|record| matches!(Key::decode(&record.key), Ok(Key::Offset { .. }))));
-            // A tombstone is smaller than the record that it deletes, which was not too large.
-            let _ = group.decide(records, Then::Nothing { group: name.clone() }, &mut self.desk);
+    /// Topics in which there are positions although there is no such topic.
+    pub fn topics_missing(&self, exists: impl Fn(&str) -> bool) -> BTreeSet<Arc<str>> {
+        let topics = self.groups.values().flat_map(|group| group.ledger.offsets.keys());
+        topics.filter(|topic| !exists(topic)).cloned().collect()
+    }
+
+    /// Forgets the positions in a topic that is no more; whether there are any.
+    pub fn topic_deleted(&mut self, topic: &str) -> bool {
+        let mut gone: BTreeMap<Arc<str>, BTreeSet<i32>> = BTreeMap::new();
+        for group in self.groups.values() {
+            if let Some(partitions) = group.ledger.offsets.get(topic) {
+                gone.entry(group.name.clone()).or_default().extend(partitions.keys());
+            }
         }
+        // What is decided is on its way into the log.
+        for record in self.desk.decisions.records().filter(|record| record.value.is_some()) {
+            if let Ok(Key::Offset { topic: of, partition, .. }) = Key::decode(&record.key)
+                && of == topic
+            {
+                gone.entry(record.group.clone()).or_default().insert(partition);
+            }
+        }
+        let any = !gone.is_empty();
+        for (name, partitions) in gone {
+            let group = self.groups.get_mut(&name).expect("a group stays while it has records to store");
+            let tombstones = partitions.into_iter().map(|partition| Record::offset(&name, topic, partition, None));
+            // A tombstone is smaller than the record that it deletes, which was not too large.
+            let decided = group.decide(tombstones.collect(), Then::Nothing { group: name.clone() }, &mut self.desk);
+            assert!(decided.is_ok(), "{name}: the positions in {topic} cannot be deleted");
+        }
+        any
     }
 }

@@ -2,7 +2,7 @@
 
 use super::decisions::{Replacement, Then};
 use super::error::{join_refusal, sync_refusal};
-use super::member::{Member, member_id, protocols, timeouts};
+use super::member::{Member, member_id, protocol_bytes, protocols, timeouts};
 use super::record::Record;
 use super::state::{Desk, Group, State};
 use super::{
@@ -32,17 +32,23 @@ pub(super) fn check_join(request: &JoinGroupRequest<'_>, settings: &Settings) ->
     if request.protocol_type.is_empty() || request.protocols.is_empty() {
         return Err(ErrorCode::InconsistentGroupProtocol);
     }
-    let bytes: usize = request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum();
-    if request.protocols.len() > MEMBER_PROTOCOLS_MAX || bytes > MEMBER_METADATA_BYTES_MAX {
+    if request.protocols.len() > MEMBER_PROTOCOLS_MAX || request_bytes(request) > MEMBER_METADATA_BYTES_MAX {
         return Err(ErrorCode::PolicyViolation);
     }
     Ok(())
 }
 
+/// Bytes that a member would hold who joins like that.
+fn request_bytes(request: &JoinGroupRequest<'_>) -> usize {
+    request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
+}
+
 impl Group {
     pub fn join(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &mut Desk) {
         let id = &*request.member_id;
-        let refused = if !self.has_room(id, request, desk) {
+        let refused = if !self.has_memory(id, caller, request, desk) {
+            Some((id, ErrorCode::GroupMaxSizeReached))
+        } else if !self.has_room(id, desk) {
             self.remove_member(id, ErrorCode::GroupMaxSizeReached, desk);
             self.pending.remove(id);
             self.maybe_complete(now, desk);
@@ -64,14 +70,17 @@ impl Group {
         }
     }
 
+    /// Whether there is memory for what the member says of itself, beside what it has said before.
+    fn has_memory(&self, id: &str, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &Desk) -> bool {
+        let before = self.members.get(id).map_or(0, |member| protocol_bytes(&member.protocols));
+        let growth = request_bytes(request).saturating_sub(before);
+        growth == 0 || desk.member_bytes + caller.member_bytes_elsewhere + growth <= desk.settings.member_bytes_max
+    }
+
     /// Whether the group may have one more member, or this one goes on being one.
-    fn has_room(&self, id: &str, request: &JoinGroupRequest<'_>, desk: &Desk) -> bool {
+    fn has_room(&self, id: &str, desk: &Desk) -> bool {
         let members_max = desk.settings.members_max;
         let known = self.members.get(id);
-        let bytes: usize = request.protocols.iter().map(|protocol| protocol.metadata.len()).sum();
-        if desk.member_bytes.saturating_add(bytes) > desk.settings.member_bytes_max && known.is_none() {
-            return false;
-        }
         match self.state {
             State::Empty => self.pending.len() < MEMBERS_PENDING_MAX || self.pending.contains_key(id),
             // Those count who have joined, so that the last to come again are left out if the group is too large.

@@ -37,7 +37,7 @@ pub(super) struct Member {
 
 impl Member {
     pub fn bytes(&self) -> usize {
-        self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum::<usize>() + self.assignment.len()
+        protocol_bytes(&self.protocols) + self.assignment.len()
     }
 
     /// Whether the session cannot end: the member waits for the group, not the group for it.
@@ -67,6 +67,10 @@ pub(super) fn timeouts(request: &JoinGroupRequest<'_>, version: i16) -> (u64, u6
     let session_ms = request.session_timeout_ms.max(0) as u64;
     let rebalance_ms = request.rebalance_timeout_ms.max(0) as u64;
     (session_ms, if version < JOIN_VERSION_REBALANCE_TIMEOUT { session_ms } else { rebalance_ms })
+}
+
+pub(super) fn protocol_bytes(protocols: &[(Arc<str>, Bytes)]) -> usize {
+    protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
 }
 
 pub(super) fn protocols(request: &JoinGroupRequest<'_>) -> Vec<(Arc<str>, Bytes)> {

@@ -66,7 +66,7 @@ pub struct Settings {
     pub retention_check_ms: u64,
     /// Bytes of keys and values in one append; a larger record is refused.
     pub append_bytes_max: usize,
-    /// Bytes of metadata and assignments of all members together.
+    /// `group.members.memory.bytes`: of metadata and assignments of all members of all coordinators that share the memory.
     pub member_bytes_max: usize,
 }
 
@@ -83,7 +83,7 @@ impl Default for Settings {
             retention_ms: 7 * 24 * 60 * 60 * 1000,
             retention_check_ms: 600_000,
             append_bytes_max: 1 << 20,
-            member_bytes_max: 256 << 20,
+            member_bytes_max: 128 << 20,
         }
     }
 }
@@ -107,6 +107,8 @@ pub struct Caller<'a> {
     pub client_host: &'a str,
     /// What a new member's id is made of.
     pub random: [u8; 16],
+    /// [`Coordinator::member_bytes`] of the other coordinators that share the memory; only of interest to a join.
+    pub member_bytes_elsewhere: usize,
 }
 
 /// A request, or one group's share of it (OffsetFetch), to the coordinator of its groups.

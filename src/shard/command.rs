@@ -204,12 +204,15 @@ impl Shard {
             self.scan_topics(now);
             self.groups_topics_deleted(&before);
         }
-        if self.removing == 0 {
-            self.tell_applied(now);
-        }
+        self.applied_untold = true;
     }
 
-    fn tell_applied(&mut self, now: Now) {
+    /// Says that this core has taken over the image, once nothing of deleted topics is left that could come back.
+    pub(super) fn tell_applied(&mut self, now: Now) {
+        if !self.applied_untold || self.removing > 0 || self.groups.is_forgetting() {
+            return;
+        }
+        self.applied_untold = false;
         let index = self.image.index();
         if self.commands.is_some() {
             self.applied(now, self.id, index);
@@ -243,12 +246,9 @@ impl Shard {
     }
 
     /// The directory of a removed partition is out of the way.
-    pub fn partition_removed(&mut self, now: Now, _log: LogIndex) {
+    pub fn partition_removed(&mut self, _log: LogIndex) {
         assert!(self.removing > 0);
         self.removing -= 1;
-        if self.removing == 0 {
-            self.tell_applied(now);
-        }
     }
 }
 

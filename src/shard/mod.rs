@@ -140,6 +140,8 @@ pub struct Shard {
     commands: Option<Commands>,
     /// Partitions of deleted topics whose directories are not yet out of the way.
     removing: usize,
+    /// The first shard is to be told that this one has taken over the image.
+    applied_untold: bool,
     /// Of the data directory: all, and free, as the shell last saw it.
     disk_bytes: (u64, u64),
     expire_at: Time,
@@ -403,6 +405,7 @@ impl Shard {
         }
         self.expire_producers(now);
         self.groups_turn(now);
+        self.tell_applied(now);
         self.send_replies();
         self.plan_commands();
         let mut ops = Vec::new();

@@ -319,6 +319,7 @@ impl Recovery {
             groups: Groups::new(&self.node.config, seed),
             commands: controller.map(|(controller, seed)| Commands::new(controller, seed, shards)),
             removing: 0,
+            applied_untold: false,
             disk_bytes: (0, 0),
             expire_at: Time::default(),
             out: Vec::new(),

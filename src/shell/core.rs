@@ -228,7 +228,7 @@ impl Core {
                 glommio::spawn_local(async move {
                     core.reader.forget(&name);
                     let aside = core.disk.partition_aside(log, &name, topic).await;
-                    core.input(|shard, now| shard.partition_removed(now, log));
+                    core.input(|shard, _| shard.partition_removed(log));
                     core.end_turn();
                     if let Some(aside) = aside {
                         core.disk.remove_dir(aside).await;

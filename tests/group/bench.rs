@@ -34,6 +34,8 @@ pub struct Bench {
     /// The partition's records by offset.
     pub log: Vec<Stored>,
     held: VecDeque<(AppendId, Vec<Stored>)>,
+    /// What the coordinators beside this one hold.
+    pub member_bytes_elsewhere: usize,
     tickets: u64,
     randoms: u128,
 }
@@ -53,7 +55,18 @@ impl Bench {
     pub fn loading(settings: Settings) -> Bench {
         let coordinator = Coordinator::new(settings.clone());
         let (log, held) = (Vec::new(), VecDeque::new());
-        Bench { coordinator, settings, now_ms: 0, disk: Disk::Durable, log, held, tickets: 0, randoms: 0 }
+        let member_bytes_elsewhere = 0;
+        Bench {
+            coordinator,
+            settings,
+            now_ms: 0,
+            disk: Disk::Durable,
+            log,
+            held,
+            member_bytes_elsewhere,
+            tickets: 0,
+            randoms: 0,
+        }
     }
 
     pub fn now(&self) -> Now {
@@ -69,7 +82,14 @@ impl Bench {
         let ticket = self.ticket();
         self.randoms += 1;
         let random = self.randoms.to_be_bytes();
-        let caller = Caller { ticket, version, client_id, client_host: HOST, random };
+        let caller = Caller {
+            ticket,
+            version,
+            client_id,
+            client_host: HOST,
+            random,
+            member_bytes_elsewhere: self.member_bytes_elsewhere,
+        };
         self.coordinator.handle(self.now(), &caller, request, &topics);
         ticket
     }

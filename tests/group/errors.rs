@@ -255,6 +255,26 @@ fn join_group() {
     check(Nothing, 9, many(MEMBER_PROTOCOLS_MAX, 1), MemberIdRequired);
 }
 
+/// Members that are there go on; what they say of themselves must not grow, nor may others come.
+#[test]
+fn memory_for_members_has_a_limit() {
+    let mut bench = situation(Stable);
+    let held = bench.coordinator.member_bytes();
+    assert!(held > 0);
+    bench.member_bytes_elsewhere = bench.settings.member_bytes_max - held;
+    let code = |response: Response| ErrorCode::from_code(codes(&response)[0]).unwrap();
+    let grown = |instance: Option<&str>, member: &str| {
+        Request::JoinGroup(join("g", member, instance, "range:@t,roundrobin:more"))
+    };
+    assert_eq!(code(bench.ask(9, &grown(ONE, MEMBER))), GroupMaxSizeReached);
+    assert_eq!(code(bench.ask(9, &joined("", Option::None))), GroupMaxSizeReached);
+    assert_eq!(code(bench.ask(4, &beaten(MEMBER, ONE, 1))), None, "it is still a member");
+    bench.member_bytes_elsewhere -= 100;
+    assert_eq!(code(bench.ask(9, &grown(ONE, MEMBER))), None);
+    assert_eq!(bench.coordinator.member_bytes(), held + "roundrobinmore".len());
+    assert_eq!(code(bench.ask(9, &joined("", Option::None))), MemberIdRequired);
+}
+
 #[test]
 fn a_second_join_of_one_member_answers_the_first() {
     let mut bench = situation(Preparing);

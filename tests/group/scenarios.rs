@@ -185,7 +185,9 @@ impl Runner {
                 let groups_names = words.plain.iter().map(|name| name.to_string().into()).collect();
                 self.send("-", version.unwrap_or(2), Request::DeleteGroups(DeleteGroupsRequest { groups_names }));
             }
-            "drop-topic" => self.bench.coordinator.topic_deleted(&who),
+            "drop-topic" => {
+                self.bench.coordinator.topic_deleted(&who);
+            }
             "wait" => {
                 let answers = self.bench.wait(who.parse().expect("milliseconds"));
                 self.answers(answers);

@@ -62,6 +62,8 @@ pub struct Clients {
     requests: HashMap<i32, Request>,
     correlation_last: i32,
     called: Option<(i32, Bytes)>,
+    /// Answers to others, whole frames.
+    pub others: VecDeque<Bytes>,
     producer_id_next: i64,
     filler: Bytes,
     /// Batches are large, so that rings wrap often.
@@ -84,6 +86,7 @@ impl Clients {
             requests: HashMap::new(),
             correlation_last: 0,
             called: None,
+            others: VecDeque::new(),
             producer_id_next: 1000,
             filler: filler.into(),
             heavy: world.random.random_range(0..3) == 0,
@@ -94,6 +97,7 @@ impl Clients {
     pub fn connect(&mut self, world: &mut World, process: &mut Process) {
         self.requests.clear();
         self.connections.clear();
+        self.others.clear();
         for number in 0..CONNECTIONS {
             let core = world.random.random_range(0..process.shards.len()) as u16;
             let connection = ConnectionId(number as u64);
@@ -124,8 +128,12 @@ impl Clients {
         correlation
     }
 
-    fn receive(&mut self, world: &World, process: &mut Process) {
+    pub fn receive(&mut self, world: &World, process: &mut Process) {
         while let Some((core, connection, frame)) = process.answers.pop_front() {
+            if connection.0 >= crate::groups::CONNECTION_FIRST {
+                self.others.push_back(frame);
+                continue;
+            }
             let mut reader = Reader::new(&frame[4..]);
             let correlation = Reader::new(&frame[4..]).i32().expect("a correlation id");
             let of = self.connections.iter_mut().find(|(c, id, _)| (*c, *id) == (core, connection));

@@ -20,6 +20,8 @@ pub enum Work {
     MetadataAppend(Append),
     MetadataSnapshot(Snapshot),
     PartitionRemove { log: LogIndex, name: Arc<str>, topic: Uuid },
+    GroupCheckpointRead { log: LogIndex, name: Arc<str> },
+    GroupCheckpointWrite { log: LogIndex, name: Arc<str>, bytes: Vec<u8> },
     Unlink(Vec<String>),
 }
 
@@ -30,6 +32,8 @@ pub enum Outcome {
     MetadataAppended { index_last: u64, ok: bool },
     MetadataSnapshotted { ok: bool },
     PartitionRemoved { log: LogIndex, rest: Vec<String> },
+    GroupCheckpoint { log: LogIndex, bytes: Option<Vec<u8>> },
+    GroupCheckpointWritten { log: LogIndex },
     Nothing,
 }
 
@@ -50,6 +54,10 @@ pub fn journal_path(core: u16, file: u32) -> String {
 /// As one of so many cores.
 fn checkpoint_path(core: u16, cores: u16) -> String {
     format!("checkpoint-{core:02}-{cores:02}")
+}
+
+fn group_checkpoint_path(name: &str) -> String {
+    format!("{name}/group.checkpoint")
 }
 
 fn segment_path(name: &str, base: i64, ending: &str) -> String {
@@ -89,6 +97,8 @@ impl Job {
             Work::MetadataAppend(append) => format!("metadata to {}", append.index_last),
             Work::MetadataSnapshot(_) => "metadata snapshot".into(),
             Work::PartitionRemove { name, .. } => format!("aside {name}"),
+            Work::GroupCheckpointRead { name, .. } => format!("read checkpoint of {name}"),
+            Work::GroupCheckpointWrite { name, bytes, .. } => format!("write checkpoint of {name} ({})", bytes.len()),
             Work::Unlink(names) => format!("unlink {names:?}"),
         }
     }
@@ -125,6 +135,16 @@ impl Job {
                     disk.rename(name, &aside);
                 }
                 Some(Outcome::PartitionRemoved { log: *log, rest: disk.list(&aside) })
+            }
+            Work::GroupCheckpointRead { log, name } => {
+                let bytes = disk.read(&group_checkpoint_path(name)).map(<[u8]>::to_vec);
+                Some(Outcome::GroupCheckpoint { log: *log, bytes })
+            }
+            Work::GroupCheckpointWrite { log, name, bytes } => {
+                // Without a directory there is nowhere to write it; a failure is nobody's concern.
+                let written =
+                    fault || disk.list(name).is_empty() || replace(disk, &group_checkpoint_path(name), bytes, step);
+                written.then_some(Outcome::GroupCheckpointWritten { log: *log })
             }
             Work::Unlink(names) => match names.pop() {
                 Some(name) => {

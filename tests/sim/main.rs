@@ -1,15 +1,21 @@
 //! The broker on a simulated disk that tears, loses what was not synced, and fails, with a crash after any step: all of
 //! it from a seed. After each recovery every acknowledged record must be there, once, in order.
 //!
+//! In some seeds there are groups of consumers beside the others: see `groups.rs`.
+//!
 //! `KLAMM_SIM_SEEDS=5000` runs more seeds; `KLAMM_SIM_SEED=17` runs one and prints what happens.
 
 mod client;
 mod device;
 mod disk;
+mod groups;
+mod member;
 mod model;
 mod node;
+mod replay;
 
 use client::Clients;
+use groups::Groups;
 use klamm::config::Config;
 use model::TopicState;
 use node::{Crashed, Slow, World};
@@ -18,6 +24,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SEEDS: u64 = 200;
+/// Of the seeds that have groups.
+const GROUPS_ONE_IN: u64 = 3;
 const LIVES_MAX: u64 = 5;
 const CORES_MAX: u16 = 3;
 /// The least that a journal takes.
@@ -31,6 +39,8 @@ fn config(world: &mut rand::rngs::StdRng) -> Config {
     config.journal_file_bytes = JOURNAL_FILE_BYTES;
     // A ring of five and more is released while a file is free, so that batches are carried forward.
     config.journal_files_max = [2, 3, 5, 6][world.random_range(0..4)];
+    config.offsets_topic_partitions = replay::PARTITIONS;
+    (config.group_session_ms_min, config.group_gather_ms, config.group_gather_ms_max) = (1, 2, 10);
     config.core_memory_bytes_max = *[200 << 10, 1 << 20, 8 << 20].get(world.random_range(0..3)).expect("one of three");
     config
 }
@@ -43,6 +53,7 @@ fn run(seed: u64, trace: bool) {
     let mut clients = Clients::new(&mut world);
     let mut cores = world.random.random_range(1..=CORES_MAX);
     let faulty = world.random.random_range(0..4) == 0;
+    let mut groups = seed.is_multiple_of(GROUPS_ONE_IN).then(|| Groups::new(&mut world, faulty));
     for number in 0..LIVES_MAX {
         if world.random.random_range(0..3) == 0 {
             cores = world.random.random_range(1..=CORES_MAX);
@@ -53,7 +64,7 @@ fn run(seed: u64, trace: bool) {
         world.fault_one_in = 0;
         let slow = [Slow::Nothing, Slow::Nothing, Slow::Journal, Slow::Segments];
         world.slow = slow[world.random.random_range(0..slow.len())];
-        let result = live(&mut world, &mut clients, cores, faulty);
+        let result = live(&mut world, &mut clients, &mut groups, cores, faulty);
         assert!(result.is_err(), "a life ends with a crash");
         world.trace(|| format!("life {number} ends"));
         world.crash();
@@ -62,13 +73,26 @@ fn run(seed: u64, trace: bool) {
     world.steps_left = u64::MAX;
     world.fault_one_in = 0;
     world.slow = Slow::Nothing;
-    settle(&mut world, &mut clients, cores).expect("nothing ends it");
+    let mut process = settle(&mut world, &mut clients, &mut groups, cores).expect("nothing ends it");
+    if let Some(groups) = &mut groups {
+        groups.rest(&mut world, &mut process, &mut clients).expect("nothing ends it");
+        assert!(groups.compared > 0, "no group was ever compared with its log");
+    }
 }
 
-fn settle(world: &mut World, clients: &mut Clients, cores: u16) -> Result<node::Process, Crashed> {
+fn settle(
+    world: &mut World,
+    clients: &mut Clients,
+    groups: &mut Option<Groups>,
+    cores: u16,
+) -> Result<node::Process, Crashed> {
     let mut process = world.boot(cores)?;
     clients.connect(world, &mut process);
     clients.look_at_topics(&process);
+    if let Some(groups) = groups {
+        groups.begin(world, &mut process);
+        groups.verify(world, &mut process, clients)?;
+    }
     let parts = clients.model.parts(TopicState::Live);
     for part in &parts {
         clients.verify(world, &mut process, *part)?;
@@ -80,8 +104,14 @@ fn settle(world: &mut World, clients: &mut Clients, cores: u16) -> Result<node::
     Ok(process)
 }
 
-fn live(world: &mut World, clients: &mut Clients, cores: u16, faulty: bool) -> Result<(), Crashed> {
-    let mut process = settle(world, clients, cores)?;
+fn live(
+    world: &mut World,
+    clients: &mut Clients,
+    groups: &mut Option<Groups>,
+    cores: u16,
+    faulty: bool,
+) -> Result<(), Crashed> {
+    let mut process = settle(world, clients, groups, cores)?;
     world.fault_one_in = if faulty { 300 } else { 0 };
     let stop = world.random.random_range(0..4) == 0;
     let stop_at = world.steps + world.steps_left / 2;
@@ -108,7 +138,18 @@ fn live(world: &mut World, clients: &mut Clients, cores: u16, faulty: bool) -> R
             36..39 => clients.find(world, &mut process, parts[some]),
             _ => {}
         }
+        if let Some(groups) = groups {
+            groups.act(world, &mut process, clients);
+            world.wake = groups.wake();
+        }
         clients.step(world, &mut process)?;
+        if let Some(groups) = groups {
+            groups.receive(world, clients);
+            world.wake = None;
+            if !faulty && world.random.random_range(0..500) == 0 {
+                groups.compare(world, &mut process, clients)?;
+            }
+        }
         if world.steps.is_multiple_of(64) {
             check_memory(&process);
         }
@@ -141,7 +182,7 @@ fn shut_down(world: &mut World, clients: &mut Clients, mut process: node::Proces
     for core in 0..process.shards.len() {
         process.end_turn(world, core as u16);
     }
-    while !process.shards.iter().all(|shard| shard.store().is_drained()) {
+    while !process.shards.iter().all(klamm::shard::Shard::is_drained) {
         assert!(clients.step(world, &mut process)?, "the broker does not get to its end");
     }
     world.trace(|| "stopped".into());

@@ -43,6 +43,8 @@ pub struct World {
     pub config: Arc<Config>,
     cores: u16,
     jobs: Vec<Job>,
+    /// When somebody outside has something to do, so that time does not run past it.
+    pub wake: Option<Time>,
     removed: HashSet<(u16, LogIndex)>,
     trace: bool,
 }
@@ -78,6 +80,7 @@ impl World {
             config: Arc::new(config),
             cores: 0,
             jobs: Vec::new(),
+            wake: None,
             removed: HashSet::new(),
             trace,
         }
@@ -112,6 +115,7 @@ impl World {
         self.trace(|| format!("CRASH with {} jobs under way: {kept}", self.jobs.len()));
         self.jobs.clear();
         self.removed.clear();
+        self.wake = None;
     }
 
     fn submit(&mut self, core: u16, work: Work) {
@@ -286,6 +290,16 @@ impl Process {
         self.shards[usize::from(core)].connected(connection, 0, Ipv4Addr::LOCALHOST.into());
     }
 
+    pub fn disconnect(&mut self, core: u16, connection: ConnectionId) {
+        self.shards[usize::from(core)].disconnected(connection);
+    }
+
+    /// Nothing happens before time passes or somebody asks.
+    pub fn is_idle(&self, world: &World) -> bool {
+        let due = |shard: &Shard| shard.deadline().is_some_and(|time| time <= world.now.mono);
+        world.is_idle() && self.mail.is_empty() && !self.shards.iter().any(due)
+    }
+
     pub fn may_read(&self, core: u16, connection: ConnectionId) -> bool {
         self.shards[usize::from(core)].may_read(connection)
     }
@@ -311,8 +325,11 @@ impl Process {
                 Output::Read { request, part, plan } => world.submit(core, Work::Read { request, part, plan }),
                 Output::MetadataAppend(append) => world.submit(core, Work::MetadataAppend(append)),
                 Output::MetadataSnapshot(snapshot) => world.submit(core, Work::MetadataSnapshot(snapshot)),
-                Output::GroupCheckpointRead { .. } | Output::GroupCheckpointWrite { .. } => {
-                    panic!("no client of the simulator has a group")
+                Output::GroupCheckpointRead { log, name, .. } => {
+                    world.submit(core, Work::GroupCheckpointRead { log, name });
+                }
+                Output::GroupCheckpointWrite { log, name, bytes, .. } => {
+                    world.submit(core, Work::GroupCheckpointWrite { log, name, bytes });
                 }
                 Output::PartitionRemove { log, name, topic } => {
                     world.submit(core, Work::PartitionRemove { log, name, topic });
@@ -346,7 +363,9 @@ impl Process {
                 Outcome::Read { request, part, data } => shard.read_done(world.now, request, part, data),
                 Outcome::MetadataAppended { index_last, ok } => shard.metadata_appended(world.now, index_last, ok),
                 Outcome::MetadataSnapshotted { ok } => shard.metadata_snapshotted(ok),
-                Outcome::PartitionRemoved { log, .. } => shard.partition_removed(world.now, log),
+                Outcome::PartitionRemoved { log, .. } => shard.partition_removed(log),
+                Outcome::GroupCheckpoint { log, bytes } => shard.group_checkpoint_read(world.now, log, bytes),
+                Outcome::GroupCheckpointWritten { log } => shard.group_checkpoint_written(log),
                 Outcome::Nothing => {}
             }
             self.end_turn(world, core);
@@ -365,7 +384,8 @@ impl Process {
 
     /// Nothing happens until the next deadline, if there is one.
     fn wait(&mut self, world: &mut World) -> bool {
-        let Some(next) = self.shards.iter().filter_map(Shard::deadline).min() else { return false };
+        let deadlines = self.shards.iter().filter_map(Shard::deadline);
+        let Some(next) = deadlines.chain(world.wake).min() else { return false };
         let nanoseconds = next.0.saturating_sub(world.now.mono.0);
         world.pass_time(nanoseconds);
         self.turns_due(world);

@@ -149,9 +149,11 @@ impl Shard {
         let host = self.groups.hosts.get_mut(&partition).expect("it is loading");
         host.load = Load::Done;
         host.coordinator.loaded(now);
-        for topic in std::mem::take(&mut host.deleted) {
-            host.coordinator.topic_deleted(&topic);
-        }
+        // Also those of which the process before this one could not store that they are gone. A topic that was made since
+        // the loading began has no positions yet.
+        let mut gone = host.coordinator.topics_missing(|topic| host.known.topic(topic).is_some());
+        gone.append(&mut host.deleted);
+        gone.iter().for_each(|topic| host.forget(topic));
         self.groups.touched.insert(partition);
     }
 }

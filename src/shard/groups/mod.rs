@@ -41,14 +41,42 @@ struct Host {
     /// Appends under way, in order: up to where the log must be committed, or why there is nothing to wait for.
     appends: VecDeque<(AppendId, Result<Offset, ErrorCode>)>,
     saved: Saved,
-    /// Topics that were deleted while the coordinator was loading.
-    deleted: Vec<Arc<str>>,
+    /// What there was when the loading began, and which topics were deleted since then until it ended.
+    known: Image,
+    deleted: BTreeSet<Arc<str>>,
+    forgetting: Forgetting,
+}
+
+/// How far a coordinator is with storing that positions in deleted topics are gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Forgetting {
+    Done,
+    Decided,
+    /// Until this append is over.
+    Appended(AppendId),
 }
 
 impl Host {
     /// A log may move while it is being loaded: its settings change, for one. What is known then is no checkpoint yet.
     fn is_checkpoint_due(&self) -> bool {
         self.load == Load::Done && self.saved.is_due()
+    }
+
+    fn forget(&mut self, topic: &str) {
+        assert_eq!(self.load, Load::Done);
+        if self.coordinator.topic_deleted(topic) {
+            self.forgetting = Forgetting::Decided;
+        }
+    }
+
+    /// Whether a crash could bring positions in deleted topics back.
+    fn is_forgetting(&self) -> bool {
+        match self.load {
+            Load::Done => self.forgetting != Forgetting::Done,
+            // It may take forever, and nobody is to wait for that.
+            Load::Retry { .. } => false,
+            Load::Begun | Load::Checkpoint | Load::Log { .. } => !self.deleted.is_empty(),
+        }
     }
 }
 
@@ -96,6 +124,11 @@ impl Groups {
         }
     }
 
+    /// The names of deleted topics must not be used again yet: positions in them could come back.
+    pub fn is_forgetting(&self) -> bool {
+        self.hosts.values().any(Host::is_forgetting)
+    }
+
     /// When a turn is due although nothing happens.
     pub fn deadline(&self) -> Option<Time> {
         if self.is_capturing() { Some(Time(0)) } else { self.deadline }
@@ -119,7 +152,7 @@ fn settings(config: &Config) -> Settings {
         retention_ms: i64::from(config.offsets_retention_minutes) * 60_000,
         retention_check_ms: config.offsets_retention_check_ms,
         append_bytes_max: APPEND_BYTES_MAX,
-        ..Settings::default()
+        member_bytes_max: config.group_members_bytes_max as usize,
     }
 }
 
@@ -188,7 +221,9 @@ impl Shard {
                 load: Load::Begun,
                 appends: VecDeque::new(),
                 saved: Saved::default(),
-                deleted: Vec::new(),
+                known: self.image.clone(),
+                deleted: BTreeSet::new(),
+                forgetting: Forgetting::Done,
             };
             self.groups.hosts.insert(index, host);
             self.groups.by_log.insert(log, index);
@@ -222,12 +257,11 @@ impl Shard {
         let names: Vec<Arc<str>> = gone.map(|topic| topic.name.clone()).collect();
         for (partition, host) in &mut self.groups.hosts {
             for name in &names {
-                match host.load {
-                    Load::Done => {
-                        host.coordinator.topic_deleted(name);
-                        self.groups.touched.insert(*partition);
-                    }
-                    _ => host.deleted.push(name.clone()),
+                if host.load == Load::Done {
+                    host.forget(name);
+                    self.groups.touched.insert(*partition);
+                } else {
+                    host.deleted.insert(name.clone());
                 }
             }
         }
@@ -255,7 +289,11 @@ impl Shard {
     }
 
     /// One request, or one group's share of it, to the coordinator of a partition.
-    fn group_handle(&mut self, now: Now, partition: PartitionIndex, caller: &Caller<'_>, request: &Request<'_>) {
+    fn group_handle(&mut self, now: Now, partition: PartitionIndex, mut caller: Caller<'_>, request: &Request<'_>) {
+        if matches!(request, Request::JoinGroup(_)) {
+            let others = self.groups.hosts.iter().filter(|(index, _)| **index != partition);
+            caller.member_bytes_elsewhere = others.map(|(_, host)| host.coordinator.member_bytes()).sum();
+        }
         let Some(host) = self.groups.hosts.get_mut(&partition) else {
             let response = refusal(request, caller.version, ErrorCode::CoordinatorNotAvailable);
             return self.group_reply(self.id, caller.ticket, Some(Box::new(response)));
@@ -263,7 +301,7 @@ impl Shard {
         let image = &self.image;
         let topics =
             |name: &str, index| image.topic(name).is_some_and(|topic| (0..topic.partition_count()).contains(&index));
-        host.coordinator.handle(now, caller, request, &topics);
+        host.coordinator.handle(now, &caller, request, &topics);
         self.groups.touched.insert(partition);
     }
 
@@ -287,6 +325,10 @@ impl Shard {
                 host.saved.tail_bytes += if end.is_ok() { bytes } else { 0 };
                 host.appends.push_back((id, end));
                 any = true;
+            }
+            if host.forgetting == Forgetting::Decided {
+                let (last, _) = host.appends.back().expect("what was decided has just been appended");
+                host.forgetting = Forgetting::Appended(*last);
             }
             self.groups_settle(now, partition);
         }
@@ -313,6 +355,9 @@ impl Shard {
                 Err(code) => Err(code),
             };
             host.appends.pop_front();
+            if host.forgetting == Forgetting::Appended(id) {
+                host.forgetting = Forgetting::Done;
+            }
             host.coordinator.appended(now, id, result);
             self.groups.touched.insert(partition);
         }
@@ -398,7 +443,9 @@ mod tests {
             load: Load::Checkpoint,
             appends: VecDeque::new(),
             saved: Saved { tail_bytes: u64::MAX, ..Saved::default() },
-            deleted: Vec::new(),
+            known: Image::default(),
+            deleted: BTreeSet::new(),
+            forgetting: Forgetting::Done,
         };
         assert!(!host.is_checkpoint_due());
         host.load = Load::Done;

@@ -230,8 +230,9 @@ impl Shard {
                 client_id: &client_id,
                 client_host: &host,
                 random: self.group_random(),
+                member_bytes_elsewhere: 0,
             };
-            self.group_handle(now, index, &caller, request);
+            self.group_handle(now, index, caller, request);
         });
         if result.is_err() {
             self.group_reply(self.id, ticket(0), None);
