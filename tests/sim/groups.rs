@@ -49,7 +49,16 @@ struct Asked {
     sent: Time,
     /// What was acknowledged when it was sent.
     least: BTreeMap<Key, i64>,
+    /// Topics that there were when it was sent, with their places in the model.
+    lives: Lives,
     generation: i32,
+}
+
+type Lives = BTreeMap<String, usize>;
+
+fn lives(clients: &Clients) -> Lives {
+    let live = clients.model.topics.iter().enumerate().filter(|(_, topic)| topic.state == TopicState::Live);
+    live.map(|(life, topic)| (topic.name.clone(), life)).collect()
 }
 
 #[derive(Clone, Copy, Default)]
@@ -130,7 +139,8 @@ impl Groups {
         let least = marks.map(|(key, mark)| (key.clone(), mark.acknowledged)).collect();
         let generation = member.map_or(-1, |member| self.members[member].generation);
         let (ask, group, sent) = (ask.clone(), group.to_string(), world.now.mono);
-        self.requests.insert(number, Asked { member, ask, group, sent, least, generation });
+        let lives = Lives::new();
+        self.requests.insert(number, Asked { member, ask, group, sent, least, lives, generation });
         let frame = request_frame(api, version, number, Some("sim"), body);
         process.send(world, core, connection, &frame);
         number
@@ -143,7 +153,7 @@ impl Groups {
             self.disturb(world, process, at);
             match world.random.random_range(0..40) {
                 0 => self.commit_from_outside(world, process, clients),
-                1 => self.ask_from_outside(world, process),
+                1 => self.ask_from_outside(world, process, clients),
                 _ => {}
             }
         }
@@ -257,12 +267,13 @@ impl Groups {
         self.requests.get_mut(&number).expect("it was just sent").group = format!("{group} {topic}");
     }
 
-    fn ask_from_outside(&mut self, world: &mut World, process: &mut Process) {
+    fn ask_from_outside(&mut self, world: &mut World, process: &mut Process, clients: &Clients) {
         let place = self.outside.expect("the broker runs");
         if process.may_read(place.0, place.1) {
             let group = [PLAIN, GROUPS].as_flattened()[world.random.random_range(0..PLAIN.len() + GROUPS.len())];
             let request = member::fetch(group, None);
-            self.send(world, process, place, (None, group), &Ask::Positions, |w| request.encode(w, 9));
+            let number = self.send(world, process, place, (None, group), &Ask::Positions, |w| request.encode(w, 9));
+            self.requests.get_mut(&number).expect("it was just sent").lives = lives(clients);
         }
     }
 
@@ -350,7 +361,7 @@ impl Groups {
                 let (code, found) = member::fetched(r, 9);
                 world.trace(|| format!("positions of {}: {code} {found:?}", asked.group));
                 if code == ErrorCode::None.code() {
-                    self.check_all(&asked.group, &asked.least, &found, clients);
+                    self.check_all(&asked.group, (&asked.least, &asked.lives), &found, clients);
                 }
             }
             ask => unreachable!("nobody outside asks {ask:?}"),
@@ -358,7 +369,13 @@ impl Groups {
     }
 
     /// All positions of a group: none of those that were acknowledged is missing, none is of an older life of its topic.
-    fn check_all(&self, group: &str, least: &BTreeMap<Key, i64>, found: &[(String, i32, i64)], clients: &Clients) {
+    fn check_all(
+        &self,
+        group: &str,
+        (least, lives): (&BTreeMap<Key, i64>, &Lives),
+        found: &[(String, i32, i64)],
+        clients: &Clients,
+    ) {
         let mut told: BTreeMap<Key, i64> = BTreeMap::new();
         for (topic, partition, offset) in found {
             told.insert((group.to_string(), topic.clone(), *partition), *offset);
@@ -370,10 +387,11 @@ impl Groups {
             let life = (offset / LIFE - 1) as usize;
             let known = &clients.model.topics[life];
             assert!(known.name == *topic && *partition < known.partitions);
-            let newer = clients.model.topics[life + 1..]
-                .iter()
-                .any(|later| later.name == *topic && matches!(later.state, TopicState::Live | TopicState::Deleting));
-            assert!(!newer || self.faulty, "{topic}-{partition} is at {offset}, from before the topic was deleted and made again");
+            let newer = lives.get(topic).is_some_and(|newest| *newest > life);
+            assert!(
+                !newer || self.faulty,
+                "{topic}-{partition} is at {offset}, from before the topic was deleted and made again"
+            );
         }
     }
 
@@ -413,7 +431,7 @@ impl Groups {
         for group in [PLAIN, GROUPS].as_flattened() {
             let marks = self.marks.iter().filter(|((of, ..), _)| of == group);
             let least = marks.map(|(key, mark)| (key.clone(), mark.acknowledged)).collect();
-            let begun = world.steps;
+            let (begun, lives) = (world.steps, lives(clients));
             loop {
                 let answer = self.call(world, process, clients, (ApiKey::OffsetFetch, 9), |w| {
                     member::fetch(group, None).encode(w, 9);
@@ -421,7 +439,7 @@ impl Groups {
                 let (code, found) = member::fetched(&mut Reader::new(&answer), 9);
                 world.trace(|| format!("after the start positions of {group}: {code} {found:?}"));
                 if code == ErrorCode::None.code() {
-                    self.check_all(group, &least, &found, clients);
+                    self.check_all(group, (&least, &lives), &found, clients);
                     break;
                 }
                 let expected = [ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable];
