@@ -514,6 +514,83 @@ fn groups_end_with_their_topic() {
     assert_eq!(committed_of(&mut client, "g"), [2]);
 }
 
+/// Makes the value of a position's record one that nobody can read, in a batch whose checksum is right.
+fn harm(log: &mut [u8], key: &[u8]) {
+    let found = log.windows(key.len()).position(|bytes| bytes == key).expect("the record is in the segment");
+    // Behind the key: the value's length in one byte, then its version.
+    log[found + key.len() + 1..][..2].copy_from_slice(&[0, 77]);
+    let of = |batch: &klamm::wire::batch::Batch<'_>| batch.position..batch.position + batch.bytes.len();
+    let batch = batches(log).map(|batch| of(&batch)).find(|range| range.contains(&found)).expect("its batch");
+    // The checksum covers all that is behind it.
+    let checksum = crc32c::crc32c(&log[batch.start + 21..batch.end]);
+    log[batch.start + 17..][..4].copy_from_slice(&checksum.to_be_bytes());
+}
+
+/// One group cannot be read: it says so, and the log names it; the others are as they were.
+#[test]
+fn a_record_that_cannot_be_read_stops_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("offsets.topic.num.partitions", "1")];
+    let broker = Broker::start(dir.path(), &settings);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    find(&mut client, &["bad"]);
+    for (group, offset) in [("one", 1), ("bad", 2), ("two", 3)] {
+        assert_eq!(commit(&mut client, group, NOBODY, &[("t", 0, offset)]), None);
+    }
+    assert_eq!(broker.stop(), Some(0));
+    let partition = dir.path().join(format!("{OFFSETS}-0"));
+    std::fs::remove_file(partition.join("group.checkpoint")).unwrap();
+    let path = partition.join("00000000000000000000.log");
+    let mut log = std::fs::read(&path).unwrap();
+    harm(&mut log, b"\0\x01\0\x03bad\0\x01t\0\0\0\0");
+    std::fs::write(&path, log).unwrap();
+    let broker = Broker::start(dir.path(), &settings);
+    let mut client = Client::connect(broker.address);
+    assert_eq!((committed_of(&mut client, "one"), committed_of(&mut client, "two")), (vec![1], vec![3]));
+    broker.wait_for_log("group bad: a record cannot be read");
+    assert_eq!(commit(&mut client, "bad", NOBODY, &[("t", 0, 4)]), UnknownServerError);
+    let group = OffsetFetchRequestGroup { group_id: cow("bad"), ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let response = ask!(&mut client, OffsetFetch, 9, OffsetFetchResponse, request);
+    assert_eq!(known(response.groups[0].error_code), UnknownServerError);
+    // Deleting it is the way out.
+    let request = DeleteGroupsRequest { groups_names: vec![cow("bad")] };
+    assert_eq!(ask!(&mut client, DeleteGroups, 2, DeleteGroupsResponse, request).results[0].error_code, 0);
+    assert_eq!(commit(&mut client, "bad", NOBODY, &[("t", 0, 5)]), None);
+    assert_eq!(committed_of(&mut client, "bad"), [5]);
+}
+
+#[test]
+fn a_member_that_says_too_much_of_itself_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 1);
+    find(&mut client, &["g"]);
+    let metadata = vec![7; 1 << 20];
+    let join = |client: &mut Client, protocols: usize| {
+        let protocol = |number| JoinGroupRequestProtocol {
+            name: Cow::Owned(format!("protocol-{number}")),
+            metadata: Cow::Borrowed(&metadata),
+        };
+        let request = JoinGroupRequest {
+            group_id: cow("g"),
+            session_timeout_ms: 30_000,
+            rebalance_timeout_ms: 30_000,
+            protocol_type: cow("consumer"),
+            protocols: (0..protocols).map(protocol).collect(),
+            ..Default::default()
+        };
+        client.send(ApiKey::JoinGroup, JOIN, |w| request.encode(w, JOIN));
+    };
+    // As many as a request may hold, which is not a thousand.
+    join(&mut client, 90);
+    let (_, body) = client.receive(ApiKey::JoinGroup, JOIN);
+    let response = JoinGroupResponse::decode(&mut Reader::new(body), JOIN).expect("a response");
+    assert_eq!(known(response.error_code), PolicyViolation);
+    broker.assert_alive();
+    assert_eq!(Member::new(&broker, "g").heartbeat(), UnknownMemberId);
+}
+
 /// Each version of each API of groups is answered in a form that its client can read.
 #[test]
 fn every_version_is_answered() {

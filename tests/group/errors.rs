@@ -237,6 +237,11 @@ fn join_group() {
     check(Stable, 9, joined("nobody", Option::None), UnknownMemberId);
     check(Stable, 9, joined("nobody", Some("two")), UnknownMemberId);
     check(Stable, 9, joined("nobody", ONE), FencedInstanceId);
+    check(Preparing, 9, joining(|r| r.protocols[0].name = "other".into()), InconsistentGroupProtocol);
+    check(Completing, 9, joining(|r| r.protocol_type = "connect".into()), InconsistentGroupProtocol);
+    check(Empty, 9, joining(|r| r.protocol_type = "connect".into()), MemberIdRequired);
+    check(Preparing, 9, joined("nobody", ONE), FencedInstanceId);
+    check(Completing, 9, joined("nobody", Option::None), UnknownMemberId);
     check(Full, 9, joined("", Option::None), GroupMaxSizeReached);
     check(Full, 9, joined("", Some("two")), GroupMaxSizeReached);
     check(StableFailing(KafkaStorageError), 9, joined("", ONE), NotCoordinator);
@@ -302,6 +307,9 @@ fn sync_group() {
     check(Stable, 5, synced("nobody", ONE, 1), FencedInstanceId);
     check(Stable, 5, synced(MEMBER, ONE, 0), IllegalGeneration);
     check(Preparing, 5, synced(MEMBER, ONE, 1), RebalanceInProgress);
+    check(Preparing, 5, synced(MEMBER, ONE, 2), IllegalGeneration);
+    check(Completing, 5, synced(MEMBER, ONE, 2), IllegalGeneration);
+    check(Completing, 5, synced("nobody", Option::None, 1), UnknownMemberId);
     let protocol = |kind: Option<&'static str>, name: Option<&'static str>| {
         let mut request = sync("g", MEMBER, ONE, 1, &[]);
         (request.protocol_type, request.protocol_name) = (kind.map(Into::into), name.map(Into::into));
@@ -328,6 +336,8 @@ fn heartbeat() {
     check(Stable, 4, beaten("nobody", ONE, 1), FencedInstanceId);
     check(Stable, 4, beaten(MEMBER, ONE, 2), IllegalGeneration);
     check(Preparing, 4, beaten(MEMBER, ONE, 1), RebalanceInProgress);
+    check(Preparing, 4, beaten(MEMBER, ONE, 0), IllegalGeneration);
+    check(Completing, 4, beaten("nobody", Option::None, 1), UnknownMemberId);
     check(Completing, 4, beaten(MEMBER, ONE, 1), None);
 }
 
@@ -362,7 +372,11 @@ fn offset_commit() {
     check(Stable, 9, committed(MEMBER, ONE, 7), IllegalGeneration);
     check(Stable, 9, committed(MEMBER, ONE, -1), IllegalGeneration);
     check(Completing, 9, committed(MEMBER, ONE, 1), RebalanceInProgress);
+    check(Completing, 9, committed(MEMBER, ONE, 0), IllegalGeneration);
     check(Preparing, 9, committed(MEMBER, ONE, 1), None);
+    check(Preparing, 9, committed(MEMBER, ONE, 2), IllegalGeneration);
+    check(Preparing, 9, committed("", Option::None, -1), UnknownMemberId);
+    check(StableFailing(KafkaStorageError), 9, committed(MEMBER, ONE, 1), NotCoordinator);
     let failures = [
         (KafkaStorageError, NotCoordinator),
         (NotLeaderOrFollower, NotCoordinator),
@@ -391,6 +405,9 @@ fn offset_delete() {
     check(Nothing, 0, delete_offsets("g", &[("t", 0)]), GroupIdNotFound);
     check(Stable, 0, delete_offsets("g", &[("t", 0)]), GroupSubscribedToTopic);
     check(Stable, 0, delete_offsets("g", &[("u", 0)]), None);
+    check(Preparing, 0, delete_offsets("g", &[("t", 0)]), GroupSubscribedToTopic);
+    check(Completing, 0, delete_offsets("g", &[("t", 0)]), GroupSubscribedToTopic);
+    check(Stable, 0, delete_offsets("g", &[("gone", 0)]), UnknownTopicOrPartition);
     check(Connect, 0, delete_offsets("g", &[("u", 0)]), NonEmptyGroup);
     check(Empty, 0, delete_offsets("g", &[("gone", 0)]), UnknownTopicOrPartition);
     check(Failing(KafkaStorageError), 0, delete_offsets("g", &[("t", 0)]), NotCoordinator);

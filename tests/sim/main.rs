@@ -9,6 +9,7 @@ mod client;
 mod device;
 mod disk;
 mod groups;
+mod loading;
 mod member;
 mod model;
 mod node;

@@ -1,0 +1,79 @@
+//! A coordinator that has not read its log yet says so, whatever it is asked, and then knows what was committed.
+
+use crate::member::{self, Ask, Member, TOPIC};
+use crate::node::{Process, World};
+use bytes::Bytes;
+use klamm::shard::connection::ConnectionId;
+use klamm::wire::codec::{Reader, Writer};
+use klamm::wire::error::ErrorCode;
+use klamm::wire::frame::request_frame;
+use klamm::wire::messages::*;
+
+const CLIENT: ConnectionId = ConnectionId(1);
+const GROUP: &str = "g";
+
+fn ask(
+    world: &mut World,
+    process: &mut Process,
+    (api, version): (ApiKey, i16),
+    body: impl FnOnce(&mut Writer),
+) -> Bytes {
+    process.send(world, 0, CLIENT, &request_frame(api, version, 1, None, body));
+    loop {
+        if let Some((_, _, frame)) = process.answers.pop_front() {
+            let mut r = Reader::new(&frame[4..]);
+            ResponseHeader::decode(&mut r, api.header_versions(version).1).expect("a header");
+            return frame.slice(frame.len() - r.remaining()..);
+        }
+        assert!(process.step(world).expect("nothing ends it"), "the broker does nothing and owes an answer");
+    }
+}
+
+fn ask_as(world: &mut World, process: &mut Process, member: &Member, question: &Ask) -> ErrorCode {
+    let answer = ask(world, process, question.api(), |w| member.encode(question, w));
+    member.decode(question, &mut Reader::new(&answer)).0.code
+}
+
+fn committed(world: &mut World, process: &mut Process) -> (ErrorCode, Vec<i64>) {
+    let answer = ask(world, process, (ApiKey::OffsetFetch, 9), |w| member::fetch(GROUP, None).encode(w, 9));
+    let (code, found) = member::fetched(&mut Reader::new(&answer), 9);
+    (ErrorCode::from_code(code).expect("a code of Kafka's"), found.into_iter().map(|(_, _, offset)| offset).collect())
+}
+
+#[test]
+fn a_coordinator_that_loads_says_so() {
+    let mut world = World::new(1, crate::config(&mut rand::SeedableRng::seed_from_u64(1)), false);
+    world.steps_left = u64::MAX;
+    let mut process = world.boot(1).expect("nothing ends it");
+    process.connect(0, CLIENT);
+    let mut member = Member::new(GROUP, None);
+    for question in [Ask::Find, Ask::Create] {
+        assert_eq!(ask_as(&mut world, &mut process, &member, &question), ErrorCode::None);
+    }
+    let answer = ask(&mut world, &mut process, (ApiKey::OffsetCommit, 9), |w| {
+        member::commit(GROUP, TOPIC, &[(0, 7), (1, 8)], "").encode(w, 9);
+    });
+    let answer = OffsetCommitResponse::decode(&mut Reader::new(&answer), 9).expect("an answer");
+    assert!(answer.topics[0].partitions.iter().all(|partition| partition.error_code == 0));
+    drop(process);
+    world.crash();
+    let mut process = world.boot(1).expect("nothing ends it");
+    process.connect(0, CLIENT);
+    // The first turn asks for the checkpoint; nothing of it has come yet.
+    process.end_turn(&mut world, 0);
+    let loading = ErrorCode::CoordinatorLoadInProgress;
+    assert_eq!(committed(&mut world, &mut process), (loading, Vec::new()));
+    member.generation = 1;
+    for question in [Ask::Join, Ask::Sync, Ask::Commit(vec![(0, 9)]), Ask::Positions] {
+        assert_eq!(ask_as(&mut world, &mut process, &member, &question), loading, "{question:?}");
+    }
+    assert_eq!(ask_as(&mut world, &mut process, &member, &Ask::Heartbeat), ErrorCode::None);
+    let request = ListGroupsRequest::default();
+    let answer = ask(&mut world, &mut process, (ApiKey::ListGroups, 5), |w| request.encode(w, 5));
+    let answer = ListGroupsResponse::decode(&mut Reader::new(&answer), 5).expect("an answer");
+    assert_eq!(answer.error_code, loading.code());
+    while !process.is_idle(&world) {
+        process.step(&mut world).expect("nothing ends it");
+    }
+    assert_eq!(committed(&mut world, &mut process), (ErrorCode::None, vec![7, 8]));
+}
