@@ -7,6 +7,7 @@ pub mod client;
 mod cluster;
 mod completion;
 mod failure;
+mod operation;
 mod options;
 mod output;
 mod time;
