@@ -46,6 +46,11 @@ impl Failure {
         }
     }
 
+    /// Both, one after the other.
+    pub fn and(self, other: Failure) -> Failure {
+        Failure::Other(format!("{self}\nklamm: {other}"))
+    }
+
     pub fn status(&self) -> ExitCode {
         match self {
             Failure::Usage(_) => ExitCode::from(USAGE_STATUS),

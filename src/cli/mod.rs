@@ -6,11 +6,17 @@
 pub mod client;
 mod cluster;
 mod completion;
+mod config;
 mod failure;
+mod group;
+mod group_print;
+mod offsets;
 mod operation;
 mod options;
 mod output;
+mod setting;
 mod time;
+mod topic;
 
 use clap::{Parser, Subcommand};
 use failure::Result;
@@ -41,6 +47,10 @@ pub struct Serve {
 
 #[derive(Subcommand)]
 enum Command {
+    Topic(topic::Arguments),
+    Group(group::Arguments),
+    Config(config::Arguments),
+    Offsets(offsets::Arguments),
     Cluster(cluster::Arguments),
     Completion(completion::Arguments),
 }
@@ -69,6 +79,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Asked {
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            Command::Topic(arguments) => arguments.run(),
+            Command::Group(arguments) => arguments.run(),
+            Command::Config(arguments) => arguments.run(),
+            Command::Offsets(arguments) => arguments.run(),
             Command::Cluster(arguments) => arguments.run(),
             Command::Completion(arguments) => arguments.run(),
         }

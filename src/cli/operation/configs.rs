@@ -143,7 +143,7 @@ fn link<'a>(client: &'a mut Client, resource: &Resource) -> Result<&'a mut Link>
     }
 }
 
-/// Settings of a resource in the order of their names.
+/// Settings of a resource in the broker's order.
 pub fn describe(client: &mut Client, resource: &Resource, documentation: bool) -> Result<Vec<Entry>> {
     let request = DescribeConfigsRequest {
         resources: vec![to_describe(resource)],
@@ -180,9 +180,7 @@ fn to_describe(resource: &Resource) -> DescribeConfigsResource<'static> {
 
 fn entries(result: &DescribeConfigsResult<'_>, resource: &Resource) -> Result<Vec<Entry>> {
     Failure::check(resource.says(), result.error_code, result.error_message.as_deref())?;
-    let mut entries: Vec<Entry> = result.configs.iter().map(entry).collect();
-    entries.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(entries)
+    Ok(result.configs.iter().map(entry).collect())
 }
 
 fn entry(config: &DescribeConfigsResourceResult<'_>) -> Entry {

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod configs;
 pub mod groups;
+pub mod lag;
 pub mod offsets;
 pub mod reset;
 pub mod topics;
