@@ -10,6 +10,7 @@ mod config;
 mod failure;
 mod group;
 mod group_print;
+mod kafka;
 mod offsets;
 mod operation;
 mod options;
@@ -66,6 +67,13 @@ pub enum Asked {
 /// Does what the arguments (the program's name first) ask for, unless that is to be a broker. Ends the program where they are
 /// wrong, or ask for help.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Asked {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some((program, rest)) = arguments.split_first() {
+        let rest: Vec<String> = rest.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        if let Some(status) = kafka::run(program, &rest) {
+            return Asked::Done(status);
+        }
+    }
     let line = Line::parse_from(arguments);
     match line.command {
         None => Asked::Serve(line.serve),

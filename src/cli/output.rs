@@ -49,10 +49,6 @@ impl Table {
         assert_eq!(cells.len(), self.head.len());
         self.rows.push(cells);
     }
-
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
 }
 
 /// Shown where there is no value.

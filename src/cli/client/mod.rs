@@ -64,6 +64,12 @@ impl Client {
         self.timeout
     }
 
+    /// Sets how long everything that is waited for may take from here on.
+    pub fn patience(&mut self, timeout: Duration) -> Result<()> {
+        self.timeout = timeout;
+        self.links.iter_mut().try_for_each(|link| link.patience(timeout))
+    }
+
     /// The same for the fields of requests that say how long the broker may take, in milliseconds.
     pub fn timeout_ms(&self) -> i32 {
         i32::try_from(self.timeout.as_millis()).unwrap_or(i32::MAX)

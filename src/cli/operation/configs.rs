@@ -34,7 +34,6 @@ impl Source {
     pub const TOPIC: Source = Source(1);
     pub const BROKER: Source = Source(2);
     pub const BROKER_DEFAULT: Source = Source(3);
-    pub const STATIC: Source = Source(4);
     pub const DEFAULT: Source = Source(5);
     pub const CLIENT_METRICS: Source = Source(7);
     pub const GROUP: Source = Source(8);
