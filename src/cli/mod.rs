@@ -68,11 +68,8 @@ pub enum Asked {
 /// wrong, or ask for help.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Asked {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    if let Some((program, rest)) = arguments.split_first() {
-        let rest: Vec<String> = rest.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-        if let Some(status) = kafka::run(program, &rest) {
-            return Asked::Done(status);
-        }
+    if let Some(status) = kafka::run(&arguments) {
+        return Asked::Done(status);
     }
     let line = Line::parse_from(arguments);
     match line.command {

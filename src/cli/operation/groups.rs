@@ -26,8 +26,6 @@ const LIST_GROUPS_STATES: i16 = 4;
 const LIST_GROUPS_TYPES: i16 = 5;
 /// The protocol type of consumers; groups of simple consumers, which only commit, have none.
 const CONSUMER: &str = "consumer";
-/// Kafka's type of a group whose broker names none.
-pub const CLASSIC: &str = "Classic";
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Listed {

@@ -49,6 +49,14 @@ pub enum Note {
     NoneSoLate(TopicPartition),
 }
 
+impl Note {
+    pub fn place(&self) -> &TopicPartition {
+        match self {
+            Note::TooHigh { place, .. } | Note::TooLow { place, .. } | Note::NoneSoLate(place) => place,
+        }
+    }
+}
+
 impl std::fmt::Display for Note {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

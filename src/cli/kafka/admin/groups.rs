@@ -2,7 +2,7 @@
 
 use super::arguments::{Given, Spec, flag, maybe, value};
 use super::groups_print as show;
-use super::java::{CAPACITY, hash_order, hash_text};
+use super::java::{CAPACITY, hash_order, hash_place, hash_text};
 use super::{End, Tool, connect, exception, say};
 use crate::cli::client::Client;
 use crate::cli::failure::{Failure, Result};
@@ -48,10 +48,10 @@ const SPECS: [Spec; 29] = [
 const ACTIONS: [&str; 6] = ["list", "describe", "delete", "reset-offsets", "delete-offsets", "validate-regex"];
 const SCENARIOS: [&str; 8] =
     ["to-offset", "to-datetime", "by-duration", "to-earliest", "to-latest", "to-current", "shift-by", "from-file"];
-/// States and types in Kafka's spelling, which may be asked for in any case.
+/// States and types in the tool's spelling, which may be asked for in any case.
 const STATES: [&str; 7] =
     ["Stable", "Assigning", "Reconciling", "PreparingRebalance", "CompletingRebalance", "Dead", "Empty"];
-const TYPES: [&str; 2] = ["Classic", "Consumer"];
+pub const TYPES: [&str; 2] = ["Classic", "Consumer"];
 
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-consumer-groups",
@@ -350,7 +350,7 @@ fn reset_group(client: &mut Client, given: &Given, group: &str) -> std::result::
     };
     let target = target(given, group)?;
     let plan = reset::plan(client, group, &places, &target)?;
-    for note in &plan.notes {
+    for note in hash_order(plan.notes.iter().collect(), CAPACITY, |note| hash_place(note.place())) {
         match note {
             Note::TooHigh { place, wanted, taken } => eprintln!(
                 "WARN New offset ({wanted}) is higher than latest offset for topic partition {place}. Value will be set to {taken}"

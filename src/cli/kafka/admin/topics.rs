@@ -62,14 +62,14 @@ fn run(given: &Given) -> std::result::Result<(), End> {
         Some("describe") => describe(&mut client, given),
         _ => delete(&mut client, given),
     };
-    match result {
-        Err(End::Failure(failure)) => {
-            say(&format!("Error while executing topic command : {}", exception::message(&failure)))?;
-            eprintln!("ERROR {}", exception::text(&failure));
-            Err(End::Failed)
-        }
-        result => result,
-    }
+    let (message, text) = match result {
+        Err(End::Failure(failure)) => (exception::message(&failure), exception::text(&failure)),
+        Err(End::Said(message)) => (message.clone(), message),
+        result => return result,
+    };
+    say(&format!("Error while executing topic command : {message}"))?;
+    eprintln!("ERROR {text}");
+    Err(End::Failed)
 }
 
 /// Which options go with which.

@@ -299,7 +299,7 @@ pub fn class(failure: &Failure) -> String {
         Failure::Unsupported { .. } => "UnsupportedVersion",
         Failure::Usage(_) => return "java.lang.IllegalArgumentException".into(),
         Failure::File { .. } => return "java.io.IOException".into(),
-        Failure::Other(_) => return "org.apache.kafka.common.KafkaException".into(),
+        Failure::Other(_) => return "java.lang.RuntimeException".into(),
     };
     format!("org.apache.kafka.common.errors.{name}Exception")
 }

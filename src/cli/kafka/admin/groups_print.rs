@@ -1,10 +1,11 @@
 //! What `kafka-consumer-groups` prints.
 
+use super::groups::TYPES;
 use super::java::{CAPACITY, hash_order, hash_place, row};
 use super::{End, say};
 use crate::cli::group_print::places;
 use crate::cli::operation::TopicPartition;
-use crate::cli::operation::groups::{CLASSIC, Described, Listed, Member};
+use crate::cli::operation::groups::{Described, Listed, Member};
 use crate::cli::operation::lag::Row;
 use crate::cli::operation::reset::Plan;
 use crate::cli::output::{NONE, or_none, print};
@@ -32,8 +33,9 @@ pub fn listed(groups: &[Listed], with_type: bool, with_state: bool) -> Result<()
     let mut text = line("GROUP", "TYPE", "STATE");
     for group in groups {
         let unknown = || "Unknown".to_string();
-        let (kind, state) = (group.kind.clone().unwrap_or_else(|| CLASSIC.into()), group.state.clone());
-        text += &line(&group.id, &kind, &state.unwrap_or_else(unknown));
+        let known = |kind: &String| TYPES.into_iter().find(|name| name.eq_ignore_ascii_case(kind));
+        let kind = group.kind.as_ref().map_or(Some(TYPES[0]), known).unwrap_or("Unknown");
+        text += &line(&group.id, kind, &group.state.clone().unwrap_or_else(unknown));
     }
     Ok(print(&text)?)
 }
