@@ -1,6 +1,7 @@
 //! `kafka-configs`.
 
 use super::arguments::{Given, Spec, flag, refused, value};
+use super::java::{CAPACITY, hash_order, hash_text};
 use super::{End, Tool, connect, exception, properties, say};
 use crate::cli::client::Client;
 use crate::cli::failure::{Failure, Result};
@@ -240,16 +241,18 @@ fn exists(client: &mut Client, kind: Kind, name: &str) -> Result<bool> {
     }
 }
 
+/// Everything of a kind, in the order of Kafka's tool.
 fn names(client: &mut Client, kind: Kind) -> Result<Vec<String>> {
-    match kind {
-        Kind::Topic => Ok(client.cluster(None)?.topics.into_iter().map(|topic| topic.name).collect()),
+    let names: Vec<String> = match kind {
+        Kind::Topic => client.cluster(None)?.topics.into_iter().map(|topic| topic.name).collect(),
+        Kind::Group => groups::list(client, &[], &[])?.into_iter().map(|group| group.id).collect(),
         Kind::Broker | Kind::BrokerLogger => {
             let nodes = client.cluster(Some(&[]))?.nodes;
-            Ok(nodes.iter().map(|node| node.id.to_string()).chain([String::new()]).collect())
+            return Ok(nodes.iter().map(|node| node.id.to_string()).chain([String::new()]).collect());
         }
-        Kind::Group => Ok(groups::list(client, &[], &[])?.into_iter().map(|group| group.id).collect()),
-        Kind::ClientMetrics => Err(Failure::Usage("--entity-name is required for client-metrics".into())),
-    }
+        Kind::ClientMetrics => return Err(Failure::Usage("--entity-name is required for client-metrics".into())),
+    };
+    Ok(hash_order(names, CAPACITY, |name| hash_text(name)))
 }
 
 fn describe(client: &mut Client, given: &Given, entity: &Entity) -> std::result::Result<(), End> {

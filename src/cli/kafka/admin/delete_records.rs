@@ -1,7 +1,6 @@
 //! `kafka-delete-records`.
 
 use super::arguments::{Given, Spec, value};
-use super::java::{CAPACITY, hash_order, hash_place};
 use super::{End, Tool, connect, exception, say};
 use crate::cli::failure::Failure;
 use crate::cli::operation::{TopicPartition, offsets};
@@ -37,10 +36,7 @@ fn run(given: &Given) -> Result<(), End> {
     let cluster = client.cluster(Some(&names))?;
     let results = offsets::delete_records(&mut client, &cluster, &wanted)?;
     say("Records delete operation completed:")?;
-    let count = results.len();
-    for (place, result) in
-        hash_order(results.into_iter().collect(), CAPACITY.max(count), |(place, _)| hash_place(place))
-    {
+    for (place, result) in results {
         match result {
             Ok(first) => say(&format!("partition: {place}\tlow_watermark: {first}"))?,
             Err(failure) => say(&format!("partition: {place}\terror: {}", exception::text(&failure)))?,
