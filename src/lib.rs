@@ -1,3 +1,5 @@
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod config;
 pub mod flat;
 pub mod group;

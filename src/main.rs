@@ -1,31 +1,18 @@
-//! `klamm`: arguments -> configuration -> shell.
+//! `klamm`: arguments -> configuration -> shell, or a command of the CLI.
 
-use clap::Parser;
+use klamm::cli::{Asked, Serve};
 use klamm::config::Config;
 use std::io::IsTerminal;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A Kafka-compatible log broker. Without arguments it listens on 127.0.0.1:9092 and keeps its data in ./klamm-data.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Settings by Kafka's names, one `key=value` a line
-    file: Option<PathBuf>,
-    /// A setting that wins over the file and the environment (KAFKA_LISTENERS style)
-    #[arg(long = "override", value_name = "KEY=VALUE", value_parser = key_value)]
-    overrides: Vec<(String, String)>,
-}
-
-fn key_value(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("not of the form KEY=VALUE")?;
-    Ok((key.trim().into(), value.trim().into()))
-}
-
 fn main() -> ExitCode {
+    let serve = match klamm::cli::run(std::env::args_os()) {
+        Asked::Serve(serve) => serve,
+        Asked::Done(status) => return status,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(
             tracing_subscriber::EnvFilter::try_from_env("KLAMM_LOG")
@@ -35,7 +22,7 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match start(Arguments::parse()) {
+    match start(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("klamm: {error}");
@@ -44,11 +31,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(arguments: Arguments) -> Result<(), String> {
+fn start(arguments: Serve) -> Result<(), String> {
     let text = match &arguments.file {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let near = klamm::cli::nearest_command(&path.to_string_lossy());
+                let meant = near.map_or(String::new(), |name| format!("; did you mean the command {name}?"));
+                format!("{}: {error}{meant}", path.display())
+            })?;
             Some((path.display().to_string(), text))
         }
     };

@@ -86,6 +86,23 @@ fn emit_apis(messages: &[Message], out: &mut String) {
         "})}\n}\n",
     );
     list(
+        "",
+        &|message, api| {
+            let response = messages.iter().find(|other| other.name == format!("{api}Response")).expect("its response");
+            let (request, answer) = (lifetime(message), lifetime(response).replace("'a", "'b"));
+            format!(
+                "impl<'a> Exchange for {api}Request{request} {{
+                const API: ApiKey = ApiKey::{api};
+                type Response<'b> = {api}Response{answer};
+                fn encode(&self, w: &mut Writer, version: i16) {{ {api}Request::encode(self, w, version) }}
+                fn decode_response<'b>(r: &mut Reader<'b>, version: i16) -> Result<Self::Response<'b>, DecodeError> {{
+                    {api}Response::decode(r, version)
+                }} }}\n"
+            )
+        },
+        "",
+    );
+    list(
         "/// Calls the macro that it is given with `API REQUEST RESPONSE;` for each API.
         #[macro_export] macro_rules! for_each_api { ($call:ident) => { $call! {\n",
         &|message, api| format!("{api} {} {api}Response;\n", message.name),

@@ -19,7 +19,7 @@ mod prelude {
     pub(super) use std::borrow::Cow;
     pub(super) use std::ops::RangeInclusive;
 }
-use prelude::{DecodeError, RangeInclusive, Reader};
+use prelude::{DecodeError, RangeInclusive, Reader, Writer};
 
 #[allow(clippy::all, unused)]
 mod generated {
@@ -38,10 +38,19 @@ impl ApiKey {
     }
 }
 
+/// A request, with the response that belongs to it.
+pub trait Exchange {
+    const API: ApiKey;
+    /// Borrows from the bytes that it is decoded from.
+    type Response<'a>;
+
+    fn encode(&self, w: &mut Writer, version: i16);
+    fn decode_response<'a>(r: &mut Reader<'a>, version: i16) -> Result<Self::Response<'a>, DecodeError>;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::codec::Writer;
 
     #[test]
     fn null_is_refused_where_a_version_has_none() {

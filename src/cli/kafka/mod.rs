@@ -1,0 +1,25 @@
+//! Kafka's tools by their names: their flags, and output that scripts expect.
+
+mod admin;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Does what the tool of the name that the program was started under does; `None` if that is none of Kafka's.
+pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
+    let name = Path::new(arguments.first()?).file_name()?.to_str()?;
+    admin::run(name.strip_suffix(".sh").unwrap_or(name), &arguments[1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_are_known_by_their_names() {
+        let known = |name: &str| run(&[name.into()]).is_some();
+        assert!(known("kafka-topics") && known("/usr/bin/kafka-topics.sh"));
+        assert!(!known("/usr/bin/klamm") && !known("kafka-topics.bat") && !known("topics"));
+    }
+}
