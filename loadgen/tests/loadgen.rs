@@ -104,3 +104,10 @@ fn verify_finds_each_fault() {
         assert!(others.into_iter().all(|other| found[other] == 0), "{fault:?} {value}");
     }
 }
+
+/// Nothing is answered, so what was sent counts.
+#[test]
+fn without_acknowledgements_what_is_sent_counts() {
+    let value = json(&loadgen(Fault::Sink, "produce --records 1000 --acks 0"));
+    assert!(value["records"].as_u64().unwrap() >= 1000 && value["errors"].as_object().unwrap().is_empty(), "{value}");
+}

@@ -77,3 +77,49 @@ fn a_coordinator_that_loads_says_so() {
     }
     assert_eq!(committed(&mut world, &mut process), (ErrorCode::None, vec![7, 8]));
 }
+
+fn delete_topic(w: &mut Writer) {
+    let state = delete_topics_request::DeleteTopicState { name: Some(TOPIC.into()), ..Default::default() };
+    DeleteTopicsRequest { topics: vec![state], timeout_ms: i32::MAX, ..Default::default() }.encode(w, 6);
+}
+
+/// Power fails at any step of a topic's deletion: once the topic is gone, so are the positions in it, even if its name is
+/// used again before the coordinator has begun to load.
+#[test]
+fn positions_do_not_outlive_their_topic() {
+    let (mut gone, mut there) = (0, 0);
+    for steps in 0..60 {
+        let mut world = World::new(steps, crate::config(&mut rand::SeedableRng::seed_from_u64(1)), false);
+        world.steps_left = u64::MAX;
+        let mut process = world.boot(1).expect("nothing ends it");
+        process.connect(0, CLIENT);
+        let member = Member::new(GROUP, None);
+        for question in [Ask::Find, Ask::Create] {
+            assert_eq!(ask_as(&mut world, &mut process, &member, &question), ErrorCode::None);
+        }
+        ask(&mut world, &mut process, (ApiKey::OffsetCommit, 9), |w| {
+            member::commit(GROUP, TOPIC, &[(0, 7)], "").encode(w, 9);
+        });
+        assert_eq!(committed(&mut world, &mut process), (ErrorCode::None, vec![7]));
+        process.send(&mut world, 0, CLIENT, &request_frame(ApiKey::DeleteTopics, 6, 1, None, delete_topic));
+        for _ in 0..steps / 3 {
+            process.step(&mut world).expect("nothing ends it");
+        }
+        drop(process);
+        world.crash();
+        let mut process = world.boot(1).expect("nothing ends it");
+        process.connect(0, CLIENT);
+        let is_gone = process.shards[0].image().topic(TOPIC).is_none();
+        assert_eq!(ask_as(&mut world, &mut process, &member, &Ask::Create), ErrorCode::None);
+        while committed(&mut world, &mut process).0 != ErrorCode::None {
+            process.step(&mut world).expect("nothing ends it");
+        }
+        while !process.is_idle(&world) {
+            process.step(&mut world).expect("nothing ends it");
+        }
+        let expected = if is_gone { Vec::new() } else { vec![7] };
+        assert_eq!(committed(&mut world, &mut process), (ErrorCode::None, expected), "{steps} steps");
+        (gone, there) = (gone + usize::from(is_gone), there + usize::from(!is_gone));
+    }
+    assert!(gone > 0 && there > 0, "{gone} and {there}: a crash before and after the deletion");
+}
