@@ -215,7 +215,8 @@ pub struct Verify {
 const GROUP_ABOUT: &str = "Consumers in groups that join, leave and die in a pattern.\n\n\
     With a --rate a producer feeds the topic, evenly over its partitions, and every group reads and commits all of it; each \
     member has a connection to its coordinator and one to each leader that it reads from. Without a --rate members only send \
-    heartbeats: so the cost of many idle groups is measured (--groups 1000 --members 10 --warmup-seconds 10 --broker-pid PID).\n\n\
+    heartbeats: so the cost of many idle groups is measured (--groups 1000 --members 10 --warmup-seconds 10 --broker-pid PID). \
+    Groups begin one after the other within one heartbeat.\n\n\
     Times are in milliseconds. first_message_ms: from the start, when the first members look for their coordinator, to the \
     first record. rebalance_join_ms, rebalance_leave_ms, rebalance_die_ms: from an event of the pattern until all members are \
     in one generation, each partition has one owner, and each owner knows where to read on; members learn of a rebalance by \

@@ -99,7 +99,8 @@ pub struct Driver {
     epoll: Epoll,
     connections: Vec<Option<Connection>>,
     groups: Vec<Group>,
-    pattern: Vec<Event>,
+    /// What happens to which group, the last first.
+    pattern: Vec<(Event, usize)>,
     /// When members want to be asked what they have to say.
     wakes: BinaryHeap<Reverse<(u64, Place)>>,
     correlation_id: i32,
@@ -115,6 +116,15 @@ impl Driver {
         names: Vec<String>,
         pattern: Pattern,
     ) -> io::Result<Driver> {
+        let count = names.len();
+        // Groups that began together would send all their heartbeats together ever after.
+        let shifted = |event: &Event, group: usize| {
+            let at_ns = event.at_ns + plan.heartbeat_ns * group as u64 / count as u64;
+            (Event { at_ns, ..*event }, group)
+        };
+        let all = pattern.0.iter().flat_map(|event| (0..count).map(|group| shifted(event, group)));
+        let mut pattern: Vec<(Event, usize)> = all.collect();
+        pattern.sort_by_key(|(event, _)| std::cmp::Reverse(event.at_ns));
         let group = |name| Group { name, peers: Vec::new(), delivery: Delivery::new(&plan.starts), open: Vec::new() };
         let result = Result {
             rebalances: BTreeMap::new(),
@@ -136,7 +146,7 @@ impl Driver {
             cluster,
             epoll: Epoll::new(false)?,
             connections: Vec::new(),
-            pattern: pattern.0,
+            pattern,
             wakes: BinaryHeap::new(),
             correlation_id: 0,
             result,
@@ -145,11 +155,10 @@ impl Driver {
 
     /// Runs until the end of the run and as long after that as `more` says, given the records that each group has.
     pub fn run(mut self, more: impl Fn(u64, u64) -> bool) -> io::Result<Result> {
-        self.pattern.reverse();
         loop {
             let now_ns = self.run.clock.now_ns();
-            while let Some(event) = self.pattern.pop_if(|event| event.at_ns <= now_ns) {
-                self.happen(&event);
+            while let Some((event, group)) = self.pattern.pop_if(|(event, _)| event.at_ns <= now_ns) {
+                self.happen(&event, group);
             }
             let least = self.groups.iter().map(|group| group.delivery.distinct).min().unwrap_or(0);
             if !self.run.goes_on(now_ns) && !more(now_ns, least) {
@@ -167,7 +176,7 @@ impl Driver {
             self.pump(place);
         }
         let next_ns = self.wakes.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
-        let event_ns = self.pattern.last().map_or(u64::MAX, |event| event.at_ns);
+        let event_ns = self.pattern.last().map_or(u64::MAX, |(event, _)| event.at_ns);
         let wait = Duration::from_nanos(next_ns.min(event_ns).saturating_sub(self.run.clock.now_ns())).min(WAIT_MAX);
         let mut events = Vec::new();
         self.epoll.wait(wait, &mut events)?;
@@ -175,35 +184,26 @@ impl Driver {
         Ok(())
     }
 
-    /// An event of the pattern, in all groups.
-    fn happen(&mut self, event: &Event) {
-        for group in 0..self.groups.len() {
-            let now_ns = self.run.clock.now_ns();
-            let owners = self.owners(group);
+    /// An event of the pattern.
+    fn happen(&mut self, event: &Event, group: usize) {
+        let now_ns = self.run.clock.now_ns();
+        let owners = self.owners(group);
+        self.groups[group].delivery.rebalance_begins(&owners);
+        self.groups[group].open.push((event.action, now_ns));
+        for _ in 0..event.members {
             let of = &mut self.groups[group];
-            of.delivery.rebalance_begins(&owners);
-            of.open.push((event.action, now_ns));
-            for _ in 0..event.members {
-                match event.action {
-                    Action::Join => {
-                        let of = &mut self.groups[group];
-                        let member = Member::new(&of.name, now_ns);
-                        of.peers.push(Peer { member, coordinator: None, readers: BTreeMap::new() });
-                        let place = (group, of.peers.len() - 1);
-                        self.pump(place);
-                    }
-                    Action::Leave | Action::Die => {
-                        let Some(peer) = self.groups[group].peers.iter().position(|peer| peer.member.is_staying())
-                        else {
-                            break;
-                        };
-                        self.groups[group].peers[peer].member.leave();
-                        match event.action {
-                            Action::Leave => self.pump((group, peer)),
-                            _ => self.hang_up((group, peer)),
-                        }
-                    }
-                }
+            if event.action == Action::Join {
+                let member = Member::new(&of.name, now_ns);
+                of.peers.push(Peer { member, coordinator: None, readers: BTreeMap::new() });
+                let place = (group, of.peers.len() - 1);
+                self.pump(place);
+                continue;
+            }
+            let Some(peer) = of.peers.iter().position(|peer| peer.member.is_staying()) else { break };
+            of.peers[peer].member.leave();
+            match event.action {
+                Action::Leave => self.pump((group, peer)),
+                _ => self.hang_up((group, peer)),
             }
         }
     }
