@@ -46,7 +46,7 @@ pub fn names(changes: &[Change]) -> Vec<(String, String)> {
 pub fn with_hint(failure: Failure, scope: Scope, settings: &[(String, String)]) -> Failure {
     let refused = matches!(failure.code(), Some(ErrorCode::InvalidConfig | ErrorCode::InvalidRequest));
     let unknown = settings.iter().find(|(name, _)| definition(scope, name).is_none());
-    let near = unknown.and_then(|(name, _)| super::nearest(name, definitions(scope).map(|known| &*known.name)));
+    let near = unknown.and_then(|(name, _)| super::nearest(name, definitions(scope).map(|known| known.name)));
     match near.filter(|_| refused) {
         Some(near) => Failure::Other(format!("{failure}; did you mean {near}?")),
         None => failure,

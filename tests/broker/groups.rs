@@ -506,7 +506,7 @@ fn groups_end_with_their_topic() {
     assert_eq!(ask!(&mut client, DeleteTopics, 5, DeleteTopicsResponse, request).responses[0].error_code, 0);
     assert_eq!(waiting.receive_join(), NotCoordinator);
     find(&mut client, &["g"]);
-    assert_eq!(committed_of(&mut client, "g"), []);
+    assert!(committed_of(&mut client, "g").is_empty());
     assert_eq!(member.heartbeat(), UnknownMemberId);
     assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, 2)]), None);
     broker.kill();

@@ -43,15 +43,19 @@ pub fn klamm(settings: &[(&str, &str)]) -> Command {
 #[track_caller]
 pub fn run_to_end(mut command: Command) -> (Option<i32>, String, String) {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
-    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    let errors = std::thread::spawn(move || {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).map(|_| text)
-    });
+    let output = read_aside(child.stdout.take().unwrap());
+    let errors = read_aside(child.stderr.take().unwrap());
     let status = wait_for_exit(&mut child);
-    let mut output = String::new();
-    stdout.read_to_string(&mut output).expect("output is UTF-8");
-    (status, output, errors.join().unwrap().expect("errors are UTF-8"))
+    (status, output.join().unwrap(), errors.join().unwrap())
+}
+
+/// Reads all of a pipe while others go on, so that whoever writes to it never waits.
+fn read_aside(mut pipe: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).expect("output is UTF-8");
+        text
+    })
 }
 
 #[track_caller]

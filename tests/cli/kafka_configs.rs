@@ -18,15 +18,14 @@ fn settings_are_described_and_altered() {
         configs(&stage, "--describe --entity-type topics --entity-name t").well(),
         "Dynamic configs for topic t are:\n  \
         cleanup.policy=compact,delete sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:cleanup.policy=compact,delete, DEFAULT_CONFIG:log.cleanup.policy=delete}\n  \
-        retention.ms=77 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=77}\n"
+        retention.ms=77 sensitive=false synonyms={DYNAMIC_TOPIC_CONFIG:retention.ms=77, DEFAULT_CONFIG:log.retention.hours=168}\n"
     );
     configs(&stage, "--alter --entity-type topics --entity-name t --delete-config cleanup.policy,retention.ms").well();
     assert_eq!(configs(&stage, "--describe --topic t").well(), "Dynamic configs for topic t are:\n");
     let all = configs(&stage, "--describe --topic t --all").well();
-    assert!(
-        all.starts_with("All configs for topic t are:\n  cleanup.policy=delete sensitive=false synonyms={"),
-        "{all}"
-    );
+    assert!(all.starts_with("All configs for topic t are:\n  "), "{all}");
+    let policy = "\n  cleanup.policy=delete sensitive=false synonyms={DEFAULT_CONFIG:log.cleanup.policy=delete}\n";
+    assert!(all.contains(policy), "{all}");
 
     assert_eq!(
         configs(&stage, "--alter --broker-defaults --add-config log.retention.ms=6666").well(),
@@ -40,6 +39,23 @@ fn settings_are_described_and_altered() {
         configs(&stage, "--describe --topic nope").well(),
         "The topic 'nope' doesn't exist and doesn't have dynamic config.\n"
     );
+}
+
+#[test]
+fn groups_and_subscriptions_have_settings() {
+    let stage = Stage::new();
+    let session = "consumer.session.timeout.ms=50000";
+    let missing = |noun: &str| format!("The {noun} 'g' doesn't exist and doesn't have dynamic config.\n");
+    assert_eq!(configs(&stage, "--describe --group g").well(), missing("group"));
+    let altered = configs(&stage, &format!("--alter --group g --add-config {session}")).well();
+    assert_eq!(altered, "Completed updating config for group g.\n");
+    let described = configs(&stage, "--describe --entity-type groups").well();
+    assert!(
+        described.starts_with(&format!("Dynamic configs for group g are:\n  {session} sensitive=false ")),
+        "{described}"
+    );
+    assert_eq!(stage.json("config describe --group g")[0]["source"], "DYNAMIC_GROUP_CONFIG");
+    assert_eq!(configs(&stage, "--describe --client-metrics g").well(), missing("client-metric"));
 }
 
 #[test]

@@ -6,7 +6,12 @@ use crate::cli::failure::{Failure, Result};
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use crate::wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
-use crate::wire::messages::{DescribeConfigsRequest, IncrementalAlterConfigsRequest};
+use crate::wire::messages::{
+    ApiKey, DescribeConfigsRequest, IncrementalAlterConfigsRequest, ListConfigResourcesRequest,
+};
+
+/// ListConfigResources since which kinds can be chosen; before, there were only client metrics.
+const LIST_RESOURCES_BY_TYPE: i16 = 1;
 
 /// What settings belong to; the number is Kafka's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -198,6 +203,19 @@ fn entry(config: &DescribeConfigsResourceResult<'_>) -> Entry {
         synonyms: synonyms.collect(),
         documentation: owned(&config.documentation),
     }
+}
+
+/// The names of everything of a kind that has settings of its own (KIP-1142). None where the broker cannot say.
+pub fn named(client: &mut Client, kind: Kind) -> Result<Vec<String>> {
+    let link = client.any();
+    let Ok(version) = link.version(ApiKey::ListConfigResources) else { return Ok(Vec::new()) };
+    if version < LIST_RESOURCES_BY_TYPE && kind != Kind::ClientMetrics {
+        return Ok(Vec::new());
+    }
+    let answer = link.ask_in(&ListConfigResourcesRequest { resource_types: vec![kind as i8] }, version)?;
+    Failure::check("settings", answer.error_code, None)?;
+    let own = answer.config_resources.iter().filter(|resource| resource.resource_type == kind as i8);
+    Ok(own.map(|resource| resource.resource_name.to_string()).collect())
 }
 
 pub fn alter(client: &mut Client, resource: &Resource, changes: &[Change], validate_only: bool) -> Result<()> {

@@ -94,7 +94,8 @@ fn list_of(link: &mut Link, states: &[String], kinds: &[String]) -> Result<Vec<L
     let version = link.version(ApiKey::ListGroups)?;
     let owned = |names: &[String]| names.iter().map(|name| name.clone().into()).collect();
     let filters = [("states", states, LIST_GROUPS_STATES), ("types", kinds, LIST_GROUPS_TYPES)];
-    for (what, _, _) in filters.iter().filter(|(_, names, since)| !names.is_empty() && version < *since) {
+    let missing = filters.iter().find(|(_, names, since)| !names.is_empty() && version < *since);
+    if let Some((what, _, _)) = missing {
         return Err(Failure::Other(format!("{} cannot list groups by {what}", link.address())));
     }
     let request = ListGroupsRequest { states_filter: owned(states), types_filter: owned(kinds) };

@@ -232,12 +232,9 @@ fn exists(client: &mut Client, kind: Kind, name: &str) -> Result<bool> {
         }
         Kind::Group => {
             let listed = groups::list(client, &[], &[])?;
-            let resource = Resource { kind, name: name.to_string() };
-            let is_set = |entry: &Entry| Some(entry.source) == kind.dynamic_source();
-            Ok(listed.iter().any(|group| group.id == name)
-                || configs::describe(client, &resource, false)?.iter().any(is_set))
+            Ok(listed.iter().any(|group| group.id == name) || configs::named(client, kind)?.iter().any(|id| id == name))
         }
-        Kind::ClientMetrics => Ok(true),
+        Kind::ClientMetrics => Ok(configs::named(client, kind)?.iter().any(|known| known == name)),
     }
 }
 
@@ -245,12 +242,18 @@ fn exists(client: &mut Client, kind: Kind, name: &str) -> Result<bool> {
 fn names(client: &mut Client, kind: Kind) -> Result<Vec<String>> {
     let names: Vec<String> = match kind {
         Kind::Topic => client.cluster(None)?.topics.into_iter().map(|topic| topic.name).collect(),
-        Kind::Group => groups::list(client, &[], &[])?.into_iter().map(|group| group.id).collect(),
+        Kind::Group => {
+            let mut ids: Vec<String> = groups::list(client, &[], &[])?.into_iter().map(|group| group.id).collect();
+            ids.extend(configs::named(client, kind)?);
+            ids.sort();
+            ids.dedup();
+            ids
+        }
         Kind::Broker | Kind::BrokerLogger => {
             let nodes = client.cluster(Some(&[]))?.nodes;
             return Ok(nodes.iter().map(|node| node.id.to_string()).chain([String::new()]).collect());
         }
-        Kind::ClientMetrics => return Err(Failure::Usage("--entity-name is required for client-metrics".into())),
+        Kind::ClientMetrics => configs::named(client, kind)?,
     };
     Ok(hash_order(names, CAPACITY, |name| hash_text(name)))
 }
