@@ -12,6 +12,10 @@ Requests (`op`, topic, ...) and answers; bytes are base64 or null; a refusal is 
   trim     topic partition offset                     {}: records before the offset are deleted
   delete   topic                                      {}
   stream   topic partitions count                     {"ack": [number, offset]} for each record as it is acknowledged, then {}
+  join     topic group strategy instance session      what members.py says; ends when `leave` is asked
+Of confluent-kafka alone: a `rate` (records a second) of `stream`, and
+  committed group                                     {"offsets": {partition: offset}}
+  state    group                                      {"state": name}
 Record: partition, key, value, headers [[name, bytes]], time (milliseconds).
 Numbered records of `stream`: number N goes to partition N modulo partitions with the number in decimal as its value.
 """
@@ -22,7 +26,8 @@ import selectors
 import subprocess
 import time
 
-SECONDS_MAX = 60
+from broker import SECONDS_MAX
+
 CODECS = ('none', 'gzip', 'snappy', 'lz4', 'zstd')
 ACKS = (('0', False), ('1', False), ('all', False), ('all', True))
 PARTITIONS = 3
@@ -37,11 +42,14 @@ class Refused(Exception):
         self.code = code
 
 
+def spawn(command, log, environment=None):
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
+
+
 class Driver:
     def __init__(self, name, command, log, environment=None):
         self.name = name
-        self.spawn = lambda: subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=environment)
+        self.spawn = lambda: spawn(command, log, environment)
         self.process = None
         self.start()
 

@@ -50,6 +50,9 @@ type request struct {
 	Count                  int
 	Config                 map[string]string
 	Idempotent             bool
+	Group, Strategy        string
+	Instance               string
+	Session                int
 	Records                []record
 	When                   any
 }
@@ -81,12 +84,19 @@ func main() {
 	d := driver{bootstrap, kadm.NewClient(client)}
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(nil, 64<<20)
-	for input.Scan() {
-		var r request
-		if err := json.Unmarshal(input.Bytes(), &r); err != nil {
-			panic(err)
+	requests := make(chan request, 1)
+	go func() {
+		for input.Scan() {
+			var r request
+			if err := json.Unmarshal(input.Bytes(), &r); err != nil {
+				panic(err)
+			}
+			requests <- r
 		}
-		answer, err := d.step(r)
+		close(requests)
+	}()
+	for r := range requests {
+		answer, err := d.step(r, requests)
 		if err != nil {
 			code, broker := int16(codeOther), (*kerr.Error)(nil)
 			if errors.As(err, &broker) {
@@ -98,7 +108,7 @@ func main() {
 	}
 }
 
-func (d *driver) step(r request) (map[string]any, error) {
+func (d *driver) step(r request, next <-chan request) (map[string]any, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*timeout)
 	defer cancel()
 	none := map[string]any{}
@@ -149,6 +159,8 @@ func (d *driver) step(r request) (map[string]any, error) {
 		return d.read(ctx, r)
 	case "stream":
 		return none, d.stream(ctx, r)
+	case "join":
+		return none, join(d.bootstrap, r, next)
 	}
 	return nil, fmt.Errorf("unknown operation %s", r.Op)
 }

@@ -1,4 +1,4 @@
-// Apache Kafka's Java client: java -cp JARS Driver.java HOST:PORT (see ../suite.py).
+// Apache Kafka's Java client: java -cp CLASSES:JARS Driver HOST:PORT (see ../suite.py).
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -42,6 +42,7 @@ public class Driver {
 
     final String bootstrap;
     final Admin admin;
+    final BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
     final KafkaConsumer<byte[], byte[]> consumer;
 
     Driver(String bootstrap) {
@@ -55,12 +56,11 @@ public class Driver {
 
     public static void main(String[] arguments) throws IOException {
         Driver driver = new Driver(arguments[0]);
-        BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
-        for (String line = input.readLine(); line != null; line = input.readLine()) {
+        for (String line = driver.input.readLine(); line != null; line = driver.input.readLine()) {
             ObjectNode answer = JSON.createObjectNode();
             try {
                 JsonNode request = JSON.readTree(line);
-                driver.step(request.get("op").asText(), request.get("topic").asText(), request, answer);
+                driver.step(request.get("op").asText(), request.path("topic").asText(), request, answer);
             } catch (Exception error) {
                 Throwable inner = error instanceof ExecutionException ? error.getCause() : error;
                 boolean outOfRange = inner instanceof OffsetOutOfRangeException;
@@ -117,6 +117,8 @@ public class Driver {
                 answer.put("offset", admin.listOffsets(Map.of(partition, when)).all().get().get(partition).offset());
             }
             case "stream" -> stream(topic, request.get("partitions").asInt(), request.get("count").asInt());
+            case "join" -> new Member(bootstrap, topic, request).run(input);
+            case "leave" -> { }
             default -> throw new IllegalArgumentException(operation);
         }
     }

@@ -29,6 +29,7 @@ CompressionCodecs[CompressionTypes.ZSTD] = () => ({
 const encoded = (value) => (value === null || value === undefined ? null : Buffer.from(value).toString('base64'))
 const decoded = (value) => (value === null ? null : Buffer.from(value, 'base64'))
 const answer = (fields) => process.stdout.write(JSON.stringify(fields) + '\n')
+const tell = (event, fields, time = Date.now()) => answer({ event, time, ...fields })
 const retry = { initialRetryTime: 50, maxRetryTime: 200, retries: 200 }
 const kafka = new Kafka({ clientId: 'check', brokers: [process.argv[2]], logLevel: logLevel.NOTHING, retry })
 const admin = kafka.admin({ retry: { retries: 2 } })
@@ -64,6 +65,8 @@ async function target(topic) {
   cluster.targetTopics.clear()
   await cluster.addTargetTopic(topic)
 }
+
+let member = null
 
 const operations = {
   async create({ topic, partitions, config }) {
@@ -169,6 +172,41 @@ const operations = {
         }
       }
     })
+  },
+
+  // Until `leave`. What a rebalance takes away is told by no event of its own.
+  async join({ topic, group, session }) {
+    member = kafka.consumer({
+      groupId: group, sessionTimeout: session, heartbeatInterval: 500, rebalanceTimeout: 30_000, maxWaitTimeInMs: 100,
+      retry,
+    })
+    let owned = []
+    const revoked = ({ timestamp }) => {
+      if (owned.length > 0) tell('revoked', { partitions: owned }, timestamp)
+      owned = []
+    }
+    member.on(member.events.REBALANCING, revoked)
+    member.on(member.events.GROUP_JOIN, (joined) => {
+      revoked(joined)
+      owned = joined.payload.memberAssignment[topic] || []
+      tell('assigned', { partitions: owned }, joined.timestamp)
+    })
+    member.on(member.events.COMMIT_OFFSETS, ({ timestamp, payload }) => {
+      const offsets = payload.topics[0].partitions.map(({ partition, offset }) => [partition, Number(offset)])
+      tell('committed', { offsets: Object.fromEntries(offsets) }, timestamp)
+    })
+    await member.connect()
+    await member.subscribe({ topics: [topic], fromBeginning: true })
+    await member.run({
+      eachBatch: async ({ batch }) => {
+        for (const { offset } of batch.messages) tell('record', { partition: batch.partition, offset: Number(offset) })
+      },
+    })
+  },
+
+  async leave() {
+    await member.disconnect()
+    tell('left', {})
   },
 }
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ConfigSource, NewPartitions, NewTopic, ResourceType)
 
@@ -121,8 +121,9 @@ class Confluent:
     def trim(self, topic, partition, offset):
         self.wait(self.admin.delete_records([TopicPartition(topic, partition, offset)]))
 
+    # With a rate (records a second) it ends when the next request comes.
     @refusing
-    def stream(self, topic, partitions, count):
+    def stream(self, topic, partitions, count, rate=None):
         producer = Producer(self.base | {
             'acks': 'all', 'enable.idempotence': True, 'linger.ms': 1, 'batch.num.messages': 50,
             'reconnect.backoff.max.ms': 200, 'retry.backoff.ms': 50, 'retry.backoff.max.ms': 200})
@@ -137,11 +138,66 @@ class Confluent:
         for number in range(count):
             while len(producer) >= 1000:
                 producer.poll(0.1)
+            if rate:
+                producer.poll(1 / rate)
+                if driver.waiting():
+                    break
             producer.produce(topic, value=b'%d' % number, partition=number % partitions, on_delivery=delivered)
             producer.poll(0)
         assert producer.flush(2 * SECONDS_MAX) == 0, 'not all was delivered'
         if errors:
             raise KafkaException(errors[0])
+
+    @refusing
+    def join(self, topic, group, strategy, instance, session):
+        consumer = Consumer(self.base | {
+            'group.id': group, 'partition.assignment.strategy': strategy, 'session.timeout.ms': session,
+            'heartbeat.interval.ms': 500, 'enable.auto.commit': False, 'auto.offset.reset': 'earliest',
+            'fetch.wait.max.ms': 50, 'reconnect.backoff.max.ms': 200,
+        } | ({'group.instance.id': instance} if instance else {}))
+
+        def commit(offsets):
+            at = [TopicPartition(topic, partition, offset) for partition, offset in offsets.items()]
+            for answer in consumer.commit(offsets=at, asynchronous=False):
+                if answer.error:
+                    raise KafkaException(answer.error)
+
+        member = driver.Member(commit)
+
+        def calls(function):
+            return lambda _, partitions: function([at.partition for at in partitions])
+
+        consumer.subscribe(
+            [topic], on_assign=calls(member.assigned), on_revoke=calls(member.revoked), on_lost=calls(member.lost))
+        since = 0
+        while not driver.waiting():
+            message = consumer.poll(0.1)
+            if message and message.error() and message.error().code() == KafkaError._FATAL:
+                # An error of librdkafka's own, which has the broker's in its text.
+                fenced = 'Static consumer fenced' in str(message.error())
+                raise KafkaException(KafkaError(KafkaError.FENCED_INSTANCE_ID) if fenced else message.error())
+            if message and not message.error():
+                member.delivered(message.partition(), message.offset())
+                since += 1
+            if not message or since == 20:
+                member.commit()
+                since = 0
+        consumer.close()
+        driver.event('left')
+
+    def leave(self):
+        pass
+
+    @refusing
+    def committed(self, group):
+        [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        found = future.result(SECONDS_MAX).topic_partitions
+        return {'offsets': {at.partition: at.offset for at in found if not at.error}}
+
+    @refusing
+    def state(self, group):
+        [future] = self.admin.describe_consumer_groups([group]).values()
+        return {'state': future.result(SECONDS_MAX).state.name}
 
 
 driver.serve(Confluent(sys.argv[1]))

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import select
 import sys
+import time
 
 
 class Refusal(Exception):
@@ -26,6 +28,50 @@ def decoded_record(record):
 
 def answer(**fields):
     print(json.dumps(fields), flush=True)
+
+
+def event(name, **fields):
+    """Something that a member of a group tells, with the time of it in milliseconds."""
+    answer(event=name, time=time.time_ns() // 1_000_000, **fields)
+
+
+def waiting():
+    """Whether another request has come: one that was sent after the last had been read."""
+    return bool(select.select([sys.stdin.fileno()], [], [], 0)[0])
+
+
+class Member:
+    """What the members of groups share: the records that are not committed yet. `commit` takes the next offset by partition."""
+
+    def __init__(self, commit):
+        self.commit_offsets = commit
+        self.next = {}
+
+    def delivered(self, partition, offset):
+        event('record', partition=partition, offset=offset)
+        self.next[partition] = offset + 1
+
+    def commit(self):
+        if not self.next:
+            return
+        try:
+            self.commit_offsets(self.next)
+        except Exception:  # the broker is dead, or a rebalance is in progress: these offsets come again with later ones
+            return
+        event('committed', offsets=self.next)
+        self.next = {}
+
+    def assigned(self, partitions):
+        event('assigned', partitions=partitions)
+
+    def revoked(self, partitions):
+        self.commit()
+        self.lost(partitions)
+
+    def lost(self, partitions):
+        for partition in partitions:
+            self.next.pop(partition, None)
+        event('revoked', partitions=partitions)
 
 
 def serve(driver):

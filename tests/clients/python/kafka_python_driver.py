@@ -3,13 +3,17 @@
 import sys
 import time
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, KafkaAdminClient
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.errors import BrokerResponseError
+from kafka.structs import OffsetAndMetadata
 
 import driver
 
 SECONDS_MAX = 30
+ASSIGNORS = {'range': RangePartitionAssignor, 'cooperative-sticky': CooperativeStickyAssignor}
 
 
 def refusing(method):
@@ -116,6 +120,37 @@ class KafkaPython:
                 sent, future = waiting.pop(0)
                 driver.answer(ack=[sent, future.get(SECONDS_MAX).offset])
         producer.close()
+
+    @refusing
+    def join(self, topic, group, strategy, instance, session):
+        consumer = KafkaConsumer(
+            bootstrap_servers=self.bootstrap, group_id=group, group_instance_id=instance, session_timeout_ms=session,
+            heartbeat_interval_ms=500, partition_assignment_strategy=[ASSIGNORS[strategy]], enable_auto_commit=False,
+            auto_offset_reset='earliest', reconnect_backoff_max_ms=200)
+        member = driver.Member(lambda offsets: consumer.commit(
+            {TopicPartition(topic, at): OffsetAndMetadata(offset, '', -1) for at, offset in offsets.items()}, timeout_ms=3000))
+
+        class Listener(ConsumerRebalanceListener):
+            def on_partitions_assigned(self, assigned):
+                member.assigned([at.partition for at in assigned])
+
+            def on_partitions_revoked(self, revoked):
+                member.revoked([at.partition for at in revoked])
+
+            def on_partitions_lost(self, lost):
+                member.lost([at.partition for at in lost])
+
+        consumer.subscribe([topic], listener=Listener())
+        while not driver.waiting():
+            for at, records in consumer.poll(100, max_records=20).items():
+                for record in records:
+                    member.delivered(at.partition, record.offset)
+            member.commit()
+        consumer.close()
+        driver.event('left')
+
+    def leave(self):
+        pass
 
 
 driver.serve(KafkaPython(sys.argv[1]))
