@@ -61,7 +61,8 @@ class Broker:
         self.binary = binary
         self.bootstrap = f'127.0.0.1:{port_free()}'
         self.data, self.log = folder / 'data', folder / 'broker.log'
-        self.settings = {'listeners': f'PLAINTEXT://{self.bootstrap}', 'log.dirs': self.data} | (settings or {})
+        listener = f'PLAINTEXT://{self.bootstrap}'
+        self.settings = {'listeners': listener, 'advertised.listeners': listener, 'log.dirs': self.data} | (settings or {})
         self.process = None
 
     def start(self):
