@@ -29,6 +29,7 @@ fn generate(messages: &[Message]) -> String {
         out.push_str("}\n");
     }
     emit_apis(messages, &mut out);
+    emit_exchanges(messages, &mut out);
     out
 }
 
@@ -44,7 +45,6 @@ fn emit_apis(messages: &[Message], out: &mut String) {
         out.push_str(tail);
     };
     let key = |message: &Message| message.key.expect("a request has a key");
-    let lifetime = |message: &Message| if borrows(message, &message.name) { "<'a>" } else { "" };
     list(
         "/// Every API that this build can decode; the number is Kafka's.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)] #[repr(i16)] pub enum ApiKey {\n",
@@ -86,28 +86,36 @@ fn emit_apis(messages: &[Message], out: &mut String) {
         "})}\n}\n",
     );
     list(
-        "",
-        &|message, api| {
-            let response = messages.iter().find(|other| other.name == format!("{api}Response")).expect("its response");
-            let (request, answer) = (lifetime(message), lifetime(response).replace("'a", "'b"));
-            format!(
-                "impl<'a> Exchange for {api}Request{request} {{
-                const API: ApiKey = ApiKey::{api};
-                type Response<'b> = {api}Response{answer};
-                fn encode(&self, w: &mut Writer, version: i16) {{ {api}Request::encode(self, w, version) }}
-                fn decode_response<'b>(r: &mut Reader<'b>, version: i16) -> Result<Self::Response<'b>, DecodeError> {{
-                    {api}Response::decode(r, version)
-                }} }}\n"
-            )
-        },
-        "",
-    );
-    list(
         "/// Calls the macro that it is given with `API REQUEST RESPONSE;` for each API.
         #[macro_export] macro_rules! for_each_api { ($call:ident) => { $call! {\n",
         &|message, api| format!("{api} {} {api}Response;\n", message.name),
         "}}}\n",
     );
+}
+
+/// `Exchange` of each request.
+fn emit_exchanges(messages: &[Message], out: &mut String) {
+    for message in messages.iter().filter(|message| message.kind == Kind::Request) {
+        let api = message.name.strip_suffix("Request").expect("a request's name ends so");
+        let response = messages.iter().find(|other| other.name == format!("{api}Response")).expect("its response");
+        let (request, answer) = (lifetime(message), lifetime(response).replace("'a", "'b"));
+        write!(
+            out,
+            "impl<'a> Exchange for {api}Request{request} {{
+            const API: ApiKey = ApiKey::{api};
+            type Response<'b> = {api}Response{answer};
+            fn encode(&self, w: &mut Writer, version: i16) {{ {api}Request::encode(self, w, version) }}
+            fn decode_response<'b>(r: &mut Reader<'b>, version: i16) -> Result<Self::Response<'b>, DecodeError> {{
+                {api}Response::decode(r, version)
+            }} }}\n"
+        )
+        .unwrap();
+    }
+}
+
+/// The lifetime of a message that borrows from the bytes that it was decoded from.
+fn lifetime(message: &Message) -> &'static str {
+    if borrows(message, &message.name) { "<'a>" } else { "" }
 }
 
 /// Whether a struct borrows from the bytes that it was decoded from, and so has a lifetime.

@@ -23,7 +23,7 @@ pub const PORT_DEFAULT: u16 = 9092;
 const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
 /// FindCoordinator since which several keys are asked for at a time, and the answer is a list (KIP-699).
 const FIND_COORDINATOR_BATCHED: i16 = 4;
-/// First version of Metadata whose topics have ids, and first in which topics may be asked for without making them.
+/// First version of Metadata in which topics can be asked for without making them.
 const METADATA_WITHOUT_CREATION: i16 = 4;
 
 /// Whose place FindCoordinator is asked for.

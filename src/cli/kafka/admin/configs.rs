@@ -247,7 +247,8 @@ fn names(client: &mut Client, kind: Kind) -> Result<Vec<String>> {
             ids.extend(configs::named(client, kind)?);
             ids.sort();
             ids.dedup();
-            ids
+            // Those of Kafka's tool have no order that could be told.
+            return Ok(ids);
         }
         Kind::Broker | Kind::BrokerLogger => {
             let nodes = client.cluster(Some(&[]))?.nodes;
