@@ -105,9 +105,8 @@ fn emit_exchanges(messages: &[Message], out: &mut String) {
             const API: ApiKey = ApiKey::{api};
             type Response<'b> = {api}Response{answer};
             fn encode(&self, w: &mut Writer, version: i16) {{ {api}Request::encode(self, w, version) }}
-            fn decode_response<'b>(r: &mut Reader<'b>, version: i16) -> Result<Self::Response<'b>, DecodeError>
-                {{ {api}Response::decode(r, version) }}
-            }}\n"
+            fn decode_response<'b>(r: &mut Reader<'b>, v: i16) -> Result<Self::Response<'b>, DecodeError>
+            {{ {api}Response::decode(r, v) }} }}\n"
         )
         .unwrap();
     }
