@@ -2,7 +2,7 @@
 
 use super::encoding::{base64, from_base64, from_hex, hex, to_json};
 use super::time::format_datetime;
-use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};
+use crate::types::{Offset, PartitionIndex, TimestampMs};
 use serde_json::{Value, json};
 
 /// Said by `--help`.
@@ -23,7 +23,6 @@ pub struct Consumed<'a> {
     pub timestamp: TimestampMs,
     /// The time is the broker's.
     pub log_append_time: bool,
-    pub leader_epoch: Epoch,
     pub key: Option<&'a [u8]>,
     pub value: Option<&'a [u8]>,
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
@@ -334,7 +333,6 @@ mod tests {
         offset: 42,
         timestamp: 1_700_000_000_123,
         log_append_time: false,
-        leader_epoch: 0,
         key: Some(b"k\x01"),
         value: None,
         headers: &[("a", Some(b"1")), ("b", None)],

@@ -168,10 +168,6 @@ impl Reading {
     ) -> Result<Flow> {
         let mut leaders: BTreeMap<BrokerId, Vec<usize>> = BTreeMap::new();
         let mut is_refused = false;
-        // The broker fills its answer in the order of the partitions: each is to be the first once.
-        if !self.positions.is_empty() {
-            self.positions.rotate_left(1);
-        }
         for (index, position) in self.positions.iter().enumerate().filter(|(_, position)| !position.is_done()) {
             let leader =
                 self.cluster.topic(&position.place.topic).and_then(|topic| topic.leader(position.place.partition));
@@ -187,6 +183,10 @@ impl Reading {
             if flow == Flow::Go {
                 flow = self.fetch(client, leader, &indexes, wait, &mut is_refused, &mut each)?;
             }
+        }
+        // The broker fills its answer in the order of the partitions: each is to be the first once.
+        if !self.positions.is_empty() {
+            self.positions.rotate_left(1);
         }
         if is_refused {
             let since = *self.refused.get_or_insert_with(Instant::now);
@@ -366,7 +366,6 @@ fn show_batch(
             offset,
             timestamp,
             log_append_time: header.is_log_append_time(),
-            leader_epoch: header.partition_leader_epoch.get(),
             key: record.key,
             value: record.value,
             headers: &record.headers,

@@ -87,6 +87,9 @@ fn row(record: &Record, position: u64, index: u64) -> Value {
         Record::TopicSettingsSet { id, settings } => {
             ("topic-settings", json!({"id": id.to_string(), "settings": **settings}))
         }
+        Record::GroupSettingsSet { group, settings } => {
+            ("group-settings", json!({"group": group.as_ref() as &str, "settings": **settings}))
+        }
         Record::BrokerSettingsSet { broker, settings } => {
             ("broker-settings", json!({"broker": broker, "settings": **settings}))
         }

@@ -1,9 +1,9 @@
 //! `kafka-console-consumer`: records to standard output.
 
 use super::admin::arguments::{Given, Spec, flag, refused, value};
+use super::admin::{End, Pattern, Tool, connect};
 use super::formatter::Formatter;
 use super::settings::Settings;
-use super::admin::{End, Pattern, Tool, connect};
 use crate::cli::client::Client;
 use crate::cli::consuming::{Ended, Order, consume};
 use crate::cli::failure::Failure;

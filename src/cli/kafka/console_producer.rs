@@ -1,8 +1,8 @@
 //! `kafka-console-producer`: lines of standard input become records.
 
 use super::admin::arguments::{Given, Spec, flag, maybe, refused, value};
-use super::settings::Settings;
 use super::admin::{End, Tool, connect};
+use super::settings::Settings;
 use crate::cli::pattern::{Produced, find};
 use crate::cli::produce::{parse_acks, parse_codec, send_lines};
 use crate::cli::sending::{Manner, Sending};

@@ -155,7 +155,8 @@ impl Fields {
                 1 => out.extend_from_slice(format!("Partition:{}", record.partition).as_bytes()),
                 2 => out.extend_from_slice(format!("Offset:{}", record.offset).as_bytes()),
                 3 => out.extend_from_slice(b"Delivery:NOT_PRESENT"),
-                4 => out.extend_from_slice(format!("Epoch:{}", record.leader_epoch).as_bytes()),
+                // Kafka's tool does not hand it on.
+                4 => out.extend_from_slice(b"Epoch:NOT_PRESENT"),
                 5 => self.write_headers(record, out)?,
                 6 => self.write_bytes(self.of_key, record.key, out)?,
                 _ => self.write_bytes(self.of_value, record.value, out)?,
@@ -202,7 +203,6 @@ mod tests {
         offset: 42,
         timestamp: 1000,
         log_append_time: false,
-        leader_epoch: 5,
         key: None,
         value: Some(&[0xff, 0xff, 0xff, 0xfe]),
         headers: &[("a", Some(b"1")), ("b", None)],
@@ -227,7 +227,8 @@ mod tests {
         let all = ["timestamp", "partition", "offset", "delivery", "epoch", "headers", "key"]
             .map(|name| format!("print.{name}"));
         let all: Vec<(&str, &str)> = all.iter().map(|name| (name.as_str(), "true")).collect();
-        let expected = "CreateTime:1000\tPartition:3\tOffset:42\tDelivery:NOT_PRESENT\tEpoch:5\ta:1,b:null\tnull\t-2\n";
+        let expected =
+            "CreateTime:1000\tPartition:3\tOffset:42\tDelivery:NOT_PRESENT\tEpoch:NOT_PRESENT\ta:1,b:null\tnull\t-2\n";
         assert_eq!(printed(&all, integer).unwrap(), expected);
         let odd = [("print.key", "true"), ("print.value", "false"), ("null.literal", "-"), ("line.separator", "|")];
         assert_eq!(printed(&odd, None).unwrap(), "-|");
