@@ -86,7 +86,7 @@ fn every_file_of_a_data_directory_is_shown() {
     );
     let index = rows(find(&files, "t-0/00000000000000000000.index"), "");
     let times = rows(find(&files, "t-0/00000000000000000000.timeindex"), "");
-    assert!(index.len() > 1 && !times.is_empty() && index.iter().chain(&times).all(|row| row["kind"] == "entry"));
+    assert!(!index.is_empty() && !times.is_empty() && index.iter().chain(&times).all(|row| row["kind"] == "entry"));
 
     let journal = rows(&data.join("journal"), "");
     let of = |kind: &str| journal.iter().filter(|row| row["kind"] == kind).count();
@@ -109,8 +109,8 @@ fn every_file_of_a_data_directory_is_shown() {
 #[test]
 fn committed_offsets_are_decoded() {
     let (_dir, data) = data();
-    let all: Vec<Value> =
-        (0..2).flat_map(|index| rows(&data.join(format!("__consumer_offsets-{index}")), "--offsets")).collect();
+    let folders = (0..2).map(|index| data.join(format!("__consumer_offsets-{index}"))).filter(|folder| folder.exists());
+    let all: Vec<Value> = folders.flat_map(|folder| rows(&folder, "--offsets")).collect();
     let commit = all.iter().find(|row| row["key"]["data"]["topic"] == "t").unwrap();
     assert_eq!(
         (commit["key"]["data"]["group"].as_str(), commit["value"]["data"]["offset"].as_i64()),
@@ -144,7 +144,7 @@ fn damage_has_a_position() {
     for (file, at, what) in cases {
         let mut bytes = std::fs::read(file).unwrap();
         assert!(bytes.len() > at, "{}", file.display());
-        bytes[at] ^= 0x41;
+        bytes[at] ^= 0xc1;
         let name = Path::new(file.file_name().unwrap());
         let path = if file.ends_with("metadata/log") { harmed.join("metadata/log") } else { harmed.join(name) };
         // An index is compared with the segment beside it.

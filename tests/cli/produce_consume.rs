@@ -1,7 +1,7 @@
 //! `klamm produce`, `klamm consume`, and Kafka's console tools: what goes in comes out.
 
 use crate::process::{klamm, wait_for};
-use crate::stage::Stage;
+use crate::stage::{Stage, alone};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Output, Stdio};
@@ -62,7 +62,7 @@ fn records_come_back_as_they_went_in() {
         let sent: Vec<&str> = lines.lines().filter(|line| line.contains("|key 7|")).collect();
         assert_eq!(one, sent, "{codec}");
     }
-    let batches = stage.told(&format!("dump {}/data/journal --format json", stage.dir.path().display()));
+    let batches = alone(&format!("dump {}/data/journal --format json", stage.dir.path().display())).well();
     assert!(
         ["gzip", "snappy", "lz4", "zstd"].iter().all(|codec| batches.contains(&format!("\"compression\":\"{codec}\"")))
     );
@@ -103,7 +103,7 @@ fn places_bound_what_is_read() {
     assert_eq!(read("--until 3 --follow --from earliest"), "012");
     assert_eq!(read("--count 4"), "0123");
     assert_eq!(read("--count 0"), "");
-    stage.told("offsets delete t:0 --to 5 --execute");
+    stage.told("offsets delete t:0 --before 5");
     assert_eq!(read("--from 2 --until 7"), "56");
     assert_eq!(
         read("-f %p@%o,%T,%K,%V;"),
