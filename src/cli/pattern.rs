@@ -28,6 +28,9 @@ pub struct Consumed<'a> {
     pub headers: &'a [(&'a str, Option<&'a [u8]>)],
 }
 
+/// Names and values of a record's headers, in order.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
+
 /// A record on its way in. What is `None` is left to the sender, but key and value: they are null then.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Produced {
@@ -35,7 +38,7 @@ pub struct Produced {
     pub timestamp: Option<TimestampMs>,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    pub headers: Headers,
 }
 
 impl Consumed<'_> {
@@ -303,7 +306,7 @@ impl LinePattern {
         coded.map(Some).ok_or_else(|| format!("{} is not {form:?}", shown(&text)))
     }
 
-    fn headers(&self, text: &[u8]) -> Result<Vec<(String, Option<Vec<u8>>)>, String> {
+    fn headers(&self, text: &[u8]) -> Result<Headers, String> {
         let header = |header: &[u8]| {
             let at = find(header, b"=").ok_or_else(|| format!("the header {} has no =", shown(header)))?;
             let name = String::from_utf8(header[..at].to_vec());

@@ -3,7 +3,7 @@
 use super::admin::arguments::{Given, Spec, flag, maybe, refused, value};
 use super::admin::{End, Tool, connect};
 use super::settings::Settings;
-use crate::cli::pattern::{Produced, find};
+use crate::cli::pattern::{Headers, Produced, find};
 use crate::cli::produce::{parse_acks, parse_codec, send_lines};
 use crate::cli::sending::{Manner, Sending};
 use std::io::{IsTerminal, stdin, stdout};
@@ -172,7 +172,7 @@ impl LineReader {
         if self.null_marker.as_deref() == Some(bytes) { None } else { Some(bytes.to_vec()) }
     }
 
-    fn headers(&self, text: &[u8], number: u64) -> Result<Vec<(String, Option<Vec<u8>>)>, String> {
+    fn headers(&self, text: &[u8], number: u64) -> Result<Headers, String> {
         let mut headers = Vec::new();
         let mut rest = Some(text);
         while let Some(text) = rest {
