@@ -1,7 +1,6 @@
 //! `klamm`: arguments -> configuration -> shell, or a command of the CLI.
 
 use klamm::cli::{Asked, Serve};
-use klamm::config::Config;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
@@ -32,21 +31,13 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Serve) -> Result<(), String> {
-    let text = match &arguments.file {
-        None => None,
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                let near = klamm::cli::nearest_command(&path.to_string_lossy());
-                let meant = near.map_or(String::new(), |name| format!("; did you mean the command {name}?"));
-                format!("{}: {error}{meant}", path.display())
-            })?;
-            Some((path.display().to_string(), text))
+    let loaded = arguments.load().map_err(|error| match &arguments.file {
+        Some(path) if !path.exists() => {
+            let near = klamm::cli::nearest_command(&path.to_string_lossy());
+            near.map_or(error.clone(), |name| format!("{error}; did you mean the command {name}?"))
         }
-    };
-    let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-    // KLAMM_LOG is the log's own filter, not a setting of the broker.
-    let environment = std::env::vars().filter(|(name, _)| name != "KLAMM_LOG");
-    let loaded = Config::load(file, environment, &arguments.overrides).map_err(|error| error.to_string())?;
+        _ => error,
+    })?;
     if !loaded.no_effect.is_empty() {
         tracing::info!("settings without effect in this broker: {}", loaded.no_effect.join(", "));
     }

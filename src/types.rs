@@ -30,6 +30,14 @@ impl Uuid {
         self == Self::ZERO
     }
 
+    /// An id of random bits, marked as such (RFC 9562, version 4).
+    pub fn from_random(bits: u128) -> Uuid {
+        let mut bytes = bits.to_be_bytes();
+        bytes[6] = bytes[6] & 0x0f | 0x40;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Uuid(bytes)
+    }
+
     /// Parses the 22 characters of unpadded URL-safe base64 that Kafka prints.
     pub fn parse(text: &str) -> Option<Uuid> {
         let text = text.as_bytes();

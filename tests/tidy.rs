@@ -23,7 +23,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("txn", &["types", "flat", "wire"]),
     ("shard", &["types", "flat", "wire", "config", "journal", "log", "replica", "raft", "metadata", "group", "txn"]),
     ("shell", &["types", "wire::frame", "config", "shard"]),
-    ("cli", &["types", "flat", "wire", "config", "journal", "log", "metadata", "shard", "shell"]),
+    ("cli", &["types", "flat", "wire", "config", "journal", "log", "metadata", "group", "shard", "shell"]),
 ];
 /// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
 /// No machine's whole state is among it but the controller's, which is moved to its core once.

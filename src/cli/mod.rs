@@ -7,18 +7,31 @@ pub mod client;
 mod cluster;
 mod completion;
 mod config;
+mod consume;
+mod consuming;
+mod dump;
+mod encoding;
 mod failure;
 mod group;
 mod group_print;
 mod kafka;
+mod member;
+mod offset_records;
 mod offsets;
 mod operation;
 mod options;
 mod output;
+mod pattern;
+mod produce;
+mod progress;
+mod reading;
+mod sending;
 mod setting;
+mod storage;
 mod time;
 mod topic;
 
+use crate::config::{Config, Loaded};
 use clap::{Parser, Subcommand};
 use failure::Result;
 use std::ffi::OsString;
@@ -52,8 +65,12 @@ enum Command {
     Group(group::Arguments),
     Config(config::Arguments),
     Offsets(offsets::Arguments),
+    Produce(produce::Arguments),
+    Consume(consume::Arguments),
     Cluster(cluster::Arguments),
     Completion(completion::Arguments),
+    Dump(dump::Arguments),
+    Storage(storage::Arguments),
 }
 
 /// What a command line asks for.
@@ -81,6 +98,23 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Asked {
     }
 }
 
+impl Serve {
+    /// The configuration that these arguments and the environment make.
+    pub fn load(&self) -> Result<Loaded, String> {
+        let text = match &self.file {
+            None => None,
+            Some(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+                Some((path.display().to_string(), text))
+            }
+        };
+        let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        // KLAMM_LOG is the log's own filter, not a setting of the broker.
+        let environment = std::env::vars().filter(|(name, _)| name != "KLAMM_LOG");
+        Config::load(file, environment, &self.overrides).map_err(|error| error.to_string())
+    }
+}
+
 impl Command {
     fn run(self) -> Result<()> {
         match self {
@@ -88,8 +122,12 @@ impl Command {
             Command::Group(arguments) => arguments.run(),
             Command::Config(arguments) => arguments.run(),
             Command::Offsets(arguments) => arguments.run(),
+            Command::Produce(arguments) => arguments.run(),
+            Command::Consume(arguments) => arguments.run(),
             Command::Cluster(arguments) => arguments.run(),
             Command::Completion(arguments) => arguments.run(),
+            Command::Dump(arguments) => arguments.run(),
+            Command::Storage(arguments) => arguments.run(),
         }
     }
 }

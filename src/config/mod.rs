@@ -15,8 +15,9 @@ mod describe;
 mod group;
 mod listener;
 mod load;
+pub mod node;
 mod policy;
-mod properties;
+pub mod properties;
 mod topic;
 mod value;
 

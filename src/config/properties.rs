@@ -2,7 +2,7 @@
 
 /// One setting of a file.
 #[derive(Debug, PartialEq)]
-pub(super) struct Property {
+pub struct Property {
     pub key: String,
     /// Without the blanks around it.
     pub value: String,
@@ -12,7 +12,7 @@ pub(super) struct Property {
 
 /// Reads a properties file: comments after `#` or `!`; `=`, `:` or blanks after the key; a backslash at the end of a line
 /// continues it; `\t \n \r \f`, `\u` with four hexadecimal digits, and `\` before any other character. Fails with the line and what is wrong.
-pub(super) fn parse(text: &str) -> Result<Vec<Property>, (usize, String)> {
+pub fn parse(text: &str) -> Result<Vec<Property>, (usize, String)> {
     let mut properties = Vec::new();
     let mut lines = text.lines().enumerate();
     while let Some((index, first)) = lines.next() {

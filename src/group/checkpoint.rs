@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 const MAGIC: [u8; 4] = *b"KGRP";
 const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 16;
-const TRAILER_BYTES: usize = 12;
+/// Bytes before the records, and behind them.
+pub const HEADER_BYTES: usize = 16;
+pub const TRAILER_BYTES: usize = 12;
 
 /// Why bytes are no checkpoint: all records are to be replayed instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,8 +87,8 @@ impl Checkpoint {
     }
 }
 
-/// Whether the bytes are a checkpoint, whole and unharmed; its offset.
-pub(super) fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
+/// The offset in the first [`HEADER_BYTES`] of a checkpoint.
+pub fn decode_head(bytes: &[u8]) -> Result<Offset, CheckpointError> {
     let mut r = Reader::new(bytes);
     if r.take(MAGIC.len())? != MAGIC {
         return Err(CheckpointError::Magic);
@@ -96,6 +97,12 @@ pub(super) fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
     if version != VERSION {
         return Err(CheckpointError::Version(version));
     }
+    Ok(r.i64()?)
+}
+
+/// Whether the bytes are a checkpoint, whole and unharmed; its offset.
+pub(super) fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
+    let offset_end = decode_head(bytes)?;
     if bytes.len() < HEADER_BYTES + TRAILER_BYTES {
         return Err(CheckpointError::Truncated);
     }
@@ -103,7 +110,6 @@ pub(super) fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
     if crc32c::crc32c(covered).to_be_bytes() != *crc {
         return Err(CheckpointError::Crc);
     }
-    let offset_end = r.i64()?;
     let mut count = 0u64;
     walk(bytes, |_, _| count += 1);
     let (_, told) = covered.split_at(covered.len() - 8);

@@ -7,7 +7,7 @@
 //!
 //! The protocol is Kafka's classic one: KIP-134, KIP-211, KIP-345, KIP-394, KIP-496, KIP-709, KIP-800, KIP-814.
 
-mod checkpoint;
+pub mod checkpoint;
 mod coordinator;
 mod decisions;
 mod error;

@@ -109,7 +109,17 @@ fn header_crc(header: &Header) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..])
 }
 
-fn decode_header(bytes: &[u8], kind: u16) -> Result<&Header, LogError> {
+/// What a file begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub is_snapshot: bool,
+    /// Of a snapshot: index of its last record, and its frames.
+    pub index_last: u64,
+    pub frames: u64,
+}
+
+/// Reads the first [`HEADER_BYTES`] of a log or a snapshot.
+pub fn decode_head(bytes: &[u8]) -> Result<Head, LogError> {
     let (header, _) = Header::ref_from_prefix(bytes).map_err(|_| LogError::Foreign)?;
     if header.magic != MAGIC {
         return Err(LogError::Foreign);
@@ -120,10 +130,12 @@ fn decode_header(bytes: &[u8], kind: u16) -> Result<&Header, LogError> {
     if header.version.get() > VERSION {
         return Err(LogError::Version(header.version.get()));
     }
-    if header.kind.get() != kind {
-        return Err(LogError::Foreign);
-    }
-    Ok(header)
+    let is_snapshot = match header.kind.get() {
+        KIND_LOG => false,
+        KIND_SNAPSHOT => true,
+        _ => return Err(LogError::Foreign),
+    };
+    Ok(Head { is_snapshot, index_last: header.index_last.get(), frames: header.frames.get() })
 }
 
 /// What a log begins with.
@@ -147,15 +159,32 @@ pub fn encode_frame(out: &mut Vec<u8>, index: u64, index_synced: u64, entry: &[u
     out.extend_from_slice(entry);
 }
 
-/// The frame at the start of `bytes`, if a whole and sound one is there.
-fn decode_frame(bytes: &[u8]) -> Option<(&FrameHeader, &[u8])> {
-    let (header, rest) = FrameHeader::ref_from_prefix(bytes).ok()?;
-    let length = header.length.get() as usize;
-    if length == 0 || length > ENTRY_BYTES_MAX || length > rest.len() {
-        return None;
+/// One frame of a log or a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    pub index: u64,
+    /// The last record that was durable when the frame was made.
+    pub index_synced: u64,
+    /// A record, as [`Record::decode`](super::Record::decode) reads it.
+    pub entry: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Bytes of the frame that begins with `head`, as it claims; `None` if it is too short for a head or no frame is of
+    /// such a length.
+    pub fn bytes(head: &[u8]) -> Option<usize> {
+        let (header, _) = FrameHeader::ref_from_prefix(head).ok()?;
+        let length = header.length.get() as usize;
+        (length > 0 && length <= ENTRY_BYTES_MAX).then_some(FRAME_HEADER_BYTES + length)
     }
-    let crc = crc32c::crc32c(&bytes[FRAME_CRC_START..FRAME_HEADER_BYTES + length]);
-    (crc == header.crc.get()).then_some((header, &rest[..length]))
+}
+
+/// The frame at the start of `bytes`, if a whole and sound one is there.
+pub fn decode_frame(bytes: &[u8]) -> Option<Frame<'_>> {
+    let bytes = bytes.get(..Frame::bytes(bytes)?)?;
+    let (header, entry) = FrameHeader::ref_from_prefix(bytes).ok()?;
+    let sound = crc32c::crc32c(&bytes[FRAME_CRC_START..]) == header.crc.get();
+    sound.then_some(Frame { index: header.index.get(), index_synced: header.index_synced.get(), entry })
 }
 
 /// Reads a log whose records up to `index_snapshot` are in a snapshot; they may be in the log too.
@@ -168,10 +197,11 @@ pub fn decode_log(bytes: &[u8], index_snapshot: u64) -> Result<Decoded<'_>, LogE
             false => Ok(decoded),
         };
     }
-    decode_header(bytes, KIND_LOG)?;
+    if decode_head(bytes)?.is_snapshot {
+        return Err(LogError::Foreign);
+    }
     decoded.bytes_valid = HEADER_BYTES;
-    while let Some((header, entry)) = decode_frame(&bytes[decoded.bytes_valid..]) {
-        let index = header.index.get();
+    while let Some(Frame { index, entry, .. }) = decode_frame(&bytes[decoded.bytes_valid..]) {
         let follows = match decoded.entries.last() {
             Some(&(last, _)) => index == last + 1,
             None => index >= 1 && index <= index_snapshot + 1,
@@ -220,21 +250,24 @@ pub fn encode_snapshot(index_last: u64, entries: impl Iterator<Item = Vec<u8>>) 
 
 /// The last index and the entries of a snapshot, which must be whole: it is renamed into place only when it is synced.
 pub fn decode_snapshot(bytes: &[u8]) -> Result<(u64, Vec<&[u8]>), LogError> {
-    let header = decode_header(bytes, KIND_SNAPSHOT)?;
+    let head = decode_head(bytes)?;
+    if !head.is_snapshot {
+        return Err(LogError::Foreign);
+    }
     let mut entries = Vec::new();
     let mut position = HEADER_BYTES;
     while position < bytes.len() {
-        let (frame, entry) = decode_frame(&bytes[position..]).ok_or(LogError::Corrupt { position })?;
-        entries.push(entry);
-        if frame.index.get() != entries.len() as u64 {
+        let frame = decode_frame(&bytes[position..]).ok_or(LogError::Corrupt { position })?;
+        entries.push(frame.entry);
+        if frame.index != entries.len() as u64 {
             return Err(LogError::Corrupt { position });
         }
-        position += FRAME_HEADER_BYTES + entry.len();
+        position += FRAME_HEADER_BYTES + frame.entry.len();
     }
-    if entries.len() as u64 != header.frames.get() {
+    if entries.len() as u64 != head.frames {
         return Err(LogError::Corrupt { position });
     }
-    Ok((header.index_last.get(), entries))
+    Ok((head.index_last, entries))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ mod rules;
 
 pub use controller::{Append, Controller, RecoverError, Recovered, Snapshot};
 pub use image::{Image, Topic, is_internal};
-pub use log::LogError;
+pub use log::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Head, LogError, decode_frame, decode_head};
 pub use record::{Broker, Listener, PartitionRange, Placement, Record, RecordError, Settings};
 pub use rejection::Rejection;
 pub use rules::{

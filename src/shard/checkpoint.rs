@@ -143,7 +143,11 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         segment.timestamp_first = meta.first_timestamp();
         segment.indexed = meta.indexed();
         let marks = partition.index_marks().iter().filter(|mark| mark.segment() == meta.base_offset());
-        segment.restore_index(marks.map(index_entry).collect());
+        let index: Vec<IndexEntry> = marks.map(index_entry).collect();
+        if !index.is_sorted_by_key(|entry| entry.position) {
+            return None;
+        }
+        segment.restore_index(index);
         segments.push(segment);
     }
     let mut producers = Producers::default();
@@ -181,6 +185,29 @@ mod tests {
     use super::*;
     use crate::log::ProducerStamp;
     use crate::types::Uuid;
+
+    #[test]
+    fn an_index_out_of_order_is_refused() {
+        let mut segment = Segment::new(0);
+        for i in 0..3 {
+            segment.push(i, i, 1000, 5, 1);
+        }
+        let (segments, producers) = (vec![segment], Producers::default());
+        let log = Restored { start: 0, flushed_end: 3, segments, producers, epochs: Vec::new() };
+        let mut builder = CheckpointBuilder::default();
+        builder.add(PartitionId { topic: Uuid([5; 16]), index: 0 }, &log);
+        let mut bytes = builder.finish(CheckpointHead::default());
+        assert!(decode(&bytes).is_some());
+        // The marks' positions, 1000 and 2000, change places.
+        let place = |position: u32| bytes.windows(4).position(|b| b == position.to_le_bytes()).unwrap();
+        let (first, second) = (place(1000), place(2000));
+        bytes[first..first + 4].copy_from_slice(&2000u32.to_le_bytes());
+        bytes[second..second + 4].copy_from_slice(&1000u32.to_le_bytes());
+        let end = bytes.len() - 4;
+        let crc = crc32c::crc32c(&bytes[..end]).to_le_bytes();
+        bytes[end..].copy_from_slice(&crc);
+        assert_eq!(decode(&bytes), None);
+    }
 
     #[test]
     fn round_trip() {

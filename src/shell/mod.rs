@@ -2,7 +2,7 @@
 //! [`Shard`](crate::shard::Shard) and knows no rule of Kafka's.
 
 mod core;
-mod data_dir;
+pub mod data_dir;
 mod disk;
 mod host;
 mod leftovers;
@@ -14,6 +14,7 @@ mod recovery;
 use self::core::{Core, Parcel};
 use self::data_dir::DataDir;
 use self::disk::Disk;
+pub use self::host::{block_signals, wait_for_signal};
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
 use crate::shard::node::Node;
@@ -91,7 +92,7 @@ pub fn run(mut config: Config) -> Result<(), String> {
     let shards = u16::try_from(cores.len()).map_err(|_| "too many cores")?;
     let node = Arc::new(Node {
         id: config.node_id,
-        cluster_id: data.cluster_id.to_string().into(),
+        cluster_id: data.cluster_id.as_str().into(),
         advertised,
         shards,
         config: Arc::new(config),

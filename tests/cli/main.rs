@@ -7,6 +7,7 @@ mod batches;
 #[allow(dead_code)]
 mod client;
 mod configs;
+mod dump;
 mod groups;
 mod kafka_configs;
 mod kafka_groups;
@@ -18,5 +19,7 @@ mod offsets;
 #[path = "../broker/process.rs"]
 #[allow(dead_code)]
 mod process;
+mod produce_consume;
 mod stage;
+mod storage;
 mod topics;

@@ -1,6 +1,11 @@
 //! Kafka's tools by their names: their flags, and output that scripts expect.
 
 mod admin;
+mod console_consumer;
+mod console_producer;
+mod formatter;
+mod settings;
+mod storage;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,7 +14,11 @@ use std::process::ExitCode;
 /// Does what the tool of the name that the program was started under does; `None` if that is none of Kafka's.
 pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
     let name = Path::new(arguments.first()?).file_name()?.to_str()?;
-    admin::run(name.strip_suffix(".sh").unwrap_or(name), &arguments[1..])
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    if name == storage::NAME {
+        return Some(storage::start(&arguments[1..]));
+    }
+    admin::run(name, &arguments[1..])
 }
 
 #[cfg(test)]

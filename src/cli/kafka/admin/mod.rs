@@ -3,7 +3,7 @@
 //! A tool only reads its options and prints; what it does is in `operation`. Where Kafka's tools go by the order of a Java
 //! map, so do these.
 
-mod arguments;
+pub(super) mod arguments;
 mod configs;
 mod delete_records;
 mod exception;
@@ -23,20 +23,28 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// One of Kafka's tools.
-struct Tool {
-    name: &'static str,
-    about: &'static str,
-    specs: &'static [Spec],
-    run: fn(&Given) -> Result<(), End>,
+pub(super) struct Tool {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub specs: &'static [Spec],
+    pub run: fn(&Given) -> Result<(), End>,
 }
 
-const TOOLS: [Tool; 6] =
-    [topics::TOOL, groups::TOOL, configs::TOOL, get_offsets::TOOL, delete_records::TOOL, log_dirs::TOOL];
+const TOOLS: [Tool; 8] = [
+    topics::TOOL,
+    groups::TOOL,
+    configs::TOOL,
+    get_offsets::TOOL,
+    delete_records::TOOL,
+    log_dirs::TOOL,
+    super::console_producer::TOOL,
+    super::console_consumer::TOOL,
+];
 /// How long Kafka's tools wait for a broker (`default.api.timeout.ms`).
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How a tool ends that does not do what it was asked.
-enum End {
+pub(super) enum End {
     /// The command line is wrong: the message, and the options.
     Usage(String),
     /// The message alone.
@@ -89,7 +97,7 @@ fn say(line: &str) -> Result<(), End> {
 }
 
 /// Connects as `--bootstrap-server` and `--command-config` say.
-fn connect(given: &Given) -> Result<Client, End> {
+pub(super) fn connect(given: &Given) -> Result<Client, End> {
     let mut timeout = TIMEOUT;
     if let Some(path) = given.one("command-config")? {
         for (name, value) in properties(path)? {
@@ -111,28 +119,25 @@ fn connect(given: &Given) -> Result<Client, End> {
 }
 
 /// Names and values of a properties file.
-fn properties(path: &str) -> Result<Vec<(String, String)>, End> {
+pub(super) fn properties(path: &str) -> Result<Vec<(String, String)>, End> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::File { path: path.to_string(), error })?;
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
-    let pair = |line: &str| {
-        let (name, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
-        (name.trim().to_string(), value.trim().to_string())
-    };
-    Ok(lines.map(pair).collect())
+    let found = crate::config::properties::parse(&text);
+    let found = found.map_err(|(line, why)| End::Said(format!("{path}:{line}: {why}")))?;
+    Ok(found.into_iter().map(|property| (property.key, property.value)).collect())
 }
 
 /// A pattern of names, as Kafka's `IncludeList` reads it: a regular expression for the whole name, or several between commas.
-struct Pattern(regex_lite::Regex);
+pub(super) struct Pattern(regex_lite::Regex);
 
 impl Pattern {
-    fn new(text: &str) -> Result<Pattern, Failure> {
+    pub fn new(text: &str) -> Result<Pattern, Failure> {
         let plain = text.trim().replace(',', "|").replace(' ', "");
         let plain = plain.trim_matches(['"', '\'']);
         let whole = regex_lite::Regex::new(&format!("^(?:{plain})$"));
         whole.map(Pattern).map_err(|_| Failure::Other(format!("{plain} is an invalid regex.")))
     }
 
-    fn matches(&self, name: &str) -> bool {
+    pub fn matches(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 }

@@ -1,0 +1,106 @@
+//! Files of a core's journal: groups in sequence, and behind them whatever an earlier use of the file left.
+
+use super::Depth;
+use super::input::Input;
+use super::printer::Printer;
+use super::segment::dump_batch;
+use crate::cli::failure::Result;
+use crate::journal::{ALIGNMENT, Entry, EntryKind, GROUP_HEADER_BYTES, GroupHeader, decode_entries};
+use serde_json::json;
+
+pub fn dump(input: &mut Input, depth: Depth, out: &mut Printer) -> Result<()> {
+    let mut last: Option<GroupHeader> = None;
+    let mut group = Vec::new();
+    loop {
+        let position = input.position;
+        let Some(header) = header(input)?.filter(|header| follows(header, last.as_ref())) else {
+            return end(input, last, out);
+        };
+        group.clear();
+        let size = header.bytes as usize;
+        if !input.take(size, &mut group)? {
+            let what = format!("the group claims {size} bytes, {} are left", input.bytes - position);
+            return out.damage(position, what);
+        }
+        out.row(json!({
+            "kind": "group",
+            "position": position,
+            "core": header.core,
+            "generation": header.generation,
+            "sequence": header.sequence,
+            "bytes": header.bytes,
+            "entries": header.entries,
+        }))?;
+        match decode_entries(&group) {
+            Some(entries) => {
+                for (entry, range) in entries {
+                    dump_entry(&entry, &group[range.clone()], position + range.start as u64, depth, out)?;
+                }
+            }
+            None => out.damage(position, "the group does not match its checksum: damage, or cut off by a crash")?,
+        }
+        input.skip((size.next_multiple_of(ALIGNMENT) - size) as i64)?;
+        last = Some(header);
+    }
+}
+
+/// The header that stands here, which is read again.
+fn header(input: &mut Input) -> Result<Option<GroupHeader>> {
+    let mut bytes = Vec::new();
+    if !input.take(GROUP_HEADER_BYTES, &mut bytes)? {
+        return Ok(None);
+    }
+    input.skip(-(GROUP_HEADER_BYTES as i64))?;
+    Ok(GroupHeader::decode(&bytes))
+}
+
+fn follows(header: &GroupHeader, last: Option<&GroupHeader>) -> bool {
+    last.is_none_or(|last| is_same(header, last) && header.sequence == last.sequence.wrapping_add(1))
+}
+
+fn is_same(header: &GroupHeader, other: &GroupHeader) -> bool {
+    header.core == other.core && header.generation == other.generation
+}
+
+fn dump_entry(entry: &Entry, payload: &[u8], position: u64, depth: Depth, out: &mut Printer) -> Result<()> {
+    let kind = match entry.kind {
+        EntryKind::Batch => "entry",
+        EntryKind::Carried => "carried",
+        EntryKind::LogStart => "log-start",
+    };
+    out.row(json!({
+        "kind": kind,
+        "position": position,
+        "topic": entry.partition.topic.to_string(),
+        "partition": entry.partition.index,
+        "epoch": entry.epoch,
+        "offset": entry.offset,
+        "bytes": entry.payload_bytes,
+        "segment_begins": entry.roll,
+    }))?;
+    match entry.kind {
+        EntryKind::LogStart => Ok(()),
+        EntryKind::Batch | EntryKind::Carried => dump_batch(payload, position, depth, out).map(|_| ()),
+    }
+}
+
+/// The groups in sequence have ended. What follows is zeros, or older: a later group there means that one is missing.
+fn end(input: &mut Input, last: Option<GroupHeader>, out: &mut Printer) -> Result<()> {
+    let position = input.position;
+    let Some(last) = last else {
+        return match input.first_not_zero()? {
+            None => out.row(json!({"kind": "room", "position": position, "bytes": input.bytes})),
+            Some(_) => out.damage(position, "no group begins here"),
+        };
+    };
+    while input.rest() >= GROUP_HEADER_BYTES as u64 {
+        let later = header(input)?.filter(|header| is_same(header, &last));
+        if let Some(later) = later.filter(|later| later.sequence > last.sequence) {
+            let (at, missing) = (input.position, last.sequence + 1);
+            let what = format!("group {missing} should begin here; at {at} group {} does", later.sequence);
+            return out.damage(position, what);
+        }
+        input.skip(ALIGNMENT as i64)?;
+    }
+    out.row(json!({"kind": "end", "position": position, "bytes_older": input.bytes - position}))
+}

@@ -1,0 +1,108 @@
+//! The metadata log and its snapshot: frames of records.
+
+use super::input::Input;
+use super::printer::Printer;
+use crate::cli::failure::Result;
+use crate::metadata::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, PartitionRange, Record, decode_frame, decode_head};
+use serde_json::{Value, json};
+
+pub fn dump(input: &mut Input, out: &mut Printer) -> Result<()> {
+    let mut buffer = Vec::new();
+    if input.rest() == 0 {
+        return Ok(());
+    }
+    if !input.take(HEADER_BYTES, &mut buffer)? {
+        return out.damage(0, "the file ends in its header");
+    }
+    let head = match decode_head(&buffer) {
+        Ok(head) => head,
+        Err(error) => return out.damage(0, error.to_string()),
+    };
+    if head.is_snapshot {
+        out.row(json!({"kind": "snapshot", "index_last": head.index_last, "frames": head.frames}))?;
+    }
+    let mut frames = 0;
+    let mut index_last = None;
+    while input.rest() > 0 {
+        let position = input.position;
+        buffer.clear();
+        let is_head = input.take(FRAME_HEADER_BYTES, &mut buffer)?;
+        let size = Frame::bytes(&buffer).filter(|_| is_head);
+        let is_whole = match size {
+            Some(size) => input.take(size - FRAME_HEADER_BYTES, &mut buffer)?,
+            None => false,
+        };
+        let Some(frame) = decode_frame(&buffer).filter(|_| is_whole) else {
+            return end(input, position, &buffer, out);
+        };
+        if index_last.is_some_and(|last| frame.index != last + 1) || (head.is_snapshot && frame.index != frames + 1) {
+            out.damage(position, format!("record {} is out of order", frame.index))?;
+        }
+        frames += 1;
+        index_last = Some(frame.index);
+        match Record::decode(frame.entry) {
+            Ok(record) => out.row(row(&record, position, frame.index))?,
+            Err(error) => out.damage(position, error.to_string())?,
+        }
+    }
+    match head.is_snapshot && frames != head.frames {
+        true => out.damage(input.position, format!("{frames} of {} records are there", head.frames)),
+        false => Ok(()),
+    }
+}
+
+fn end(input: &mut Input, position: u64, head: &[u8], out: &mut Printer) -> Result<()> {
+    let is_zero = head.iter().all(|byte| *byte == 0) && input.first_not_zero()?.is_none();
+    match is_zero {
+        true => out.row(json!({"kind": "room", "position": position, "bytes": input.bytes - position})),
+        false => out.damage(position, "no whole record stands here: damage, or cut off by a crash"),
+    }
+}
+
+fn ranges(partitions: &[PartitionRange]) -> Value {
+    let range = |range: &PartitionRange| {
+        let placement = &range.placement;
+        json!({
+            "start": range.start,
+            "end": range.end,
+            "leader": placement.leader,
+            "epoch": placement.leader_epoch,
+            "replicas": placement.replicas[..],
+            "isr": placement.isr[..],
+        })
+    };
+    partitions.iter().map(range).collect()
+}
+
+fn row(record: &Record, position: u64, index: u64) -> Value {
+    let (kind, fields) = match record {
+        Record::TopicCreated { id, name, partitions, settings } => (
+            "topic-created",
+            json!({"topic": name.as_ref(), "id": id.to_string(), "partitions": ranges(partitions), "settings": **settings}),
+        ),
+        Record::TopicDeleted { id } => ("topic-deleted", json!({"id": id.to_string()})),
+        Record::PartitionsAdded { id, partitions } => {
+            ("partitions-added", json!({"id": id.to_string(), "partitions": ranges(partitions)}))
+        }
+        Record::TopicSettingsSet { id, settings } => {
+            ("topic-settings", json!({"id": id.to_string(), "settings": **settings}))
+        }
+        Record::GroupSettingsSet { group, settings } => {
+            ("group-settings", json!({"group": group.as_ref() as &str, "settings": **settings}))
+        }
+        Record::BrokerSettingsSet { broker, settings } => {
+            ("broker-settings", json!({"broker": broker, "settings": **settings}))
+        }
+        Record::ProducerIdsAllocated { next } => ("producer-ids", json!({"next": next})),
+        Record::BrokerRegistered { id, broker } => {
+            let listeners: Vec<String> =
+                broker.listeners.iter().map(|of| format!("{}://{}:{}", of.name, of.host, of.port)).collect();
+            ("broker-registered", json!({"broker": id, "listeners": listeners, "rack": broker.rack}))
+        }
+    };
+    let mut row = json!({"kind": kind, "position": position, "index": index});
+    if let (Value::Object(row), Value::Object(fields)) = (&mut row, fields) {
+        row.extend(fields);
+    }
+    row
+}

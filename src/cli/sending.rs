@@ -1,0 +1,299 @@
+//! Sending records: batches for each partition, and one request after the other to their leaders.
+
+use super::client::{Client, Cluster, Topic};
+use super::failure::{Failure, Result};
+use super::pattern::Produced;
+use super::time::now_ms;
+use crate::types::{BrokerId, PartitionIndex};
+use crate::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, replace_records};
+use crate::wire::codec::Records;
+use crate::wire::compression::{Codec, compress};
+use crate::wire::error::ErrorCode;
+use crate::wire::messages::metadata_request::MetadataRequestTopic;
+use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use crate::wire::messages::produce_response::PartitionProduceResponse;
+use crate::wire::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// A batch is closed when it has reached this; a request takes what has gathered when it has reached that.
+const BATCH_BYTES: usize = 512 << 10;
+const REQUEST_BYTES: usize = 2 << 20;
+/// Records without a key go to one partition until they are so many bytes, and then to the next.
+const STICKY_BYTES: usize = 16 << 10;
+const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
+
+/// How records are sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Manner {
+    /// 0, 1 or -1 for all.
+    pub acks: i16,
+    /// Each record is written once, even if it is sent again.
+    pub idempotent: bool,
+    pub codec: Codec,
+    /// A topic that is not there is made, if the broker does that.
+    pub create: bool,
+}
+
+#[derive(Default)]
+struct Partition {
+    batch: Option<BatchBuilder>,
+    records: u64,
+    /// Closed, with the number of its records.
+    closed: Vec<(Bytes, u64)>,
+    sequence_next: i32,
+}
+
+pub struct Sending {
+    topic: Topic,
+    partitions: BTreeMap<PartitionIndex, Partition>,
+    manner: Manner,
+    /// Id and epoch of an idempotent producer.
+    producer: Option<(i64, i16)>,
+    /// The partition that records without a key go to, and their bytes so far.
+    sticky: (usize, usize),
+    gathered_bytes: usize,
+    /// Records that the broker has acknowledged (or was told, with acks 0), and their bytes.
+    pub records: u64,
+    pub bytes: u64,
+}
+
+impl Sending {
+    pub fn open(client: &mut Client, topic: &str, manner: Manner) -> Result<Sending> {
+        let topic = find_topic(client, topic, manner.create)?;
+        let mut producer = None;
+        if manner.idempotent {
+            let request =
+                InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: -1, ..Default::default() };
+            producer = Some(client.again(|client| {
+                let answer = client.ask(&request)?;
+                Failure::check("a producer's id", answer.error_code, None)?;
+                Ok((answer.producer_id, answer.producer_epoch))
+            })?);
+        }
+        let partitions = topic.partitions.iter().map(|partition| (partition.index, Partition::default())).collect();
+        // Programs that begin at the same time do not all begin with the same partition.
+        let sticky = (usize::try_from(now_ms()).unwrap_or(0), 0);
+        Ok(Sending { topic, partitions, manner, producer, sticky, gathered_bytes: 0, records: 0, bytes: 0 })
+    }
+
+    /// Takes a record; sends what has gathered if that is enough.
+    pub fn add(&mut self, client: &mut Client, record: &Produced) -> Result<()> {
+        let size = record_bytes(record);
+        let index = self.choose(record, size)?;
+        let producer = self.producer;
+        let codec = self.manner.codec;
+        let partition = self.partitions.get_mut(&index).expect("the partition was chosen");
+        if partition.batch.as_ref().is_some_and(|batch| batch.size() + size > BATCH_BYTES) {
+            partition.close(codec);
+        }
+        let batch = partition.batch.take().unwrap_or_else(|| match producer {
+            Some((id, epoch)) => BatchBuilder::new(0).producer(id, epoch, partition.sequence_next),
+            None => BatchBuilder::new(0),
+        });
+        let headers: Vec<(&str, Option<&[u8]>)> =
+            record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        let timestamp = record.timestamp.unwrap_or_else(now_ms);
+        let batch = batch.record_with_headers(timestamp, record.key.as_deref(), record.value.as_deref(), &headers);
+        partition.batch = Some(batch);
+        partition.records += 1;
+        self.gathered_bytes += size;
+        if self.gathered_bytes >= REQUEST_BYTES { self.flush(client) } else { Ok(()) }
+    }
+
+    fn choose(&mut self, record: &Produced, size: usize) -> Result<PartitionIndex> {
+        let count = self.topic.partitions.len();
+        let index = match (record.partition, &record.key) {
+            (Some(index), _) => index,
+            (None, Some(key)) => (murmur2(key) & i32::MAX as u32) as i32 % count as i32,
+            (None, None) => {
+                let (mut place, mut bytes) = self.sticky;
+                if bytes >= STICKY_BYTES {
+                    (place, bytes) = (place.wrapping_add(1), 0);
+                }
+                self.sticky = (place, bytes + size);
+                self.topic.partitions[place % count].index
+            }
+        };
+        match self.partitions.contains_key(&index) {
+            true => Ok(index),
+            false => Err(Failure::Other(format!("topic {} has no partition {index}: it has {count}", self.topic.name))),
+        }
+    }
+
+    /// Sends all that has gathered and waits until it is acknowledged.
+    pub fn flush(&mut self, client: &mut Client) -> Result<()> {
+        for partition in self.partitions.values_mut() {
+            partition.close(self.manner.codec);
+        }
+        self.gathered_bytes = 0;
+        let deadline = Instant::now() + client.timeout();
+        while self.partitions.values().any(|partition| !partition.closed.is_empty()) {
+            let mut refusal = None;
+            let mut leaders: BTreeMap<BrokerId, Vec<PartitionIndex>> = BTreeMap::new();
+            for (index, _) in self.partitions.iter().filter(|(_, partition)| !partition.closed.is_empty()) {
+                match self.topic.leader(*index) {
+                    Ok(leader) => leaders.entry(leader).or_default().push(*index),
+                    Err(failure) => refusal = Some(failure),
+                }
+            }
+            for (leader, indexes) in leaders {
+                if let Some(failure) = self.send(client, leader, &indexes)? {
+                    refusal = Some(failure);
+                }
+            }
+            if let Some(failure) = refusal {
+                if Instant::now() > deadline {
+                    return Err(failure);
+                }
+                std::thread::sleep(AGAIN_INTERVAL);
+                self.topic = client.cluster(Some(&[&self.topic.name]))?.topic(&self.topic.name)?.clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the first closed batch of each partition; a failure that may pass is inside.
+    fn send(&mut self, client: &mut Client, leader: BrokerId, indexes: &[PartitionIndex]) -> Result<Option<Failure>> {
+        let data = |index: &PartitionIndex| PartitionProduceData {
+            index: *index,
+            records: Some(Records::Spans(vec![self.partitions[index].closed[0].0.clone()])),
+        };
+        let topic = TopicProduceData {
+            name: self.topic.name.clone().into(),
+            topic_id: self.topic.id,
+            partition_data: indexes.iter().map(data).collect(),
+        };
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: self.manner.acks,
+            timeout_ms: client.timeout_ms(),
+            topic_data: vec![topic],
+        };
+        let link = client.broker(leader)?;
+        if self.manner.acks == 0 {
+            link.tell(&request)?;
+            indexes.iter().for_each(|index| self.sent(*index));
+            return Ok(None);
+        }
+        let answer = link.ask(&request)?;
+        let mut refusal = None;
+        let mut sent = Vec::new();
+        for result in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
+            match check(&self.topic.name, result) {
+                Ok(()) => sent.push(result.index),
+                Err(failure) if failure.code().is_some_and(ErrorCode::retriable) => refusal = Some(failure),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if sent.is_empty() && refusal.is_none() {
+            return Err(Failure::Other("the answer says nothing of the records".into()));
+        }
+        sent.into_iter().filter(|index| indexes.contains(index)).for_each(|index| self.sent(index));
+        Ok(refusal)
+    }
+
+    fn sent(&mut self, index: PartitionIndex) {
+        let partition = self.partitions.get_mut(&index).expect("it was sent to");
+        let (batch, records) = partition.closed.remove(0);
+        self.records += records;
+        self.bytes += batch.len() as u64;
+    }
+}
+
+impl Partition {
+    fn close(&mut self, codec: Codec) {
+        let Some(batch) = self.batch.take() else { return };
+        let records = std::mem::take(&mut self.records);
+        let mut batch = batch.build();
+        if codec.compression != Compression::None {
+            batch = replace_records(&batch, codec.compression, &compress(codec, &batch[HEADER_BYTES..])).freeze();
+        }
+        // Sequences go round from the largest int32 to 0.
+        self.sequence_next = self.sequence_next.wrapping_add(records as i32) & i32::MAX;
+        self.closed.push((batch, records));
+    }
+}
+
+/// An upper bound of what the record takes in a batch.
+fn record_bytes(record: &Produced) -> usize {
+    const FIELDS_BYTES: usize = 32;
+    let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+    let headers: usize = record.headers.iter().map(|(name, value)| FIELDS_BYTES + name.len() + length(value)).sum();
+    FIELDS_BYTES + length(&record.key) + length(&record.value) + headers
+}
+
+fn check(topic: &str, result: &PartitionProduceResponse<'_>) -> Result<()> {
+    // It is there already: the answer to the first attempt was lost.
+    if ErrorCode::from_code(result.error_code) == Some(ErrorCode::DuplicateSequenceNumber) {
+        return Ok(());
+    }
+    let of_record = result.record_errors.iter().find_map(|error| error.batch_index_error_message.as_deref());
+    let message = result.error_message.as_deref().or(of_record);
+    Failure::check(format_args!("records for {topic}-{}", result.index), result.error_code, message)
+}
+
+/// The topic with its leaders; waits for one that is being made.
+pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic> {
+    let deadline = Instant::now() + client.timeout();
+    loop {
+        if create {
+            let topic = MetadataRequestTopic { name: Some(name.to_string().into()), ..Default::default() };
+            let request =
+                MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: true, ..Default::default() };
+            client.ask(&request)?;
+        }
+        let found = client.cluster(Some(&[name])).and_then(|cluster: Cluster| cluster.topic(name).cloned());
+        match found {
+            Ok(topic) if !topic.partitions.is_empty() => return Ok(topic),
+            Err(failure)
+                if !failure.code().is_some_and(ErrorCode::retriable) || !create || Instant::now() > deadline =>
+            {
+                return Err(failure);
+            }
+            _ if Instant::now() > deadline => return Err(Failure::Other(format!("topic {name} has no partitions"))),
+            _ => std::thread::sleep(AGAIN_INTERVAL),
+        }
+    }
+}
+
+/// The hash by which Kafka's own clients choose a partition by its key.
+fn murmur2(key: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    let mut hash = SEED ^ key.len() as u32;
+    let mut words = key.chunks_exact(4);
+    for word in words.by_ref() {
+        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(M);
+        k = (k ^ (k >> 24)).wrapping_mul(M);
+        hash = hash.wrapping_mul(M) ^ k;
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        let word = rest.iter().rev().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
+        hash = (hash ^ word).wrapping_mul(M);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_hashed_as_kafka_does() {
+        // Of Kafka's own tests.
+        for (key, hash) in [
+            ("21", -973932308),
+            ("foobar", -790332482),
+            ("a-little-bit-long-string", -985981536),
+            ("a-little-bit-longer-string", -1486304829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+            ("abc", 479470107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
+}
