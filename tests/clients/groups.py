@@ -47,6 +47,9 @@ class Group:
         with self.asking:
             return self.observer.ask(op, **arguments)
 
+    def state(self):
+        return self.ask('state', group=self.name)['state']
+
     def told(self, member, event):
         with self.lock:
             name = event['event']
@@ -203,7 +206,7 @@ def shares(group):
     # In the middle of a rebalance: until the session of the dead member has ended, none is over.
     group.kill(first)
     group.join()
-    group.wait('a rebalance', lambda: group.ask('state', group=group.name)['state'] == 'PREPARING_REBALANCING')
+    group.wait('a rebalance', lambda: group.state() == 'PREPARING_REBALANCING')
     group.kill_broker()
     group.settles()
     group.ends_well()

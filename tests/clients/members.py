@@ -132,4 +132,6 @@ class Tools:
             '--assignment-strategy', assignor, '--reset-policy', 'earliest', *static), told)
 
     def writer(self, told, topic):
-        return Verifiable(self.run('VerifiableProducer', '--topic', topic, '--throughput', RATE, '--acks', -1), told)
+        # Without keys a partition would get records only every few seconds.
+        settings = ['--throughput', RATE, '--acks', -1, '--repeating-keys', 10 * PARTITIONS]
+        return Verifiable(self.run('VerifiableProducer', '--topic', topic, *settings), told)

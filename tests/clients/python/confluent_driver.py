@@ -23,7 +23,7 @@ def refusing(method):
 
 class Confluent:
     def __init__(self, bootstrap):
-        self.base = {'bootstrap.servers': bootstrap}
+        self.base = {'bootstrap.servers': bootstrap, 'reconnect.backoff.max.ms': 200}
         self.admin = AdminClient(self.base)
         self.consumer = Consumer(self.base | {
             'group.id': 'unused', 'enable.auto.commit': False, 'auto.offset.reset': 'error', 'check.crcs': True,
@@ -188,15 +188,21 @@ class Confluent:
     def leave(self):
         pass
 
+    def fresh(self):
+        """One that asked a broker for a coordinator when it was killed may send nothing ever after (librdkafka 2.16)."""
+        return AdminClient(self.base)
+
     @refusing
     def committed(self, group):
-        [future] = self.admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
+        admin = self.fresh()
+        [future] = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)]).values()
         found = future.result(SECONDS_MAX).topic_partitions
         return {'offsets': {at.partition: at.offset for at in found if not at.error}}
 
     @refusing
     def state(self, group):
-        [future] = self.admin.describe_consumer_groups([group]).values()
+        admin = self.fresh()
+        [future] = admin.describe_consumer_groups([group]).values()
         return {'state': future.result(SECONDS_MAX).state.name}
 
 
