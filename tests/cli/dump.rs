@@ -14,22 +14,16 @@ fn data() -> (tempfile::TempDir, PathBuf) {
     let address = broker.address;
     let run = |line: &str| alone(&format!("{line} --bootstrap-server {address}")).well();
     run("topic create t --partitions 1 --config segment.bytes=1048576");
-    let lines: String = (0..4000).map(|n| format!("key {n}|{}\n", "v".repeat(700))).collect();
-    let mut produce = crate::process::klamm(&[]);
-    produce.args([
-        "produce",
-        "t",
-        "-f",
-        "%k|%v",
-        "-H",
-        "h=1",
-        "--idempotent",
-        "--bootstrap-server",
-        &address.to_string(),
-    ]);
-    let mut child = produce.stdin(Stdio::piped()).spawn().unwrap();
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
-    assert!(child.wait().unwrap().success());
+    // One after the other, so that no segment consists of a single batch.
+    for part in 0..20 {
+        let lines: String = (0..200).map(|n| format!("key {}|{}\n", part * 200 + n, "v".repeat(700))).collect();
+        let mut produce = crate::process::klamm(&[]);
+        let address = address.to_string();
+        produce.args(["produce", "t", "-f", "%k|%v", "-H", "h=1", "--idempotent", "--bootstrap-server", &address]);
+        let mut child = produce.stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
     run("consume t --group g --count 5");
     run("config alter --broker-default --set log.retention.ms=6000000");
     assert_eq!(broker.stop(), Some(0));
