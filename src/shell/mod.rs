@@ -346,18 +346,9 @@ fn clear(core: &Rc<Core>, seat: &Seat) {
 
 /// Joins the core with the others.
 async fn connect(core: &Rc<Core>, seat: &mut Seat) {
-    let receivers: Vec<_> = seat.receivers.drain(..).enumerate().collect();
-    for (from, receiver) in receivers {
-        let Some(receiver) = receiver else { continue };
-        let core = core.clone();
-        glommio::spawn_local(async move {
-            let receiver = receiver.connect().await;
-            while let Some(parcel) = receiver.recv().await {
-                core.received(ShardId(from as u16), parcel);
-            }
-        })
-        .detach();
-    }
+    // Both ends of a channel wait for each other.
+    let receivers: Vec<_> =
+        seat.receivers.drain(..).map(|receiver| Some(glommio::spawn_local(receiver?.connect()))).collect();
     let mut senders = Vec::new();
     for sender in seat.senders.drain(..) {
         senders.push(match sender {
@@ -366,6 +357,18 @@ async fn connect(core: &Rc<Core>, seat: &mut Seat) {
         });
     }
     core.connect(senders);
+    // Not before: what another core sends may need an answer.
+    for (from, receiver) in receivers.into_iter().enumerate() {
+        let Some(receiver) = receiver else { continue };
+        let core = core.clone();
+        glommio::spawn_local(async move {
+            let receiver = receiver.await;
+            while let Some(parcel) = receiver.recv().await {
+                core.received(ShardId(from as u16), parcel);
+            }
+        })
+        .detach();
+    }
 }
 
 fn look_at_space(core: &Rc<Core>, root: PathBuf) {
