@@ -12,7 +12,7 @@ pub const INDEX_INTERVAL_COARSE: u32 = 256 << 10;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexEntry {
-    /// Base offset of the batch at `position`.
+    /// Last offset of the batch at `position`.
     pub offset: Offset,
     pub position: u32,
     /// Largest timestamp of the segment before `position`, and the last offset of the batch that has it.
@@ -57,7 +57,7 @@ impl Segment {
         assert!(base >= self.base && last >= base && bytes > 0);
         if self.bytes - self.indexed_to > interval {
             self.index.push(IndexEntry {
-                offset: base,
+                offset: last,
                 position: self.bytes,
                 timestamp_max: self.timestamp_max,
                 timestamp_offset: self.timestamp_offset,
@@ -165,7 +165,8 @@ mod tests {
         assert_eq!(segment.index().iter().map(|e| e.position).collect::<Vec<_>>(), [6000, 12000, 18000, 24000]);
         assert_eq!(segment.position_of(100), 0);
         assert_eq!(segment.position_of(119), 0);
-        assert_eq!(segment.position_of(120), 6000);
+        assert_eq!(segment.position_of(128), 0, "before, although the batch at 6000 holds it");
+        assert_eq!(segment.position_of(129), 6000);
         assert_eq!(segment.position_of(1000), 24000);
         assert_eq!(segment.position_of_time(0), 0);
         assert_eq!(segment.position_of_time(1006), 6000);
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn index_files_are_kafkas() {
         let (offsets, times) = segment().index_files(1 << 20);
-        assert_eq!(&offsets[..16], [0, 0, 0, 20, 0, 0, 0x17, 0x70, 0, 0, 0, 40, 0, 0, 0x2e, 0xe0]);
+        assert_eq!(&offsets[..16], [0, 0, 0, 29, 0, 0, 0x17, 0x70, 0, 0, 0, 49, 0, 0, 0x2e, 0xe0]);
         assert_eq!(times.len(), 5 * 12);
         assert_eq!(&times[..12], [0, 0, 0, 0, 0, 0, 3, 0xed, 0, 0, 0, 19]);
         let (offsets, times) = segment().index_files(16);

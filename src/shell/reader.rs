@@ -189,7 +189,7 @@ fn ahead_bytes(found: &Found, bytes_max: usize) -> usize {
     bytes + bytes / AHEAD_SLACK_SHARE
 }
 
-/// The position that a segment's `.index` (u32 offset relative to the base, u32 position) has for an offset.
+/// The position at or before an offset by a segment's `.index` (u32 relative last offset of a batch, u32 position of it).
 fn position_of(index: &[u8], offset: u32) -> u32 {
     let (entries, _) = index.as_chunks::<8>();
     let number = |b: &[u8]| u32::from_be_bytes(b.try_into().expect("4 bytes"));
