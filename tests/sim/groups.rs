@@ -78,7 +78,8 @@ pub struct Groups {
     connection_last: u64,
     outside: Option<(u16, ConnectionId)>,
     called: Option<(i32, Bytes)>,
-    owners: HashMap<(String, i32, i32), String>,
+    /// By group, leader and generation, and by partition.
+    owners: HashMap<((String, String, i32), i32), String>,
     marks: BTreeMap<Key, Mark>,
     /// Whether anything goes wrong on the clients' side.
     trouble: bool,
@@ -323,7 +324,8 @@ impl Groups {
                 break;
             }
             let me = self.members[at].name().to_string();
-            let owner = self.owners.entry((group.clone(), asked.generation, *partition)).or_insert_with(|| me.clone());
+            let generation = (group.clone(), self.members[at].leader.clone(), asked.generation);
+            let owner = self.owners.entry((generation, *partition)).or_insert_with(|| me.clone());
             assert_eq!(*owner, me, "two owners of {partition} in generation {} of {group}", asked.generation);
         }
         for (partition, told) in heard.positions.iter().flatten() {

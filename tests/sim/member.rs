@@ -67,6 +67,8 @@ pub struct Member {
     pub instance: Option<String>,
     pub id: String,
     pub generation: i32,
+    /// Of its generation; a group that ended and begins anew counts from 1 again, with another one.
+    pub leader: String,
     pub phase: Phase,
     pub owned: Vec<i32>,
     pub positions: BTreeMap<i32, i64>,
@@ -96,6 +98,7 @@ impl Member {
             instance,
             id: String::new(),
             generation: -1,
+            leader: String::new(),
             phase: Phase::Lost,
             owned: Vec::new(),
             positions: BTreeMap::new(),
@@ -251,6 +254,7 @@ impl Member {
             (ErrorCode::None, Ask::Join) => {
                 let answer = joined.expect("a join is answered by one");
                 (self.id, self.generation) = (answer.member_id.to_string(), answer.generation_id);
+                self.leader = answer.leader.to_string();
                 let count = answer.members.len();
                 let share = |(i, member): (usize, &join_group_response::JoinGroupResponseMember<'_>)| {
                     let its = (0..PARTITIONS).filter(|partition| *partition as usize % count == i);
@@ -271,7 +275,9 @@ impl Member {
             }
             (ErrorCode::None, _) => {}
             (ErrorCode::MemberIdRequired, _) => self.id = joined.expect("a join is answered by one").member_id.into(),
-            (ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId, _) => {
+            // The group may have ended with its last member.
+            (ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId, _)
+            | (ErrorCode::GroupIdNotFound, Ask::Commit(_)) => {
                 (self.id, self.generation, self.phase) = (String::new(), -1, Phase::Out);
                 self.retry_at = retry_at;
             }
