@@ -90,7 +90,7 @@ impl Reader {
                 return Err(io::Error::other(format!("no batch begins at {position}")));
             };
             if found.end > found.start {
-                let ahead = ahead_bytes(&found, plan.bytes_max).min(want);
+                let ahead = ahead_bytes(&found, plan.bytes_max, want);
                 self.read_ahead(&key, position + found.end, found.offset_end, position_end, ahead);
                 return Ok(vec![bytes.slice(found.start..found.end)]);
             }
@@ -182,11 +182,13 @@ impl Reader {
     }
 }
 
-/// How much to read for the next answer, if its batches are about as large as those of this one: a batch that does not fit
-/// into the answer would be read twice.
-fn ahead_bytes(found: &Found, bytes_max: usize) -> usize {
-    let bytes = if found.next_bytes <= bytes_max { found.next_bytes } else { found.end - found.start };
-    bytes + bytes / AHEAD_SLACK_SHARE
+/// How much to read for the next answer, if its batches are about as large as those of this one, of which one at least was found:
+/// a batch that does not fit into the answer would be read twice.
+fn ahead_bytes(found: &Found, bytes_max: usize, read_max: usize) -> usize {
+    let answered = found.end - found.start;
+    assert!(answered > 0);
+    let bytes = if found.next_bytes <= bytes_max { answered.max(found.next_bytes) } else { answered };
+    (bytes + bytes / AHEAD_SLACK_SHARE).min(read_max.max(answered))
 }
 
 /// The position at or before an offset by a segment's `.index` (u32 relative last offset of a batch, u32 position of it).
@@ -233,9 +235,10 @@ mod tests {
     fn what_does_not_fit_into_an_answer_is_not_read_ahead() {
         let found = |end, next_bytes| Found { start: 0, end, offset_end: 9, next_bytes };
         let third = 300 << 10;
-        let fits = ahead_bytes(&found(3 * third, 4 * third), 1 << 20);
+        let fits = ahead_bytes(&found(3 * third, 4 * third), 1 << 20, 1 << 20);
         assert!((3 * third..4 * third).contains(&fits), "three batches and some slack, not the fourth");
-        let cut = ahead_bytes(&found(2 * third, 3 * third), 1 << 20);
+        let cut = ahead_bytes(&found(2 * third, 3 * third), 1 << 20, 1 << 20);
         assert!(cut > 3 * third, "the third was cut off, and fits");
+        assert_eq!(ahead_bytes(&found(third, 0), 1000, 4096), third, "each is larger than an answer");
     }
 }

@@ -1,7 +1,7 @@
 //! What Fetch, ListOffsets and OffsetForLeaderEpoch refuse, and how.
 
 use crate::batches::{batch, compressed, timed};
-use crate::client::{Client, Produce, ask};
+use crate::client::{Client, Produce, ask, fetch_once};
 use crate::process::Broker;
 use crate::subject::Subject;
 use klamm::types::Uuid;
@@ -269,4 +269,28 @@ fn times_are_found_in_closed_segments() {
     let mut client = Client::connect(broker.address);
     let (code, _, offset) = list(&mut client, 8, "t", 0, -1, 1);
     assert!(code == None && (1..=16).contains(&offset), "{offset}");
+}
+
+#[test]
+fn batches_larger_than_an_answer_are_read_from_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    for _ in 0..8 {
+        let records = BatchBuilder::new(0).record(0, Option::None, Some(&[7; 300_000])).build();
+        Produce::to("t", 0, records).write(&mut client);
+    }
+    assert_eq!(broker.stop(), Some(0));
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    for bytes_max in [1, 5000, 310_000, 700_000] {
+        let mut offset = 0;
+        while offset < 8 {
+            let (code, _, bytes) = fetch_once(&mut client, "t", 0, offset, bytes_max);
+            let last = batches(&bytes).last().expect("one batch at least").header.last_offset();
+            assert!(code == 0 && last >= offset, "{bytes_max} bytes from {offset}");
+            offset = last + 1;
+        }
+    }
 }
