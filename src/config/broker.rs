@@ -383,11 +383,8 @@ impl Definition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixture::map;
     use crate::config::{TopicSettings, definitions};
-
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
 
     fn load(pairs: &[(&str, &str)]) -> Config {
         let overrides: Vec<_> = map(pairs).into_iter().collect();

@@ -168,16 +168,8 @@ fn entry(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixture::{config, map};
     use crate::config::{validate_broker_dynamic, validate_group_all, validate_topic_all};
-
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    fn config(pairs: &[(&str, &str)]) -> Config {
-        let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
-    }
 
     fn synonyms(described: &Described) -> Vec<(&str, &str, i8)> {
         let mut shown = Vec::new();

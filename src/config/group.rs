@@ -61,16 +61,8 @@ fn check_bounds(definition: &Definition, value: &str, config: &Config) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixture::{config, map};
     use crate::config::definitions;
-
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    fn config(pairs: &[(&str, &str)]) -> Config {
-        let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
-    }
 
     #[test]
     fn values_lie_between_the_brokers_bounds() {

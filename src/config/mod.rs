@@ -32,3 +32,20 @@ pub use topic::{
     AckDurability, CleanupPolicy, Compression, TimestampType, TopicSettings, topic_definition, validate_topic,
     validate_topic_all,
 };
+
+/// What the tests of this room start from.
+#[cfg(test)]
+mod fixture {
+    use super::Config;
+    use std::collections::BTreeMap;
+
+    pub fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    /// A broker with these settings besides the defaults.
+    pub fn config(pairs: &[(&str, &str)]) -> Config {
+        let overrides: Vec<_> = map(pairs).into_iter().collect();
+        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
+    }
+}

@@ -53,9 +53,7 @@ mod tests {
     use super::*;
 
     fn check(settings: &[(&str, &str)], name: &str, partitions: i32, factor: i16) -> Result<(), String> {
-        let overrides: Vec<_> = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        let config = Config::load(None, std::iter::empty(), &overrides).expect("valid").config;
-        config.check_topic(name, partitions, factor)
+        crate::config::fixture::config(settings).check_topic(name, partitions, factor)
     }
 
     #[test]

@@ -170,16 +170,8 @@ pub fn validate_topic_all(overrides: &BTreeMap<String, String>, config: &Config)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixture::{config, map};
     use crate::config::{Effect, definitions};
-
-    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    fn config(pairs: &[(&str, &str)]) -> Config {
-        let overrides: Vec<_> = map(pairs).into_iter().collect();
-        Config::load(None, std::iter::empty(), &overrides).expect("valid").config
-    }
 
     #[test]
     fn defaults_are_kafkas_and_durable() {
