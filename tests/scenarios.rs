@@ -27,7 +27,7 @@ use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, Done};
-use klamm::shard::{Output, Shard};
+use klamm::shard::{Input, Output, Shard};
 use klamm::types::{Now, ShardId, Time};
 use klamm::wire::batch::{BatchBuilder, batches};
 use klamm::wire::codec::{Reader, Records, Writer};
@@ -139,11 +139,12 @@ impl Stage {
                 Output::Disk(op) => self.disk.push((core, op)),
                 Output::Mesh { to, message } => self.mail.push_back((core, to.0, message)),
                 Output::MetadataAppend(append) => {
-                    self.shards[0].metadata_appended(self.now, append.index_last, !self.metadata_fails);
+                    let ok = !self.metadata_fails;
+                    self.shards[0].step(self.now, Input::MetadataAppended { index_last: append.index_last, ok });
                     again = true;
                 }
                 Output::PartitionRemove { log, .. } => {
-                    self.shards[usize::from(core)].partition_removed(log);
+                    self.shards[usize::from(core)].step(self.now, Input::PartitionRemoved { log });
                     again = true;
                 }
                 other => panic!("nothing does {other:?} here"),
@@ -162,7 +163,7 @@ impl Stage {
                     DiskOp::JournalPrepare { file, .. } => Done::JournalPrepare { file, ok: true },
                     other => panic!("nothing does {other:?} here"),
                 };
-                self.shards[usize::from(core)].disk_done(self.now, done);
+                self.shards[usize::from(core)].step(self.now, Input::DiskDone(done));
                 self.end_turn(core);
             }
         }
@@ -170,7 +171,7 @@ impl Stage {
 
     fn mesh(&mut self) {
         while let Some((from, to, message)) = self.mail.pop_front() {
-            self.shards[usize::from(to)].message(self.now, ShardId(from), message);
+            self.shards[usize::from(to)].step(self.now, Input::Message { from: ShardId(from), message });
             self.end_turn(to);
         }
     }
@@ -187,7 +188,8 @@ impl Stage {
         }
         let core = text.split_once('@').map_or(0, |(_, core)| core.parse().expect("a core"));
         let id = ConnectionId(self.connections.len() as u64);
-        self.shards[usize::from(core)].connected(id, 0, Ipv4Addr::LOCALHOST.into());
+        let input = Input::Connected { connection: id, listener: 0, peer: Ipv4Addr::LOCALHOST.into() };
+        self.shards[usize::from(core)].step(self.now, input);
         self.connections.insert(text.into(), (core, id));
         (core, id)
     }
@@ -202,7 +204,8 @@ impl Stage {
         self.correlation_last += 1;
         self.asked.insert(self.correlation_last, api);
         let frame = request_frame(api, version, self.correlation_last, None, body).concat();
-        self.shards[usize::from(core)].frame(self.now, id, BytesMut::from(&frame[4..]));
+        let frame = BytesMut::from(&frame[4..]);
+        self.shards[usize::from(core)].step(self.now, Input::Frame { connection: id, frame });
         self.end_turn(core);
     }
 

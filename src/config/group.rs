@@ -61,8 +61,8 @@ fn check_bounds(definition: &Definition, value: &str, config: &Config) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::fixture::{config, map};
     use crate::config::definitions;
+    use crate::config::fixture::{config, map};
 
     #[test]
     fn values_lie_between_the_brokers_bounds() {

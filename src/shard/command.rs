@@ -127,7 +127,7 @@ impl Shard {
     }
 
     /// The append that was under way is durable, or failed.
-    pub fn metadata_appended(&mut self, now: Now, index_last: u64, ok: bool) {
+    pub(super) fn metadata_appended(&mut self, now: Now, index_last: u64, ok: bool) {
         let commands = self.commands.as_mut().expect("the first shard appends");
         if !ok {
             return self.metadata_failed(now);
@@ -165,7 +165,7 @@ impl Shard {
         self.applied(now, self.id, index);
     }
 
-    pub fn metadata_snapshotted(&mut self, ok: bool) {
+    pub(super) fn metadata_snapshotted(&mut self, ok: bool) {
         let controller = &mut self.commands.as_mut().expect("the first shard writes snapshots").controller;
         if ok { controller.snapshot_synced() } else { controller.snapshot_failed() }
     }
@@ -246,7 +246,7 @@ impl Shard {
     }
 
     /// The directory of a removed partition is out of the way.
-    pub fn partition_removed(&mut self, _log: LogIndex) {
+    pub(super) fn partition_removed(&mut self, _log: LogIndex) {
         assert!(self.removing > 0);
         self.removing -= 1;
     }

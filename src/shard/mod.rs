@@ -1,8 +1,7 @@
 //! One core's whole state: its connections, its partitions, its view of the cluster; on the first core the controller.
 //!
-//! A pure machine, and the only room that knows the others. The shell feeds it ([`Shard::frame`], [`Shard::message`],
-//! [`Shard::disk_done`], [`Shard::read_done`], ...), ends each turn with [`Shard::end_turn`], takes what is to be done from
-//! [`Shard::take_output`] and comes back at [`Shard::deadline`].
+//! A pure machine, and the only room that knows the others. The shell feeds it ([`Shard::step`]), ends each turn with
+//! [`Shard::end_turn`], takes what is to be done from [`Shard::take_output`] and comes back at [`Shard::deadline`].
 //!
 //! A request is split into parts, one a partition. Each part is an [`Ask`](message::Ask) to the partition's owner, this
 //! shard or another one; the answers meet in the request's entry of [`Shard::requests`].
@@ -18,6 +17,7 @@ mod list;
 pub mod message;
 pub mod node;
 mod owner;
+pub mod port;
 mod produce;
 pub mod query;
 pub mod recovery;
@@ -30,11 +30,12 @@ use self::connection::{Connection, ConnectionId, Slot};
 use self::groups::Groups;
 use self::message::{Answer, Data, Message, RequestId};
 use self::node::Node;
+pub use self::port::{Input, Output, ReadPlan};
 use self::rules::TopicRules;
 use self::session::Sessions;
-use self::store::{DiskOp, Done, LogIndex, Store};
+use self::store::{LogIndex, Store};
 use crate::config::Config;
-use crate::metadata::{Append, Image, Snapshot, Topic};
+use crate::metadata::{Image, Topic};
 use crate::types::{Now, Offset, PartitionIndex, ShardId, Time, Uuid};
 use crate::wire::codec::DecodeError;
 use crate::wire::frame::{FrameError, Head};
@@ -46,60 +47,6 @@ use std::sync::Arc;
 
 /// Producer states are looked through for expired ones this often.
 const EXPIRE_INTERVAL_MS: u64 = 60_000;
-
-/// A read of older batches that the connection's core does itself.
-#[derive(Debug, Clone)]
-pub struct ReadPlan {
-    pub name: Arc<str>,
-    pub read: crate::log::DiskRead,
-    pub offset: Offset,
-    pub bytes_max: usize,
-}
-
-/// Work for the shell.
-#[derive(Debug)]
-pub enum Output {
-    Send {
-        connection: ConnectionId,
-        parts: Vec<Bytes>,
-    },
-    Close {
-        connection: ConnectionId,
-        reason: String,
-    },
-    Disk(DiskOp),
-    Mesh {
-        to: ShardId,
-        message: Message,
-    },
-    Read {
-        request: RequestId,
-        part: u32,
-        plan: ReadPlan,
-    },
-    MetadataAppend(Append),
-    MetadataSnapshot(Snapshot),
-    /// Takes the directory out of the way, then removes it; answered by [`Shard::partition_removed`] once it is out of the
-    /// way.
-    PartitionRemove {
-        log: LogIndex,
-        name: Arc<str>,
-        topic: Uuid,
-    },
-    /// Answered by [`Shard::group_checkpoint_read`].
-    GroupCheckpointRead {
-        log: LogIndex,
-        name: Arc<str>,
-        topic: Uuid,
-    },
-    /// Answered by [`Shard::group_checkpoint_written`].
-    GroupCheckpointWrite {
-        log: LogIndex,
-        name: Arc<str>,
-        topic: Uuid,
-        bytes: Vec<u8>,
-    },
-}
 
 /// A request in progress.
 enum Pending {
@@ -170,18 +117,37 @@ impl Shard {
         std::mem::take(&mut self.out)
     }
 
+    /// Takes an input. A turn is some inputs and [`Shard::end_turn`].
+    pub fn step(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Connected { connection, listener, peer } => self.connected(connection, listener, peer),
+            Input::Disconnected { connection } => self.disconnected(connection),
+            Input::Frame { connection, frame } => self.frame(now, connection, frame),
+            Input::Message { from, message } => self.message(now, from, message),
+            Input::DiskDone(done) => self.store.done(now, done),
+            Input::ReadDone { request, part, data } => self.read_done(now, request, part, data),
+            Input::MetadataAppended { index_last, ok } => self.metadata_appended(now, index_last, ok),
+            Input::MetadataSnapshotted { ok } => self.metadata_snapshotted(ok),
+            Input::PartitionRemoved { log } => self.partition_removed(log),
+            Input::GroupCheckpointRead { log, bytes } => self.group_checkpoint_read(now, log, bytes),
+            Input::GroupCheckpointWritten { log } => self.group_checkpoint_written(log),
+            Input::DiskBytes { total, free } => self.disk_bytes = (total, free),
+            Input::Drain => self.store.drain_all(),
+        }
+    }
+
     fn send(&mut self, to: ShardId, message: Message) {
         assert!(to != self.id && to.0 < self.node.shards);
         self.out.push(Output::Mesh { to, message });
     }
 
-    pub fn connected(&mut self, connection: ConnectionId, listener: usize, peer: IpAddr) {
+    fn connected(&mut self, connection: ConnectionId, listener: usize, peer: IpAddr) {
         assert!(listener < self.node.advertised.len());
         let older = self.connections.insert(connection, Connection::new(listener, peer));
         assert!(older.is_none(), "connection ids are not used again");
     }
 
-    pub fn disconnected(&mut self, connection: ConnectionId) {
+    fn disconnected(&mut self, connection: ConnectionId) {
         if let Some(state) = self.connections.remove(&connection) {
             // Fetches may be parked for weeks; all other requests end soon.
             self.fetch_forget(&state.fetches);
@@ -200,7 +166,7 @@ impl Shard {
     }
 
     /// A request frame, without its length.
-    pub fn frame(&mut self, now: Now, connection: ConnectionId, frame: BytesMut) {
+    fn frame(&mut self, now: Now, connection: ConnectionId, frame: BytesMut) {
         let open = self.connections.get(&connection).filter(|c| c.closing.is_none());
         let Some(listener) = open.map(|c| c.listener) else { return };
         let head = match Head::decode(&frame) {
@@ -346,7 +312,7 @@ impl Shard {
         }
     }
 
-    pub fn message(&mut self, now: Now, from: ShardId, message: Message) {
+    fn message(&mut self, now: Now, from: ShardId, message: Message) {
         assert!(from != self.id);
         match message {
             Message::Asks { request, asks } => {
@@ -373,22 +339,14 @@ impl Shard {
         }
     }
 
-    pub fn disk_done(&mut self, now: Now, done: Done) {
-        self.store.done(now, done);
-    }
-
     /// The bytes of a [`Output::Read`]: whole batches, the first of which holds the plan's offset; `None` if the read failed.
-    pub fn read_done(&mut self, now: Now, request: RequestId, part: u32, data: Option<Vec<Bytes>>) {
+    fn read_done(&mut self, now: Now, request: RequestId, part: u32, data: Option<Vec<Bytes>>) {
         match self.requests.get(&request) {
             Some(Pending::Fetch(_)) => self.fetch_read(now, request, part, data),
             Some(Pending::List(_)) => self.list_read(now, request, part, data),
             Some(&Pending::GroupLoad { log }) => self.groups_read(now, request, log, data),
             _ => {}
         }
-    }
-
-    pub fn disk_bytes(&mut self, total: u64, free: u64) {
-        self.disk_bytes = (total, free);
     }
 
     /// After all inputs of a turn: answers go out, work for the disk starts.
@@ -435,11 +393,6 @@ impl Shard {
 
     pub fn store(&self) -> &Store {
         &self.store
-    }
-
-    /// Everything goes to segments; nothing more is taken from clients.
-    pub fn drain(&mut self) {
-        self.store.drain_all();
     }
 }
 

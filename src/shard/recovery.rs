@@ -1,14 +1,14 @@
 //! From checkpoints and journals to a shard: everything that was acknowledged is in segments when it ends, and the journal
 //! is empty.
 
+use super::Shard;
 use super::checkpoint::{self, CheckpointHead};
 use super::command::{Commands, dynamic_config};
 use super::groups::Groups;
 use super::node::Node;
 use super::rules::TopicRules;
 use super::session::Sessions;
-use super::store::{Limits, Store};
-use super::{DiskOp, Done, Shard};
+use super::store::{DiskOp, Done, Limits, Store};
 use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, GroupHeader, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};

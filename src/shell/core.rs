@@ -8,7 +8,7 @@ use super::reader::Reader;
 use crate::shard::connection::ConnectionId;
 use crate::shard::message::Message;
 use crate::shard::store::{DiskOp, Done};
-use crate::shard::{Output, Shard};
+use crate::shard::{Input, Output, Shard};
 use crate::types::{Now, ShardId, Time};
 use glommio::channels::shared_channel::ConnectedSender;
 use glommio::{Latency, Shares, TaskQueueHandle};
@@ -130,10 +130,10 @@ impl Core {
     }
 
     /// Shows the shard an input. The turn ends with [`Core::end_turn`], which may follow several inputs.
-    pub fn input<T>(&self, input: impl FnOnce(&mut Shard, Now) -> T) -> T {
+    pub fn input(&self, input: Input) {
         let now = self.now();
         self.inputs.set(self.inputs.get() + 1);
-        input(&mut self.shard.borrow_mut(), now)
+        self.shard.borrow_mut().step(now, input);
     }
 
     /// Wakes the executor again and again. glommio goes to sleep although tasks are ready if its preempt timer fires, or
@@ -201,34 +201,34 @@ impl Core {
             Output::Read { request, part, plan } => {
                 let core = self.clone();
                 let work = async move { core.reader.read(&plan).await };
-                self.task(work, move |shard, now, data| shard.read_done(now, request, part, data));
+                self.task(work, move |data| Input::ReadDone { request, part, data });
             }
             Output::MetadataAppend(append) => {
                 let (core, index_last) = (self.clone(), append.index_last);
                 let work = async move { core.metadata_files().append(append).await };
-                self.task(work, move |shard, now, ok| shard.metadata_appended(now, index_last, ok));
+                self.task(work, move |ok| Input::MetadataAppended { index_last, ok });
             }
             Output::MetadataSnapshot(snapshot) => {
                 let core = self.clone();
                 let work = async move { core.metadata_files().snapshot(snapshot).await };
-                self.task(work, |shard, _, ok| shard.metadata_snapshotted(ok));
+                self.task(work, |ok| Input::MetadataSnapshotted { ok });
             }
             Output::GroupCheckpointRead { log, name, topic } => {
                 let core = self.clone();
                 let work = async move { core.disk.group_checkpoint_read(&name, topic).await };
-                self.task(work, move |shard, now, bytes| shard.group_checkpoint_read(now, log, bytes));
+                self.task(work, move |bytes| Input::GroupCheckpointRead { log, bytes });
             }
             Output::GroupCheckpointWrite { log, name, topic, bytes } => {
                 let core = self.clone();
                 let work = async move { core.disk.group_checkpoint_write(&name, topic, bytes).await };
-                self.task(work, move |shard, _, ()| shard.group_checkpoint_written(log));
+                self.task(work, move |()| Input::GroupCheckpointWritten { log });
             }
             Output::PartitionRemove { log, name, topic } => {
                 let core = self.clone();
                 glommio::spawn_local(async move {
                     core.reader.forget(&name);
                     let aside = core.disk.partition_aside(log, &name, topic).await;
-                    core.input(|shard, _| shard.partition_removed(log));
+                    core.input(Input::PartitionRemoved { log });
                     core.end_turn();
                     if let Some(aside) = aside {
                         core.disk.remove_dir(aside).await;
@@ -247,14 +247,14 @@ impl Core {
     fn task<T: 'static>(
         self: &Rc<Self>,
         work: impl Future<Output = T> + 'static,
-        input: impl FnOnce(&mut Shard, Now, T) + 'static,
+        input: impl FnOnce(T) -> Input + 'static,
     ) {
         glommio::spawn_local(self.clone().turn_after(work, input)).detach();
     }
 
-    async fn turn_after<T>(self: Rc<Self>, work: impl Future<Output = T>, input: impl FnOnce(&mut Shard, Now, T)) {
+    async fn turn_after<T>(self: Rc<Self>, work: impl Future<Output = T>, input: impl FnOnce(T) -> Input) {
         let done = work.await;
-        self.input(|shard, now| input(shard, now, done));
+        self.input(input(done));
         self.end_turn();
     }
 
@@ -281,7 +281,7 @@ impl Core {
     }
 
     fn disk_task(self: &Rc<Self>, work: impl Future<Output = Done> + 'static) {
-        let task = self.clone().turn_after(work, |shard, now, done| shard.disk_done(now, done));
+        let task = self.clone().turn_after(work, Input::DiskDone);
         glommio::spawn_local_into(task, self.disk_queue).expect("the queue lives as long as the core").detach();
     }
 
@@ -358,7 +358,7 @@ impl Core {
     pub fn received(self: &Rc<Self>, from: ShardId, parcel: Parcel) {
         match parcel {
             Parcel::Message(message) => {
-                self.input(|shard, now| shard.message(now, from, message));
+                self.input(Input::Message { from, message });
                 self.end_turn();
             }
             Parcel::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),

@@ -17,6 +17,7 @@ use self::disk::Disk;
 pub use self::host::{block_signals, wait_for_signal};
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
+use crate::shard::Input;
 use crate::shard::node::Node;
 use crate::shard::recovery::Found;
 use crate::types::ShardId;
@@ -377,7 +378,7 @@ fn look_at_space(core: &Rc<Core>, root: PathBuf) {
         loop {
             let root = root.clone();
             let (total, free) = glommio::executor().spawn_blocking(move || host::space(&root)).await;
-            core.input(|shard, _| shard.disk_bytes(total, free));
+            core.input(Input::DiskBytes { total, free });
             glommio::timer::sleep(SPACE_INTERVAL).await;
         }
     })
@@ -395,7 +396,7 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
     }
     // From here on no client writes; what other cores still ask is refused.
     meeting.barrier.wait();
-    core.input(|shard, _| shard.drain());
+    core.input(Input::Drain);
     core.end_turn();
     while !core.look(crate::shard::Shard::is_drained) {
         glommio::timer::sleep(Duration::from_millis(1)).await;

@@ -5,6 +5,7 @@
 //! `sendmsg` from where they lie in memory; a peer that does not read holds up its own connection alone.
 
 use super::core::{Core, Parcel};
+use crate::shard::Input;
 use crate::shard::connection::ConnectionId;
 use crate::types::ShardId;
 use crate::wire::frame::explain_length;
@@ -256,7 +257,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         closed: Cell::new(false),
     });
     core.links.borrow_mut().insert(link.id, link.clone());
-    core.input(|shard, _| shard.connected(link.id, listener, peer.ip()));
+    core.input(Input::Connected { connection: link.id, listener, peer: peer.ip() });
     let core = core.clone();
     glommio::spawn_local(async move {
         if let Err(reason) = receive(&core, &link).await {
@@ -264,7 +265,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         }
         link.close();
         core.links.borrow_mut().remove(&link.id);
-        core.input(|shard, _| shard.disconnected(link.id));
+        core.input(Input::Disconnected { connection: link.id });
         core.end_turn();
         drop(guard);
     })
@@ -380,7 +381,7 @@ fn take_frames(
         *frame_bytes_max = (*frame_bytes_max).max(LENGTH_BYTES + length);
         partial.advance(LENGTH_BYTES);
         let frame = partial.split_to(length);
-        core.input(|shard, now| shard.frame(now, link.id, frame));
+        core.input(Input::Frame { connection: link.id, frame });
         if link.closed.get() {
             return Ok(());
         }

@@ -178,7 +178,7 @@ fn shut_down(world: &mut World, clients: &mut Clients, mut process: node::Proces
     world.trace(|| "STOP".into());
     world.fault_one_in = 0;
     for shard in &mut process.shards {
-        shard.drain();
+        shard.step(world.now, klamm::shard::Input::Drain);
     }
     for core in 0..process.shards.len() {
         process.end_turn(world, core as u16);

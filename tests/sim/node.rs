@@ -12,7 +12,7 @@ use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, LogIndex};
-use klamm::shard::{Output, Shard};
+use klamm::shard::{Input, Output, Shard};
 use klamm::types::{Now, ShardId, Time};
 use rand::Rng;
 use rand::SeedableRng;
@@ -285,13 +285,32 @@ impl<T> ChooseOne<T> for [T] {
     }
 }
 
+/// What a shard is told of work that is done.
+fn input(outcome: Outcome) -> Option<Input> {
+    Some(match outcome {
+        Outcome::Disk(done) => Input::DiskDone(done),
+        Outcome::Read { request, part, data } => Input::ReadDone { request, part, data },
+        Outcome::MetadataAppended { index_last, ok } => Input::MetadataAppended { index_last, ok },
+        Outcome::MetadataSnapshotted { ok } => Input::MetadataSnapshotted { ok },
+        Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log },
+        Outcome::GroupCheckpoint { log, bytes } => Input::GroupCheckpointRead { log, bytes },
+        Outcome::GroupCheckpointWritten { log } => Input::GroupCheckpointWritten { log },
+        Outcome::Nothing => return None,
+    })
+}
+
 impl Process {
+    /// An input to which the time is nothing.
+    fn tell(&mut self, core: u16, input: Input) {
+        self.shards[usize::from(core)].step(Now { mono: Time(0), wall_ms: 0 }, input);
+    }
+
     pub fn connect(&mut self, core: u16, connection: ConnectionId) {
-        self.shards[usize::from(core)].connected(connection, 0, Ipv4Addr::LOCALHOST.into());
+        self.tell(core, Input::Connected { connection, listener: 0, peer: Ipv4Addr::LOCALHOST.into() });
     }
 
     pub fn disconnect(&mut self, core: u16, connection: ConnectionId) {
-        self.shards[usize::from(core)].disconnected(connection);
+        self.tell(core, Input::Disconnected { connection });
     }
 
     /// Nothing happens before time passes or somebody asks.
@@ -307,7 +326,7 @@ impl Process {
     pub fn send(&mut self, world: &mut World, core: u16, connection: ConnectionId, frame: &[Bytes]) {
         let mut whole = BytesMut::new();
         frame.iter().for_each(|part| whole.extend_from_slice(part));
-        self.shards[usize::from(core)].frame(world.now, connection, whole.split_off(4));
+        self.shards[usize::from(core)].step(world.now, Input::Frame { connection, frame: whole.split_off(4) });
         self.end_turn(world, core);
     }
 
@@ -354,19 +373,11 @@ impl Process {
             if queue.is_empty() {
                 self.mail.remove(&(from, to));
             }
-            self.shards[usize::from(to)].message(world.now, ShardId(from), message);
+            self.shards[usize::from(to)].step(world.now, Input::Message { from: ShardId(from), message });
             self.end_turn(world, to);
         } else if let Some((core, outcome)) = world.job_step() {
-            let shard = &mut self.shards[usize::from(core)];
-            match outcome {
-                Outcome::Disk(done) => shard.disk_done(world.now, done),
-                Outcome::Read { request, part, data } => shard.read_done(world.now, request, part, data),
-                Outcome::MetadataAppended { index_last, ok } => shard.metadata_appended(world.now, index_last, ok),
-                Outcome::MetadataSnapshotted { ok } => shard.metadata_snapshotted(ok),
-                Outcome::PartitionRemoved { log, .. } => shard.partition_removed(log),
-                Outcome::GroupCheckpoint { log, bytes } => shard.group_checkpoint_read(world.now, log, bytes),
-                Outcome::GroupCheckpointWritten { log } => shard.group_checkpoint_written(log),
-                Outcome::Nothing => {}
+            if let Some(input) = input(outcome) {
+                self.shards[usize::from(core)].step(world.now, input);
             }
             self.end_turn(world, core);
         }

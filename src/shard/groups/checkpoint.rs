@@ -82,7 +82,7 @@ impl Shard {
     }
 
     /// An [`Output::GroupCheckpointWrite`] is over, well or not: if not, the older checkpoint still holds.
-    pub fn group_checkpoint_written(&mut self, log: LogIndex) {
+    pub(in crate::shard) fn group_checkpoint_written(&mut self, log: LogIndex) {
         assert!(self.groups.saving > 0);
         self.groups.saving -= 1;
         if let Some((_, host)) = self.groups.host_of(log) {

@@ -50,7 +50,7 @@ impl Shard {
     }
 
     /// The bytes of an [`Output::GroupCheckpointRead`]; `None` if there are none.
-    pub fn group_checkpoint_read(&mut self, now: Now, log: LogIndex, bytes: Option<Vec<u8>>) {
+    pub(in crate::shard) fn group_checkpoint_read(&mut self, now: Now, log: LogIndex, bytes: Option<Vec<u8>>) {
         let Some(high_watermark) = self.store.log(log).map(|log| log.high_watermark()) else { return };
         let settings = self.groups.settings.clone();
         let Some((partition, host)) = self.groups.host_of(log) else { return };

@@ -1,0 +1,124 @@
+//! What goes into a shard and what comes out of it.
+
+use super::connection::ConnectionId;
+use super::message::{Message, RequestId};
+use super::store::{DiskOp, Done, LogIndex};
+use crate::metadata::{Append, Snapshot};
+use crate::types::{Offset, ShardId, Uuid};
+use bytes::{Bytes, BytesMut};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// What the shell tells a shard. Completions come once for each [`Output`] that asks for one.
+#[derive(Debug)]
+pub enum Input {
+    /// A client has connected through the listener of that index in [`super::node::Node::advertised`].
+    Connected {
+        connection: ConnectionId,
+        listener: usize,
+        peer: IpAddr,
+    },
+    Disconnected {
+        connection: ConnectionId,
+    },
+    /// A request frame, without its length.
+    Frame {
+        connection: ConnectionId,
+        frame: BytesMut,
+    },
+    /// From another shard of this node.
+    Message {
+        from: ShardId,
+        message: Message,
+    },
+    /// The completion of an [`Output::Disk`].
+    DiskDone(Done),
+    /// The bytes of an [`Output::Read`]: whole batches, the first of which holds the plan's offset; `None` if the read failed.
+    ReadDone {
+        request: RequestId,
+        part: u32,
+        data: Option<Vec<Bytes>>,
+    },
+    /// An [`Output::MetadataAppend`] is durable, or failed.
+    MetadataAppended {
+        index_last: u64,
+        ok: bool,
+    },
+    MetadataSnapshotted {
+        ok: bool,
+    },
+    /// The directory of an [`Output::PartitionRemove`] is out of the way.
+    PartitionRemoved {
+        log: LogIndex,
+    },
+    /// The bytes of an [`Output::GroupCheckpointRead`]; `None` if there are none.
+    GroupCheckpointRead {
+        log: LogIndex,
+        bytes: Option<Vec<u8>>,
+    },
+    /// An [`Output::GroupCheckpointWrite`] is over, well or not: if not, the older checkpoint still holds.
+    GroupCheckpointWritten {
+        log: LogIndex,
+    },
+    /// Bytes of the data directory's file system.
+    DiskBytes {
+        total: u64,
+        free: u64,
+    },
+    /// The broker ends: everything goes to segments, and nothing more is taken from clients.
+    Drain,
+}
+
+/// A read of older batches that the connection's core does itself.
+#[derive(Debug, Clone)]
+pub struct ReadPlan {
+    pub name: Arc<str>,
+    pub read: crate::log::DiskRead,
+    pub offset: Offset,
+    pub bytes_max: usize,
+}
+
+/// Work for the shell.
+#[derive(Debug)]
+pub enum Output {
+    Send {
+        connection: ConnectionId,
+        parts: Vec<Bytes>,
+    },
+    Close {
+        connection: ConnectionId,
+        reason: String,
+    },
+    Disk(DiskOp),
+    Mesh {
+        to: ShardId,
+        message: Message,
+    },
+    Read {
+        request: RequestId,
+        part: u32,
+        plan: ReadPlan,
+    },
+    MetadataAppend(Append),
+    MetadataSnapshot(Snapshot),
+    /// Takes the directory out of the way, then removes it; answered by [`Input::PartitionRemoved`] once it is out of the
+    /// way.
+    PartitionRemove {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+    },
+    /// Answered by [`Input::GroupCheckpointRead`].
+    GroupCheckpointRead {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+    },
+    /// Answered by [`Input::GroupCheckpointWritten`].
+    GroupCheckpointWrite {
+        log: LogIndex,
+        name: Arc<str>,
+        topic: Uuid,
+        bytes: Vec<u8>,
+    },
+}
