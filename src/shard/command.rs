@@ -1,7 +1,7 @@
 //! Requests for the controller: forwarded to the first shard, decided there, answered when every shard has the image.
 
 use super::connection::ConnectionId;
-use super::message::{Message, RequestId};
+use super::message::{CommandRequest, Message, RequestId};
 use super::node::Node;
 use super::store::LogIndex;
 use super::{Output, Pending, Shard, admin};
@@ -30,12 +30,10 @@ pub struct Commands {
     scan_index: u64,
 }
 
-/// A request for the controller, and whose it is.
+/// A request for the controller, and the shard that it comes from.
 struct Command {
     from: ShardId,
-    request: RequestId,
-    listener: usize,
-    frame: Bytes,
+    request: CommandRequest,
 }
 
 impl Commands {
@@ -52,14 +50,23 @@ impl Commands {
         }
     }
 
-    /// Decides a request; its answer, or `None` if its bytes are none.
-    fn decide(&mut self, node: &Node, command: &Command) -> (ApiKey, Option<Vec<Bytes>>) {
+    /// Decides a request; its answer, or `None` if its bytes are none. Also whether topics may be gone or have other
+    /// settings from then on.
+    fn decide(&mut self, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
         let Commands { controller, admin, seed, .. } = self;
-        let frame = &command.frame;
-        let head = Head::decode(frame).expect("the connection's shard has decoded it");
         let mut ids = || uuid_next(seed);
-        let answer = admin.answer(node, controller, &mut ids, &head, &frame[head.body_start..], command.listener);
-        (head.api, answer.ok())
+        let (frame, listener) = match request {
+            CommandRequest::Frame { frame, listener, .. } => (frame, *listener),
+            CommandRequest::MakeOffsetsTopic => {
+                let config = dynamic_config(&node.config, controller.image_decided(), node.id);
+                admin::make_offsets_topic(&config, controller, &mut ids);
+                return (false, None);
+            }
+        };
+        let head = Head::decode(frame).expect("the connection's shard has decoded it");
+        let answer = admin.answer(node, controller, &mut ids, &head, &frame[head.body_start..], listener);
+        let scan = matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
+        (scan, answer.ok())
     }
 
     fn applied_everywhere(&self) -> u64 {
@@ -80,24 +87,28 @@ impl Shard {
     pub(super) fn forward(&mut self, now: Now, connection: ConnectionId, listener: usize, frame: Bytes) {
         let slot = self.begin(connection);
         let request = self.start(Pending::Command { connection, slot });
+        self.ask_controller(now, CommandRequest::Frame { request, listener, frame });
+    }
+
+    pub(super) fn ask_controller(&mut self, now: Now, request: CommandRequest) {
         if self.commands.is_some() {
-            self.command(now, self.id, request, listener, frame);
+            self.command(now, self.id, request);
         } else {
-            self.send(ShardId(0), Message::Command { request, listener, frame });
+            self.send(ShardId(0), Message::Command(request));
         }
     }
 
-    pub(super) fn command(&mut self, now: Now, from: ShardId, request: RequestId, listener: usize, frame: Bytes) {
+    pub(super) fn command(&mut self, now: Now, from: ShardId, request: CommandRequest) {
         let commands = self.commands.as_mut().expect("commands go to the first shard");
-        let command = Command { from, request, listener, frame };
+        let command = Command { from, request };
         // A name must not be used again before each core has taken the old directories out of the way.
         if self.removing > 0 || commands.applied_everywhere() < commands.scan_index {
             commands.held.push_back(command);
             return;
         }
-        let (api, response) = commands.decide(&self.node, &command);
+        let (scan, response) = commands.decide(&self.node, &command.request);
         let index = commands.controller.index();
-        if matches!(api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs) {
+        if scan {
             commands.scan_index = index;
         }
         commands.waiting.push_back((index, command, response));
@@ -157,7 +168,7 @@ impl Shard {
             lost.len()
         );
         for (_, command, _) in lost {
-            let (_, response) = commands.decide(&self.node, &command);
+            let (_, response) = commands.decide(&self.node, &command.request);
             assert_eq!(commands.controller.index(), index, "nothing is decided any more");
             commands.waiting.push_back((index, command, response));
         }
@@ -170,7 +181,9 @@ impl Shard {
         if ok { controller.snapshot_synced() } else { controller.snapshot_failed() }
     }
 
-    fn command_answer(&mut self, from: ShardId, request: RequestId, response: Option<Vec<Bytes>>) {
+    fn command_answer(&mut self, command: Command, response: Option<Vec<Bytes>>) {
+        let Command { from, request } = command;
+        let CommandRequest::Frame { request, .. } = request else { return };
         if from == self.id {
             self.command_done(request, response);
         } else {
@@ -187,12 +200,12 @@ impl Shard {
             && commands.waiting.front().is_some_and(|(index, ..)| *index <= everywhere)
         {
             let (_, command, response) = commands.waiting.pop_front().expect("it is there");
-            self.command_answer(command.from, command.request, response);
+            self.command_answer(command, response);
         }
         let commands = self.commands.as_mut().expect("it is there");
         if everywhere >= commands.controller.index() {
-            for Command { from, request, listener, frame } in std::mem::take(&mut commands.held) {
-                self.command(now, from, request, listener, frame);
+            for Command { from, request } in std::mem::take(&mut commands.held) {
+                self.command(now, from, request);
             }
         }
     }

@@ -130,6 +130,15 @@ impl Data {
     }
 }
 
+/// What the controller is asked to do.
+#[derive(Debug)]
+pub enum CommandRequest {
+    /// A client's request, answered by [`Message::CommandDone`].
+    Frame { request: RequestId, listener: usize, frame: Bytes },
+    /// A coordinator is asked for before there is the topic in which groups are kept. Nobody waits for an answer.
+    MakeOffsetsTopic,
+}
+
 /// From one shard to another. Messages between two shards arrive in the order in which they were sent.
 #[derive(Debug)]
 pub enum Message {
@@ -146,12 +155,8 @@ pub enum Message {
         request: RequestId,
         partitions: Vec<PartitionId>,
     },
-    /// A request for the controller, to its shard.
-    Command {
-        request: RequestId,
-        listener: usize,
-        frame: Bytes,
-    },
+    /// To the controller's shard.
+    Command(CommandRequest),
     /// The answer; `None` if the request's bytes were no request.
     CommandDone {
         request: RequestId,

@@ -326,7 +326,7 @@ impl Shard {
                 }
             }
             Message::Unwatch { request, partitions } => self.unwatch(from, request, &partitions),
-            Message::Command { request, listener, frame } => self.command(now, from, request, listener, frame),
+            Message::Command(request) => self.command(now, from, request),
             Message::CommandDone { request, response } => self.command_done(request, response),
             Message::GroupAsk(ask) => self.group_asked(now, from, *ask),
             Message::GroupAnswers { answers } => {

@@ -21,6 +21,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
 
+pub use offsets::make_offsets_topic;
 pub use producer::ProducerIds;
 
 /// The state of commands, beside the controller's.

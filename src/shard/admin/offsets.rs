@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::{Context, defaults};
 use crate::config::{Config, validate_topic};
-use crate::metadata::{Terms, TopicSpec};
+use crate::metadata::{Controller, Terms, TopicSpec};
 use crate::shard::query::{OFFSETS_TOPIC, coordinator};
+use crate::types::Uuid;
 use crate::wire::codec::DecodeError;
 use crate::wire::frame::Head;
 
@@ -21,15 +22,22 @@ impl Context<'_> {
     ) -> Result<Vec<Bytes>, DecodeError> {
         if coordinator::needs_topic(self.controller.image_decided(), head, body)? {
             let config = self.config();
-            let specs = [offsets_topic(&config)];
-            // What topics may be is for those of the clients.
-            let terms = Terms { defaults: defaults(&config), setting: &validate_topic, policy: &|_, _, _| Ok(()) };
-            let answers = self.controller.create_topics(&specs, false, terms, self.ids);
-            if let Some(Err(rejection)) = answers.first() {
-                tracing::warn!("{OFFSETS_TOPIC} cannot be made: {rejection}");
-            }
+            make_offsets_topic(&config, self.controller, self.ids);
         }
         coordinator::answer(self.node, self.controller.image_decided(), listener, head, body)
+    }
+}
+
+/// Decides that there is a topic for groups, unless there is one.
+pub fn make_offsets_topic(config: &Config, controller: &mut Controller, ids: &mut dyn FnMut() -> Uuid) {
+    if controller.image_decided().topic(OFFSETS_TOPIC).is_some() {
+        return;
+    }
+    // What topics may be is for those of the clients.
+    let terms = Terms { defaults: defaults(config), setting: &validate_topic, policy: &|_, _, _| Ok(()) };
+    let answers = controller.create_topics(&[offsets_topic(config)], false, terms, ids);
+    if let Some(Err(rejection)) = answers.first() {
+        tracing::warn!("{OFFSETS_TOPIC} cannot be made: {rejection}");
     }
 }
 

@@ -4,17 +4,16 @@
 use super::OFFSETS_TOPIC;
 use crate::group::{Caller, Request, Response, Ticket, offset_fetch_join, offset_fetch_split, partition_of, refusal};
 use crate::shard::connection::{ConnectionId, Slot};
-use crate::shard::message::{Message, RequestId};
-use crate::shard::query::coordinator;
+use crate::shard::message::{CommandRequest, Message, RequestId};
 use crate::shard::{Pending, Shard};
 use crate::types::{Now, PartitionId, PartitionIndex, ShardId, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
-use crate::wire::frame::{Head, LENGTH_BYTES, request_frame, response_frame};
+use crate::wire::frame::{Head, response_frame};
 use crate::wire::messages::{
-    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse,
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
-    ListGroupsResponse, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -23,8 +22,6 @@ use std::net::IpAddr;
 
 /// OffsetFetch from here on asks for several groups (KIP-709).
 const FETCH_VERSION_GROUPS: i16 = 8;
-/// Stands for no request: nobody waits for the answer.
-const NO_REQUEST: RequestId = 0;
 
 /// A request to the coordinators of one shard.
 #[derive(Clone, Debug)]
@@ -269,15 +266,7 @@ impl Shard {
         if std::mem::replace(&mut self.groups.topic_wanted, true) {
             return;
         }
-        let request = FindCoordinatorRequest { coordinator_keys: Vec::new(), ..Default::default() };
-        let version = coordinator::VERSION_KEYS;
-        let frame = request_frame(ApiKey::FindCoordinator, version, 0, None, |w| request.encode(w, version)).concat();
-        let frame = Bytes::from(frame).slice(LENGTH_BYTES..);
-        if self.commands.is_some() {
-            self.command(now, self.id, NO_REQUEST, 0, frame);
-        } else {
-            self.send(ShardId(0), Message::Command { request: NO_REQUEST, listener: 0, frame });
-        }
+        self.ask_controller(now, CommandRequest::MakeOffsetsTopic);
     }
 }
 
