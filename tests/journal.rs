@@ -1,9 +1,9 @@
-//! The journal written to files in memory and read back: order, recycling, generations, torn groups; and its bytes, and
+//! The journal written to files in memory and read back: order, recycling, generations, torn blocks; and its bytes, and
 //! those of a checkpoint, as they were written down, so that no change of format goes unnoticed.
 
 use bytes::Bytes;
 use klamm::journal::{
-    ALIGNMENT, Entry, EntryKind, FileIndex, GROUP_BYTES_MAX, GroupWrite, Journal, Limits, Replay, ReplayStep,
+    ALIGNMENT, BLOCK_BYTES_MAX, BlockWrite, Entry, EntryKind, FileIndex, Journal, Limits, Replay, ReplayStep,
     decode_entries,
 };
 use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment};
@@ -11,7 +11,7 @@ use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
 use klamm::types::{PartitionId, Uuid};
 use std::collections::BTreeMap;
 
-const FILE_BYTES: usize = 2 * GROUP_BYTES_MAX;
+const FILE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
 const LIMITS: Limits = Limits { file_bytes: FILE_BYTES as u64, files_max: 4, waiting_bytes_max: 1 << 20 };
 const CORE: u16 = 3;
 
@@ -55,23 +55,23 @@ impl Bench {
         }
     }
 
-    fn write(&mut self, group: &GroupWrite) {
-        let (start, content) = (group.position as usize, group.parts.concat());
-        let file = self.files.get_mut(&group.file).expect("a file of the ring");
+    fn write(&mut self, block: &BlockWrite) {
+        let (start, content) = (block.position as usize, block.parts.concat());
+        let file = self.files.get_mut(&block.file).expect("a file of the ring");
         file[start..start + content.len()].copy_from_slice(&content);
-        file[start + content.len()..start + group.bytes].fill(0);
+        file[start + content.len()..start + block.bytes].fill(0);
     }
 
-    /// One group with one batch of so many bytes; `None` if the ring has no room.
-    fn group(&mut self, bytes: usize) -> Option<GroupWrite> {
+    /// One block with one batch of so many bytes; `None` if the ring has no room.
+    fn block(&mut self, bytes: usize) -> Option<BlockWrite> {
         let payload = vec![self.offset as u8; bytes];
         append(&mut self.journal, &entry(self.offset, &payload), payload);
         self.offset += 1;
         self.prepare();
-        let group = self.journal.plan_group()?;
-        self.write(&group);
-        self.journal.written(group.sequence);
-        Some(group)
+        let block = self.journal.plan_block()?;
+        self.write(&block);
+        self.journal.written(block.sequence);
+        Some(block)
     }
 
     /// What a start finds: the sequences, and the offsets of the batches in them.
@@ -83,7 +83,7 @@ impl Bench {
         while let ReplayStep::Want { file, position, bytes } = want {
             let content = &self.files[&file][(position as usize).min(FILE_BYTES)..];
             want = match replay.feed(&content[..bytes.min(content.len())]) {
-                ReplayStep::Group { bytes, sequence } => {
+                ReplayStep::Block { bytes, sequence } => {
                     match decode_entries(&content[..bytes]) {
                         Some(entries) => {
                             found.extend(entries.iter().map(|(entry, _)| (sequence, entry.offset)));
@@ -105,24 +105,24 @@ fn counted(from: i64, to: i64) -> Vec<(u64, i64)> {
 }
 
 #[test]
-fn groups_come_back_in_order_and_whole() {
+fn blocks_come_back_in_order_and_whole() {
     let mut bench = Bench::new();
     let sizes = [10, 5000, 1 << 20, 1, 700_000, 4096, 300_000, 900_000];
-    let groups: Vec<GroupWrite> = sizes.iter().map(|bytes| bench.group(*bytes).expect("room")).collect();
-    assert!(groups.iter().all(|group| group.position.is_multiple_of(ALIGNMENT as u64)));
-    assert!(groups.iter().any(|group| group.file > 0), "the groups fill more than one file");
+    let blocks: Vec<BlockWrite> = sizes.iter().map(|bytes| bench.block(*bytes).expect("room")).collect();
+    assert!(blocks.iter().all(|block| block.position.is_multiple_of(ALIGNMENT as u64)));
+    assert!(blocks.iter().any(|block| block.file > 0), "the blocks fill more than one file");
     assert_eq!(bench.replay((0, 0)), counted(0, sizes.len() as i64));
 }
 
 #[test]
-fn what_gathers_becomes_one_group() {
+fn what_gathers_becomes_one_block() {
     let mut bench = Bench::new();
     for offset in 0..3 {
         assert_eq!(append(&mut bench.journal, &entry(offset, b"abc"), Bytes::from_static(b"abc")), 1);
     }
-    let group = bench.journal.plan_group().unwrap();
-    assert_eq!((group.bytes, group.sequence), (ALIGNMENT, 1));
-    bench.write(&group);
+    let block = bench.journal.plan_block().unwrap();
+    assert_eq!((block.bytes, block.sequence), (ALIGNMENT, 1));
+    bench.write(&block);
     assert_eq!(bench.replay((0, 0)), [(1, 0), (1, 1), (1, 2)]);
 }
 
@@ -130,29 +130,29 @@ fn what_gathers_becomes_one_group() {
 fn the_ring_is_reused_and_what_was_released_does_not_come_back() {
     let mut bench = Bench::new();
     let mut written = 0;
-    while bench.group(400_000).is_some() {
+    while bench.block(400_000).is_some() {
         written += 1;
     }
     assert_eq!(bench.files.len(), LIMITS.files_max as usize, "the ring is full");
     assert_eq!(bench.replay((0, 0)), counted(0, written));
     let release = bench.journal.release_wanted().expect("the ring is short of files");
     bench.journal.release(release);
-    let waiting = bench.journal.plan_group().expect("room again");
+    let waiting = bench.journal.plan_block().expect("room again");
     assert_eq!(waiting.position, 0);
     bench.write(&waiting);
     bench.journal.written(waiting.sequence);
-    let last = bench.group(10).unwrap();
+    let last = bench.block(10).unwrap();
     let replayed = bench.replay((1, release));
     assert_eq!(replayed, counted(release as i64, last.sequence as i64), "after what a checkpoint covers");
 }
 
 #[test]
-fn a_torn_group_ends_the_replay() {
+fn a_torn_block_ends_the_replay() {
     for torn_at in [0, 40, 600, 5000] {
         let mut bench = Bench::new();
-        (0..3).for_each(|_| drop(bench.group(100)));
-        let torn = bench.group(6000).unwrap();
-        bench.group(10).unwrap();
+        (0..3).for_each(|_| drop(bench.block(100)));
+        let torn = bench.block(6000).unwrap();
+        bench.block(10).unwrap();
         assert_eq!(bench.replay((0, 0)).len(), 5);
         let from = torn.position as usize + torn_at;
         let file = bench.files.get_mut(&torn.file).unwrap();
@@ -162,17 +162,17 @@ fn a_torn_group_ends_the_replay() {
 }
 
 #[test]
-fn a_group_that_claims_more_than_its_file_is_none() {
+fn a_block_that_claims_more_than_its_file_is_none() {
     let mut bench = Bench::new();
-    bench.group(10).unwrap();
-    let last = bench.group(10).unwrap();
+    bench.block(10).unwrap();
+    let last = bench.block(10).unwrap();
     let file = bench.files.get_mut(&0).unwrap();
     file.truncate(last.position as usize + ALIGNMENT);
     let length = last.position as usize + 24;
     file[length..length + 4].copy_from_slice(&(1u32 << 30).to_le_bytes());
     let heads = [(0, file[..ALIGNMENT].to_vec())];
     let mut replay = Replay::new(&heads, 0, 0).unwrap();
-    let ReplayStep::Group { bytes, .. } = replay.feed(&file[..ALIGNMENT]) else { panic!("the first group is whole") };
+    let ReplayStep::Block { bytes, .. } = replay.feed(&file[..ALIGNMENT]) else { panic!("the first block is whole") };
     replay.accept(bytes);
     let step = replay.feed(&file[ALIGNMENT..]);
     assert_eq!(step, ReplayStep::Want { file: 0, position: ALIGNMENT as u64, bytes: 1 << 30 });
@@ -181,18 +181,18 @@ fn a_group_that_claims_more_than_its_file_is_none() {
 #[test]
 fn only_the_newest_generation_counts() {
     let mut bench = Bench::new();
-    (0..7).for_each(|_| drop(bench.group(900_000)));
+    (0..7).for_each(|_| drop(bench.block(900_000)));
     assert!(bench.files.len() > 2);
     bench.restart(2);
-    let first = bench.group(10).unwrap();
+    let first = bench.block(10).unwrap();
     assert_eq!((first.file, first.position, first.sequence), (0, 0, 1));
     assert_eq!(
         bench.replay((1, 7)),
         [(1, 7)],
-        "the older groups behind it in the file and in other files are not read"
+        "the older blocks behind it in the file and in other files are not read"
     );
     assert_eq!(bench.replay((2, 1)), [(1, 7)], "a file is read from its begin");
-    bench.group(10).unwrap();
+    bench.block(10).unwrap();
     assert_eq!(bench.replay((1, 7)), [(1, 7), (2, 8)]);
 }
 
@@ -204,14 +204,14 @@ fn nothing_is_found_in_new_files() {
 #[test]
 fn room_is_counted_with_what_waits_and_without_a_release() {
     let mut bench = Bench::new();
-    bench.group(10).unwrap();
+    bench.block(10).unwrap();
     assert!(!bench.journal.has_room(10), "no other file is ready");
     bench.prepare();
     assert!(bench.journal.has_room(1000));
     assert!(!bench.journal.has_room(FILE_BYTES));
     append(&mut bench.journal, &entry(1, &[0; 1 << 20]), vec![0; 1 << 20]);
     assert!(!bench.journal.has_room(FILE_BYTES - (1 << 20)), "what waits goes first");
-    bench.journal.plan_group().unwrap();
+    bench.journal.plan_block().unwrap();
     while bench.journal.has_room(1) {
         append(&mut bench.journal, &entry(2, &[0; 900_000]), vec![0; 900_000]);
     }
@@ -235,15 +235,15 @@ fn same(bytes: &[u8], name: &str) {
 }
 
 #[test]
-fn a_group_has_the_bytes_that_were_written_down() {
+fn a_block_has_the_bytes_that_were_written_down() {
     let mut journal = Journal::new(LIMITS, CORE, 9, vec![0]);
     let batch = Entry { roll: true, epoch: 5, ..entry(0x0102_0304, b"xyz") };
     append(&mut journal, &batch, Bytes::from_static(b"xyz"));
     append(&mut journal, &Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
     append(&mut journal, &Entry { kind: EntryKind::LogStart, ..entry(8, b"") }, Bytes::new());
-    let group = journal.plan_group().unwrap().parts.concat();
-    same(&group, "journal_group");
-    let entries = decode_entries(&golden("journal_group")).unwrap();
+    let block = journal.plan_block().unwrap().parts.concat();
+    same(&block, "journal_block");
+    let entries = decode_entries(&golden("journal_block")).unwrap();
     assert_eq!(entries[0], (batch, 80..83));
     assert_eq!(entries.iter().map(|(entry, _)| entry.offset).collect::<Vec<_>>(), [0x0102_0304, 7, 8]);
 }

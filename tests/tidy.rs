@@ -30,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
 const LAYERS_SHELL: [(&str, &str); 14] = [
     ("journal::ALIGNMENT", "the unit of direct I/O"),
     ("journal::FileIndex", "which journal file"),
-    ("journal::GroupWrite", "bytes to write, and where"),
+    ("journal::BlockWrite", "bytes to write, and where"),
     ("log::Close", "the closed segment's files"),
     ("log::Flush", "bytes to write, and where"),
     ("log::file_stem", "name of a segment's files"),

@@ -47,7 +47,7 @@ impl<'a> Checkpoint<'a> {
   }
 
 
-  /// Which start of the broker wrote it; journal groups of older starts are not needed.
+  /// Which start of the broker wrote it; journal blocks of older starts are not needed.
   #[inline]
   pub fn generation(&self) -> u64 {
     // Safety:
@@ -70,7 +70,7 @@ impl<'a> Checkpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<u16>(Checkpoint::VT_CORES, Some(0)).unwrap()}
   }
-  /// Groups of the journal up to and including this one are not needed; replay begins after it.
+  /// Blocks of the journal up to and including this one are not needed; replay begins after it.
   #[inline]
   pub fn journal_sequence(&self) -> u64 {
     // Safety:

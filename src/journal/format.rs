@@ -1,7 +1,7 @@
 //! The journal's bytes, little-endian.
 //!
 //! ```text
-//! group   0  u32  magic "KLJ1"            entry   0  u8   kind: 1 batch, 2 carried batch, 3 log start,
+//! block   0  u32  magic "KLJ1"            entry   0  u8   kind: 1 batch, 2 carried batch, 3 log start,
 //!         4  u16  format version (1)                      4 reference (reserved: bytes in a segment)
 //!         6  u16  core                            1  u8   flags: bit 0 the batch begins a segment
 //!         8  u64  generation                      2  u16  0
@@ -12,14 +12,14 @@
 //!        36  u32  0                              32  i64  base offset; kind 3: the new log start
 //!        40       entries                        40       payload
 //! ```
-//! Groups are padded with zeros to 4 KiB. Whatever stands behind the last group of a file is older: a group counts only
+//! Blocks are padded with zeros to 4 KiB. Whatever stands behind the last block of a file is older: a block counts only
 //! where its core, generation and sequence are the ones expected.
 
 use crate::types::{Epoch, Offset, PartitionId, Uuid};
 use crate::wire::crc::combine;
 use bytes::{BufMut, Bytes, BytesMut};
 
-pub const GROUP_HEADER_BYTES: usize = 40;
+pub const BLOCK_HEADER_BYTES: usize = 40;
 pub const ENTRY_HEADER_BYTES: usize = 40;
 const MAGIC: u32 = u32::from_le_bytes(*b"KLJ1");
 const VERSION: u16 = 1;
@@ -30,7 +30,7 @@ const FLAG_ROLL: u8 = 1;
 pub enum EntryKind {
     /// One record batch as a client will read it.
     Batch = 1,
-    /// A batch that an older group holds too, written again so that the older one's file can be recycled.
+    /// A batch that an older block holds too, written again so that the older one's file can be recycled.
     Carried = 2,
     /// The partition's log start moved to `offset`; no payload.
     LogStart = 3,
@@ -49,7 +49,7 @@ pub struct Entry {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct GroupHeader {
+pub struct BlockHeader {
     pub core: u16,
     pub generation: u64,
     pub sequence: u64,
@@ -91,10 +91,10 @@ impl Entry {
     }
 }
 
-impl GroupHeader {
-    /// The header's bytes for a group whose entries have this CRC-32C.
+impl BlockHeader {
+    /// The header's bytes for a block whose entries have this CRC-32C.
     pub fn encode(&self, entries: u32) -> Bytes {
-        let mut b = BytesMut::with_capacity(GROUP_HEADER_BYTES);
+        let mut b = BytesMut::with_capacity(BLOCK_HEADER_BYTES);
         b.put_u32_le(MAGIC);
         b.put_u16_le(VERSION);
         b.put_u16_le(self.core);
@@ -103,52 +103,52 @@ impl GroupHeader {
         b.put_u32_le(self.bytes);
         b.put_u32_le(self.entries);
         assert_eq!(b.len(), CRC_POSITION);
-        b.put_u32_le(combine(crc32c::crc32c(&b), entries, self.bytes as usize - GROUP_HEADER_BYTES));
+        b.put_u32_le(combine(crc32c::crc32c(&b), entries, self.bytes as usize - BLOCK_HEADER_BYTES));
         b.put_u32_le(0);
         b.freeze()
     }
 
     /// The header at the start of `b`; `None` if none stands there. Says nothing about the entries: see
     /// [`decode_entries`].
-    pub fn decode(b: &[u8]) -> Option<GroupHeader> {
-        let b = b.get(..GROUP_HEADER_BYTES)?;
+    pub fn decode(b: &[u8]) -> Option<BlockHeader> {
+        let b = b.get(..BLOCK_HEADER_BYTES)?;
         if u32_at(b, 0) != MAGIC || u16::from_le_bytes(array(b, 4)) != VERSION {
             return None;
         }
-        let header = GroupHeader {
+        let header = BlockHeader {
             core: u16::from_le_bytes(array(b, 6)),
             generation: u64::from_le_bytes(array(b, 8)),
             sequence: u64::from_le_bytes(array(b, 16)),
             bytes: u32_at(b, 24),
             entries: u32_at(b, 28),
         };
-        (header.bytes as usize >= GROUP_HEADER_BYTES).then_some(header)
+        (header.bytes as usize >= BLOCK_HEADER_BYTES).then_some(header)
     }
 }
 
-/// The entries of the group that `group` holds (header and entries, without padding) with the range of each payload in
+/// The entries of the block that `block` holds (header and entries, without padding) with the range of each payload in
 /// it, or `None` if the bytes are not what was written.
-pub fn decode_entries(group: &[u8]) -> Option<Vec<(Entry, std::ops::Range<usize>)>> {
-    let header = GroupHeader::decode(group)?;
-    if header.bytes as usize != group.len() {
+pub fn decode_entries(block: &[u8]) -> Option<Vec<(Entry, std::ops::Range<usize>)>> {
+    let header = BlockHeader::decode(block)?;
+    if header.bytes as usize != block.len() {
         return None;
     }
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&group[..CRC_POSITION]), &group[GROUP_HEADER_BYTES..]);
-    if crc != u32_at(group, CRC_POSITION) {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&block[..CRC_POSITION]), &block[BLOCK_HEADER_BYTES..]);
+    if crc != u32_at(block, CRC_POSITION) {
         return None;
     }
     let mut entries = Vec::new();
-    let mut position = GROUP_HEADER_BYTES;
+    let mut position = BLOCK_HEADER_BYTES;
     for _ in 0..header.entries {
-        let head = group.get(position..position + ENTRY_HEADER_BYTES)?;
+        let head = block.get(position..position + ENTRY_HEADER_BYTES)?;
         let entry = Entry::decode(head.try_into().ok()?)?;
         let start = position + ENTRY_HEADER_BYTES;
         let end = start.checked_add(entry.payload_bytes as usize)?;
-        group.get(start..end)?;
+        block.get(start..end)?;
         entries.push((entry, start..end));
         position = end;
     }
-    (position == group.len()).then_some(entries)
+    (position == block.len()).then_some(entries)
 }
 
 fn array<const N: usize>(b: &[u8], at: usize) -> [u8; N] {
@@ -163,21 +163,21 @@ fn u32_at(b: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn group() -> Vec<u8> {
+    fn block() -> Vec<u8> {
         let partition = PartitionId { topic: Uuid([0xab; 16]), index: 2 };
         let batch =
             Entry { kind: EntryKind::Batch, roll: true, partition, epoch: 5, offset: 0x0102_0304, payload_bytes: 3 };
         let start = Entry { kind: EntryKind::LogStart, roll: false, payload_bytes: 0, ..batch };
         let parts = [batch.encode(), Bytes::from_static(b"xyz"), start.encode()];
-        let bytes = (GROUP_HEADER_BYTES + 2 * ENTRY_HEADER_BYTES + 3) as u32;
-        let header = GroupHeader { core: 1, generation: 9, sequence: 77, bytes, entries: 2 }
+        let bytes = (BLOCK_HEADER_BYTES + 2 * ENTRY_HEADER_BYTES + 3) as u32;
+        let header = BlockHeader { core: 1, generation: 9, sequence: 77, bytes, entries: 2 }
             .encode(crc32c::crc32c(&parts.concat()));
         [header.to_vec(), parts.concat()].concat()
     }
 
     #[test]
     fn golden_bytes() {
-        let hex: String = group().iter().map(|b| format!("{b:02x}")).collect();
+        let hex: String = block().iter().map(|b| format!("{b:02x}")).collect();
         let expected = concat!(
             "4b4c4a3101000100",
             "0900000000000000",
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_changed_byte_is_noticed() {
-        let good = group();
+        let good = block();
         assert_eq!(decode_entries(&good).unwrap().len(), 2);
         assert_eq!(&good[decode_entries(&good).unwrap()[0].1.clone()], b"xyz");
         for i in (0..good.len()).filter(|i| !(36..40).contains(i)) {

@@ -1,40 +1,40 @@
-//! One core's journal: what its partitions receive, appended as groups to a ring of recycled files.
+//! One core's journal: what its partitions receive, appended as blocks to a ring of recycled files.
 //!
-//! A **group** is one aligned, synchronous write (`O_DSYNC`: the device has it when the write completes). What arrives while
-//! one is under way gathers in the next one, so the group's size follows the load; beyond some size several are under way.
+//! A **block** is one aligned, synchronous write (`O_DSYNC`: the device has it when the write completes). What arrives while
+//! one is under way gathers in the next one, so the block's size follows the load; beyond some size several are under way.
 //! They count in order: one that the device has before an older one is durable, and acknowledged, after it. The journal
 //! knows entries and their bytes, not what they mean, and it knows nothing of segments, sockets or clocks.
 //!
-//! Flow: [`Journal::append`] gathers entries; [`Journal::plan_group`] returns the next write, if one may start;
-//! [`Journal::written`] says that it is durable. [`Journal::release`] gives files back whose groups nobody needs.
+//! Flow: [`Journal::append`] gathers entries; [`Journal::plan_block`] returns the next write, if one may start;
+//! [`Journal::written`] says that it is durable. [`Journal::release`] gives files back whose blocks nobody needs.
 
 mod format;
 mod replay;
 
-pub use format::{ENTRY_HEADER_BYTES, Entry, EntryKind, GROUP_HEADER_BYTES, GroupHeader, decode_entries};
+pub use format::{BLOCK_HEADER_BYTES, BlockHeader, ENTRY_HEADER_BYTES, Entry, EntryKind, decode_entries};
 pub use replay::{Replay, ReplayStep};
 
 use crate::wire::crc::combine;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Groups start and end on this boundary, which every direct-I/O device takes.
+/// Blocks start and end on this boundary, which every direct-I/O device takes.
 pub const ALIGNMENT: usize = 4096;
-/// Entries gather up to this size, four batches of 256 KiB with their headers; a larger entry is a group of its own.
+/// Entries gather up to this size, four batches of 256 KiB with their headers; a larger entry is a block of its own.
 /// Measured: beyond 1 MiB a larger write is not faster.
-pub const GROUP_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+pub const BLOCK_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
-/// Groups under way at a time, and the size from which on one does not wait for those before it. Measured: where a sync takes
-/// milliseconds, one group after the other makes a third of the device's speed.
+/// Blocks under way at a time, and the size from which on one does not wait for those before it. Measured: where a sync takes
+/// milliseconds, one block after the other makes a third of the device's speed.
 const IN_FLIGHT_MAX: usize = 4;
-const GROUP_BYTES_LARGE: usize = GROUP_BYTES_MAX / 2;
+const BLOCK_BYTES_LARGE: usize = BLOCK_BYTES_MAX / 2;
 
 /// Names a file of the ring: its number in the core's journal directory.
 pub type FileIndex = u32;
 
-/// The next group as one write: `parts` in order, then zeros up to `bytes`.
+/// The next block as one write: `parts` in order, then zeros up to `bytes`.
 #[derive(Debug)]
-pub struct GroupWrite {
+pub struct BlockWrite {
     pub file: FileIndex,
     /// Byte position in the file, a multiple of [`ALIGNMENT`].
     pub position: u64,
@@ -45,7 +45,7 @@ pub struct GroupWrite {
 }
 
 #[derive(Debug)]
-struct WaitingGroup {
+struct WaitingBlock {
     sequence: u64,
     /// Header and payload of each entry alternate.
     parts: Vec<Bytes>,
@@ -58,7 +58,7 @@ struct WaitingGroup {
 #[derive(Debug)]
 struct UsedFile {
     index: FileIndex,
-    /// Sequence of the first group in the file.
+    /// Sequence of the first block in the file.
     sequence_first: u64,
 }
 
@@ -69,7 +69,7 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Files in the ring at the most.
     pub files_max: u32,
-    /// Bytes that may wait for a group before [`Journal::is_full`] says so.
+    /// Bytes that may wait for a block before [`Journal::is_full`] says so.
     pub waiting_bytes_max: usize,
 }
 
@@ -78,16 +78,16 @@ pub struct Journal {
     limits: Limits,
     core: u16,
     generation: u64,
-    /// Groups that wait to be written, oldest first; entries join the last one until it is large enough.
-    waiting: VecDeque<WaitingGroup>,
+    /// Blocks that wait to be written, oldest first; entries join the last one until it is large enough.
+    waiting: VecDeque<WaitingBlock>,
     waiting_bytes: usize,
-    /// Sequence of the last group begun; groups count from 1.
+    /// Sequence of the last block begun; blocks count from 1.
     sequence_last: u64,
     sequence_durable: u64,
-    /// Groups being written, oldest first, and whether each is on the device already.
+    /// Blocks being written, oldest first, and whether each is on the device already.
     in_flight: VecDeque<(u64, bool)>,
     failed: bool,
-    /// Files that hold groups, oldest first; the last one is being written.
+    /// Files that hold blocks, oldest first; the last one is being written.
     used: VecDeque<UsedFile>,
     position: u64,
     /// Recycled in the order in which they were released, so that the files of a generation never have a gap.
@@ -102,7 +102,7 @@ impl Journal {
     /// of every earlier start.
     pub fn new(limits: Limits, core: u16, generation: u64, files: Vec<FileIndex>) -> Journal {
         assert!(limits.file_bytes.is_multiple_of(ALIGNMENT as u64) && limits.files_max >= 2);
-        assert!(limits.file_bytes >= 2 * GROUP_BYTES_MAX as u64);
+        assert!(limits.file_bytes >= 2 * BLOCK_BYTES_MAX as u64);
         let files_count = files.iter().map(|index| index + 1).max().unwrap_or(0);
         Journal {
             limits,
@@ -126,19 +126,19 @@ impl Journal {
         self.generation
     }
 
-    /// All groups up to and including this sequence are durable.
+    /// All blocks up to and including this sequence are durable.
     pub fn sequence_durable(&self) -> u64 {
         self.sequence_durable
     }
 
-    /// Sequence of the newest group begun: every entry appended so far is in it or in an older one.
+    /// Sequence of the newest block begun: every entry appended so far is in it or in an older one.
     pub fn sequence_last(&self) -> u64 {
         self.sequence_last
     }
 
     /// The largest payload that one entry can have.
     pub fn payload_bytes_max(&self) -> usize {
-        self.limits.file_bytes as usize - GROUP_HEADER_BYTES - ENTRY_HEADER_BYTES
+        self.limits.file_bytes as usize - BLOCK_HEADER_BYTES - ENTRY_HEADER_BYTES
     }
 
     /// More waits than the limit allows: appends must be refused or held back.
@@ -148,8 +148,8 @@ impl Journal {
 
     /// So many more bytes of entries can be written after all that waits, without a file that a release would bring.
     pub fn has_room(&self, bytes: usize) -> bool {
-        // What follows the last group goes into others, half full at the least, and each is padded.
-        let padding = (self.waiting.len() + 2 + 2 * bytes / GROUP_BYTES_MAX) * ALIGNMENT;
+        // What follows the last block goes into others, half full at the least, and each is padded.
+        let padding = (self.waiting.len() + 2 + 2 * bytes / BLOCK_BYTES_MAX) * ALIGNMENT;
         let all = (self.waiting_bytes + bytes + padding) as u64;
         !self.free.is_empty() && all <= self.limits.file_bytes
     }
@@ -159,85 +159,85 @@ impl Journal {
         self.failed
     }
 
-    /// Adds an entry to the newest waiting group, or to a new one, and returns that group's sequence. `crc` is the payload's
+    /// Adds an entry to the newest waiting block, or to a new one, and returns that block's sequence. `crc` is the payload's
     /// CRC-32C.
     pub fn append(&mut self, entry: &Entry, payload: Bytes, crc: u32) -> u64 {
         debug_assert_eq!(crc, crc32c::crc32c(&payload));
         assert!(!self.failed, "nothing is appended to a failed journal");
         assert!(entry.payload_bytes as usize == payload.len() && payload.len() <= self.payload_bytes_max());
         let bytes = ENTRY_HEADER_BYTES + payload.len();
-        let room = |group: &WaitingGroup| group.bytes + bytes <= GROUP_BYTES_MAX;
+        let room = |block: &WaitingBlock| block.bytes + bytes <= BLOCK_BYTES_MAX;
         if !self.waiting.back().is_some_and(room) {
             self.sequence_last += 1;
-            self.waiting.push_back(WaitingGroup {
+            self.waiting.push_back(WaitingBlock {
                 sequence: self.sequence_last,
                 parts: Vec::new(),
                 entries: 0,
-                bytes: GROUP_HEADER_BYTES,
+                bytes: BLOCK_HEADER_BYTES,
                 crc: 0,
             });
         }
-        let group = self.waiting.back_mut().expect("one was pushed");
-        group.bytes += bytes;
-        group.entries += 1;
+        let block = self.waiting.back_mut().expect("one was pushed");
+        block.bytes += bytes;
+        block.entries += 1;
         let head = entry.encode();
-        group.crc = combine(crc32c::crc32c_append(group.crc, &head), crc, payload.len());
-        group.parts.push(head);
+        block.crc = combine(crc32c::crc32c_append(block.crc, &head), crc, payload.len());
+        block.parts.push(head);
         if !payload.is_empty() {
-            group.parts.push(payload);
+            block.parts.push(payload);
         }
         self.waiting_bytes += bytes;
         self.sequence_last
     }
 
-    /// Work for the shell: the next group to write. `None` while one is under way, unless much waits, when nothing waits, or
+    /// Work for the shell: the next block to write. `None` while one is under way, unless much waits, when nothing waits, or
     /// when the ring has no room.
-    pub fn plan_group(&mut self) -> Option<GroupWrite> {
-        let group = self.waiting.front().filter(|_| !self.failed)?;
-        let large = self.waiting.len() > 1 || group.bytes >= GROUP_BYTES_LARGE;
+    pub fn plan_block(&mut self) -> Option<BlockWrite> {
+        let block = self.waiting.front().filter(|_| !self.failed)?;
+        let large = self.waiting.len() > 1 || block.bytes >= BLOCK_BYTES_LARGE;
         if !self.in_flight.is_empty() && (!large || self.in_flight.len() >= IN_FLIGHT_MAX) {
             return None;
         }
-        let bytes = group.bytes.next_multiple_of(ALIGNMENT);
-        assert!(bytes as u64 <= self.limits.file_bytes, "a group fits into a file");
+        let bytes = block.bytes.next_multiple_of(ALIGNMENT);
+        assert!(bytes as u64 <= self.limits.file_bytes, "a block fits into a file");
         if self.used.is_empty() || self.position + bytes as u64 > self.limits.file_bytes {
             let index = self.free.pop_front()?;
-            self.used.push_back(UsedFile { index, sequence_first: group.sequence });
+            self.used.push_back(UsedFile { index, sequence_first: block.sequence });
             self.position = 0;
         }
-        let mut group = self.waiting.pop_front().expect("it is there");
-        let header = GroupHeader {
+        let mut block = self.waiting.pop_front().expect("it is there");
+        let header = BlockHeader {
             core: self.core,
             generation: self.generation,
-            sequence: group.sequence,
-            bytes: group.bytes as u32,
-            entries: group.entries,
+            sequence: block.sequence,
+            bytes: block.bytes as u32,
+            entries: block.entries,
         };
-        group.parts.insert(0, header.encode(group.crc));
-        let write = GroupWrite {
+        block.parts.insert(0, header.encode(block.crc));
+        let write = BlockWrite {
             file: self.used.back().expect("a file was taken above").index,
             position: self.position,
-            parts: group.parts,
+            parts: block.parts,
             bytes,
-            sequence: group.sequence,
+            sequence: block.sequence,
         };
         self.position += bytes as u64;
-        self.waiting_bytes -= group.bytes - GROUP_HEADER_BYTES;
-        self.in_flight.push_back((group.sequence, false));
+        self.waiting_bytes -= block.bytes - BLOCK_HEADER_BYTES;
+        self.in_flight.push_back((block.sequence, false));
         Some(write)
     }
 
-    /// A group is on the device. It is durable once all before it are.
+    /// A block is on the device. It is durable once all before it are.
     pub fn written(&mut self, sequence: u64) {
-        let group = self.in_flight.iter_mut().find(|(known, _)| *known == sequence).expect("the group is under way");
-        assert!(!std::mem::replace(&mut group.1, true), "a group is written once");
+        let block = self.in_flight.iter_mut().find(|(known, _)| *known == sequence).expect("the block is under way");
+        assert!(!std::mem::replace(&mut block.1, true), "a block is written once");
         while let Some((sequence, _)) = self.in_flight.pop_front_if(|(_, written)| *written) {
             assert!(sequence == self.sequence_durable + 1);
             self.sequence_durable = sequence;
         }
     }
 
-    /// A group under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
+    /// A block under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
     pub fn fail(&mut self) {
         self.failed = true;
         self.in_flight.clear();
@@ -269,7 +269,7 @@ impl Journal {
         self.files -= 1;
     }
 
-    /// The sequence up to which groups must become unnecessary so that the ring does not run out, if it is short of files:
+    /// The sequence up to which blocks must become unnecessary so that the ring does not run out, if it is short of files:
     /// the older half of the used ones.
     pub fn release_wanted(&self) -> Option<u64> {
         let spare = self.free.len() as u32 + self.preparing + (self.limits.files_max - self.files);
@@ -280,7 +280,7 @@ impl Journal {
         Some(self.used[keep_from].sequence_first - 1)
     }
 
-    /// Nobody needs the groups up to and including `sequence` any more: files that hold no later ones are free again.
+    /// Nobody needs the blocks up to and including `sequence` any more: files that hold no later ones are free again.
     pub fn release(&mut self, sequence: u64) {
         assert!(sequence <= self.sequence_durable);
         while self.used.len() >= 2 && self.used[1].sequence_first <= sequence + 1 {
@@ -319,46 +319,46 @@ mod tests {
         journal.append(entry, payload, crc)
     }
 
-    fn fill(journal: &mut Journal, bytes: usize) -> GroupWrite {
+    fn fill(journal: &mut Journal, bytes: usize) -> BlockWrite {
         append(journal, &entry(0, bytes), Bytes::from(vec![7; bytes]));
-        let write = journal.plan_group().expect("room");
+        let write = journal.plan_block().expect("room");
         journal.written(write.sequence);
         write
     }
 
     #[test]
-    fn one_group_at_a_time_and_the_rest_gathers() {
+    fn one_block_at_a_time_and_the_rest_gathers() {
         let mut journal = Journal::new(limits(), 0, 1, vec![0]);
         assert_eq!(append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10])), 1);
-        let first = journal.plan_group().unwrap();
+        let first = journal.plan_block().unwrap();
         assert_eq!((first.position, first.bytes, first.sequence), (0, ALIGNMENT, 1));
         assert_eq!(append(&mut journal, &entry(1, 10), Bytes::from_static(&[1; 10])), 2);
         assert_eq!(append(&mut journal, &entry(2, 5000), Bytes::from(vec![1; 5000])), 2);
-        assert!(journal.plan_group().is_none());
+        assert!(journal.plan_block().is_none());
         assert_eq!(journal.sequence_durable(), 0);
         journal.written(1);
-        let second = journal.plan_group().unwrap();
+        let second = journal.plan_block().unwrap();
         assert_eq!((second.position, second.bytes), (ALIGNMENT as u64, 2 * ALIGNMENT));
     }
 
     #[test]
-    fn large_groups_overlap_and_count_in_order() {
+    fn large_blocks_overlap_and_count_in_order() {
         let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1]);
-        let bytes = GROUP_BYTES_LARGE;
+        let bytes = BLOCK_BYTES_LARGE;
         let mut writes = Vec::new();
         for offset in 0..IN_FLIGHT_MAX as i64 + 1 {
             append(&mut journal, &entry(offset, bytes), Bytes::from(vec![7; bytes]));
-            writes.extend(journal.plan_group());
+            writes.extend(journal.plan_block());
         }
         assert_eq!(writes.iter().map(|write| write.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
-        assert!(journal.plan_group().is_none(), "enough are under way");
+        assert!(journal.plan_block().is_none(), "enough are under way");
         for (sequence, durable) in [(2, 0), (4, 0), (1, 2), (3, 4)] {
             journal.written(sequence);
             assert_eq!(journal.sequence_durable(), durable);
         }
-        assert_eq!(journal.plan_group().unwrap().sequence, 5);
+        assert_eq!(journal.plan_block().unwrap().sequence, 5);
         append(&mut journal, &entry(9, 10), Bytes::from_static(&[1; 10]));
-        assert!(journal.plan_group().is_none(), "a small group waits for those before it");
+        assert!(journal.plan_block().is_none(), "a small block waits for those before it");
     }
 
     #[test]
@@ -370,9 +370,9 @@ mod tests {
         }
         assert_eq!(journal.plan_prepare(), Some((1, 4 << 20)));
         append(&mut journal, &entry(0, 1 << 20), Bytes::from(vec![7; 1 << 20]));
-        assert!(journal.plan_group().is_none(), "the file is full and the next one is not there");
+        assert!(journal.plan_block().is_none(), "the file is full and the next one is not there");
         journal.prepared(1);
-        let write = journal.plan_group().unwrap();
+        let write = journal.plan_block().unwrap();
         assert_eq!((write.file, write.position, write.sequence), (1, 0, 4));
         journal.written(4);
         assert_eq!(journal.release_wanted(), None);
@@ -397,8 +397,8 @@ mod tests {
     fn a_failed_journal_plans_nothing() {
         let mut journal = Journal::new(limits(), 0, 1, vec![0]);
         append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10]));
-        journal.plan_group().unwrap();
+        journal.plan_block().unwrap();
         journal.fail();
-        assert!(journal.is_failed() && journal.plan_group().is_none() && journal.plan_prepare().is_none());
+        assert!(journal.is_failed() && journal.plan_block().is_none() && journal.plan_prepare().is_none());
     }
 }

@@ -1,16 +1,16 @@
 //! Reading a core's journal back. The reader of files stands outside: [`Replay`] says which bytes it wants next.
 
-use super::{ALIGNMENT, FileIndex, GroupHeader};
+use super::{ALIGNMENT, BlockHeader, FileIndex};
 
-/// Orders the files of one core's directory by their first group and walks their groups in sequence.
+/// Orders the files of one core's directory by their first block and walks their blocks in sequence.
 #[derive(Debug)]
 pub struct Replay {
-    /// `(sequence of the first group, file)` of the newest generation found, ascending.
+    /// `(sequence of the first block, file)` of the newest generation found, ascending.
     files: Vec<(u64, FileIndex)>,
     at: usize,
     position: u64,
     expected: u64,
-    header: GroupHeader,
+    header: BlockHeader,
 }
 
 /// What [`Replay`] wants next.
@@ -18,24 +18,24 @@ pub struct Replay {
 pub enum ReplayStep {
     /// Show the bytes of `file` from `position` on to [`Replay::feed`], at least `bytes` of them or up to its end.
     Want { file: FileIndex, position: u64, bytes: usize },
-    /// The group `bytes` long at the start of what was fed is next and follows the one before; check and apply it.
-    Group { bytes: usize, sequence: u64 },
-    /// There is no further group.
+    /// The block `bytes` long at the start of what was fed is next and follows the one before; check and apply it.
+    Block { bytes: usize, sequence: u64 },
+    /// There is no further block.
     End,
 }
 
 impl Replay {
-    /// `heads`: the first [`ALIGNMENT`] bytes of each file that exists. Returns `None` if none of them holds a group.
-    /// Groups with a sequence of at most `covered`, if they are of generation `covered_generation`, are left out.
+    /// `heads`: the first [`ALIGNMENT`] bytes of each file that exists. Returns `None` if none of them holds a block.
+    /// Blocks with a sequence of at most `covered`, if they are of generation `covered_generation`, are left out.
     pub fn new(heads: &[(FileIndex, Vec<u8>)], covered_generation: u64, covered: u64) -> Option<Replay> {
-        let found: Vec<(FileIndex, GroupHeader)> =
-            heads.iter().filter_map(|(file, head)| Some((*file, GroupHeader::decode(head)?))).collect();
+        let found: Vec<(FileIndex, BlockHeader)> =
+            heads.iter().filter_map(|(file, head)| Some((*file, BlockHeader::decode(head)?))).collect();
         let newest = found.iter().map(|(_, header)| header.generation).max()?;
         let mut files: Vec<(u64, FileIndex)> =
             found.iter().filter(|(_, h)| h.generation == newest).map(|(file, h)| (h.sequence, *file)).collect();
         files.sort_unstable();
         let covered = if covered_generation == newest { covered } else { 0 };
-        // The last file that begins at or before the first group that is wanted.
+        // The last file that begins at or before the first block that is wanted.
         let at = files.iter().rposition(|(first, _)| *first <= covered + 1).unwrap_or(0);
         let header = found.iter().find(|(file, _)| *file == files[at].1).expect("it is one of them").1;
         Some(Replay { expected: files[at].0, files, at, position: 0, header })
@@ -57,16 +57,16 @@ impl Replay {
         let Some(&(_, file)) = self.files.get(self.at) else {
             return ReplayStep::End;
         };
-        let header = GroupHeader::decode(bytes).filter(|h| {
+        let header = BlockHeader::decode(bytes).filter(|h| {
             h.generation == self.header.generation && h.core == self.header.core && h.sequence == self.expected
         });
         match header {
             Some(header) if bytes.len() < header.bytes as usize => {
                 ReplayStep::Want { file, position: self.position, bytes: header.bytes as usize }
             }
-            Some(header) => ReplayStep::Group { bytes: header.bytes as usize, sequence: header.sequence },
+            Some(header) => ReplayStep::Block { bytes: header.bytes as usize, sequence: header.sequence },
             None => {
-                // The group may stand at the beginning of the next file; otherwise this is the end.
+                // The block may stand at the beginning of the next file; otherwise this is the end.
                 self.at += 1;
                 self.position = 0;
                 match self.files.get(self.at) {
@@ -80,14 +80,14 @@ impl Replay {
         }
     }
 
-    /// The group that was just fed is sound: go on behind it.
+    /// The block that was just fed is sound: go on behind it.
     pub fn accept(&mut self, bytes: usize) {
         assert!(self.at < self.files.len() && bytes > 0);
         self.position += (bytes as u64).next_multiple_of(ALIGNMENT as u64);
         self.expected += 1;
     }
 
-    /// The group that was just fed is torn: it was never acknowledged, and nothing after it was.
+    /// The block that was just fed is torn: it was never acknowledged, and nothing after it was.
     pub fn stop(&mut self) {
         self.at = self.files.len();
     }

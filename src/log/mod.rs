@@ -68,7 +68,7 @@ struct Batch {
     last: Offset,
     segment: Offset,
     position: u32,
-    /// The journal group that makes it durable.
+    /// The journal block that makes it durable.
     journal: u64,
     bytes: Bytes,
 }
@@ -242,7 +242,7 @@ impl Log {
         self.flushed_end == self.end
     }
 
-    /// The journal group that holds the oldest batch that is in no segment yet.
+    /// The journal block that holds the oldest batch that is in no segment yet.
     pub fn journal_oldest(&self) -> Option<u64> {
         self.tail.get(self.tail_flushed).map(|batch| batch.journal)
     }
@@ -358,7 +358,7 @@ impl Log {
         self.flushing = false;
     }
 
-    /// The batches that are in no segment yet, to be written to the journal again; `journal` is the group that gets them.
+    /// The batches that are in no segment yet, to be written to the journal again; `journal` is the block that gets them.
     pub fn carry(&mut self, mut write: impl FnMut(Placement, &Bytes) -> (u64, Bytes)) {
         assert!(!self.flushing);
         let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();

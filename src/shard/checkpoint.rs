@@ -15,12 +15,12 @@ pub struct CheckpointBuilder {
 /// What a checkpoint says besides the partitions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct CheckpointHead {
-    /// Of the journal: groups of older generations are not needed.
+    /// Of the journal: blocks of older generations are not needed.
     pub generation: u64,
     pub core: u16,
     /// Cores that the node had.
     pub cores: u16,
-    /// Groups of this generation up to and including this sequence are not needed.
+    /// Blocks of this generation up to and including this sequence are not needed.
     pub sequence: u64,
 }
 

@@ -35,7 +35,7 @@ pub struct Waiting {
     watches: Vec<Asker>,
 }
 
-/// What waits for a journal group instead of an offset.
+/// What waits for a journal block instead of an offset.
 pub struct GroupWait {
     group: u64,
     asker: Asker,

@@ -9,7 +9,7 @@ use super::node::Node;
 use super::rules::TopicRules;
 use super::session::Sessions;
 use super::store::{DiskOp, Done, Limits, Store};
-use crate::journal::{self, ALIGNMENT, Entry, EntryKind, FileIndex, GroupHeader, Journal, Replay, ReplayStep};
+use crate::journal::{self, ALIGNMENT, BlockHeader, Entry, EntryKind, FileIndex, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
 use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
@@ -40,9 +40,9 @@ pub struct Want {
     pub bytes: usize,
 }
 
-/// Recovery of one core: first all checkpoints, then all groups of all journals in order of generation.
+/// Recovery of one core: first all checkpoints, then all blocks of all journals in order of generation.
 ///
-/// [`Recovery::journals`] says whose journals count; the first block of each of their files goes to [`Recovery::heads`].
+/// [`Recovery::journals`] says whose journals count; the first page of each of their files goes to [`Recovery::heads`].
 /// After [`Recovery::begin`], bytes are shown as [`Recovery::want`] asks; [`Recovery::drain`] then says whether there is
 /// something to write.
 pub struct Recovery {
@@ -60,10 +60,10 @@ pub struct Recovery {
     others: bool,
     /// By generation.
     replays: VecDeque<(u16, Replay)>,
-    /// Bytes of the group that was cut off when it was shown; 0 if none was.
-    group_bytes: usize,
-    groups: u64,
-    /// Partitions that a group continues beyond their end: what is missing was carried forward to a later group.
+    /// Bytes of the block that was cut off when it was shown; 0 if none was.
+    block_bytes: usize,
+    blocks: u64,
+    /// Partitions that a block continues beyond their end: what is missing was carried forward to a later block.
     gaps: HashMap<PartitionId, Gap>,
     store: Option<Store>,
     rules: HashMap<Uuid, Arc<TopicRules>>,
@@ -95,8 +95,8 @@ impl Recovery {
             covered: Vec::new(),
             journals: Vec::new(),
             replays: VecDeque::new(),
-            group_bytes: 0,
-            groups: 0,
+            block_bytes: 0,
+            blocks: 0,
             gaps: HashMap::new(),
             store: None,
             rules: HashMap::new(),
@@ -141,7 +141,7 @@ impl Recovery {
     /// The first [`ALIGNMENT`] bytes of each file of a core's journal, fewer where the file is shorter.
     pub fn heads(&mut self, core: u16, heads: &[(FileIndex, Vec<u8>)]) {
         assert!(self.store.is_none() && self.journals.contains(&core));
-        let newest = heads.iter().filter_map(|(_, head)| GroupHeader::decode(head)).map(|head| head.generation).max();
+        let newest = heads.iter().filter_map(|(_, head)| BlockHeader::decode(head)).map(|head| head.generation).max();
         let covered = self.covered.iter().find(|(of, generation, _)| *of == core && Some(*generation) == newest);
         let (_, generation, sequence) = covered.copied().unwrap_or_default();
         if let Some(replay) = Replay::new(heads, generation, sequence) {
@@ -180,7 +180,7 @@ impl Recovery {
     pub fn want(&mut self) -> Option<Want> {
         while let Some((core, replay)) = self.replays.front() {
             if let ReplayStep::Want { file, position, bytes } = replay.want() {
-                return Some(Want { core: *core, file, position, bytes: bytes.max(self.group_bytes) });
+                return Some(Want { core: *core, file, position, bytes: bytes.max(self.block_bytes) });
             }
             self.replays.pop_front();
         }
@@ -190,43 +190,43 @@ impl Recovery {
     /// Bytes of the wanted file from the wanted position on. `Err` says what is wrong with them.
     pub fn feed(&mut self, now: Now, content: &Bytes) -> Result<(), String> {
         let (_, replay) = self.replays.front_mut().expect("bytes were wanted");
-        let group_bytes = std::mem::take(&mut self.group_bytes);
-        if content.len() < group_bytes {
-            // The group goes on behind the end of its file: it is none.
+        let block_bytes = std::mem::take(&mut self.block_bytes);
+        if content.len() < block_bytes {
+            // The block goes on behind the end of its file: it is none.
             replay.stop();
             return Ok(());
         }
         match replay.feed(content) {
-            ReplayStep::Group { bytes, .. } => {
-                let group = content.slice(..bytes);
-                match journal::decode_entries(&group) {
+            ReplayStep::Block { bytes, .. } => {
+                let block = content.slice(..bytes);
+                match journal::decode_entries(&block) {
                     Some(entries) => {
                         replay.accept(bytes);
-                        self.groups += 1;
-                        self.group(now, &group, entries)?;
+                        self.blocks += 1;
+                        self.block(now, &block, entries)?;
                     }
                     // Torn: it was not acknowledged, nor was anything after it.
                     None => replay.stop(),
                 }
             }
-            ReplayStep::Want { bytes, .. } if bytes > ALIGNMENT => self.group_bytes = bytes,
+            ReplayStep::Want { bytes, .. } if bytes > ALIGNMENT => self.block_bytes = bytes,
             ReplayStep::Want { .. } | ReplayStep::End => {}
         }
         Ok(())
     }
 
-    fn group(&mut self, now: Now, bytes: &Bytes, entries: Vec<(Entry, Range<usize>)>) -> Result<(), String> {
+    fn block(&mut self, now: Now, bytes: &Bytes, entries: Vec<(Entry, Range<usize>)>) -> Result<(), String> {
         for (entry, payload) in entries {
             let ours = entry.partition.shard(self.node.shards) == self.id;
             let Some(rules) = self.rules_of(entry.partition.topic).filter(|_| ours) else { continue };
-            // A copy: the group's buffer is large, and few of its entries stay.
+            // A copy: the block's buffer is large, and few of its entries stay.
             self.entry(now, &rules, &entry, &bytes[payload])?;
         }
         Ok(())
     }
 
     fn entry(&mut self, now: Now, rules: &TopicRules, entry: &Entry, payload: &[u8]) -> Result<(), String> {
-        let store = self.store.as_mut().expect("groups come after `begin`");
+        let store = self.store.as_mut().expect("blocks come after `begin`");
         let info = match entry.kind {
             EntryKind::LogStart => None,
             EntryKind::Batch | EntryKind::Carried => {
@@ -244,15 +244,15 @@ impl Recovery {
         if store.replay(index, entry, info.as_ref(), Bytes::copy_from_slice(payload), now) {
             return Ok(());
         }
-        // The checkpoint covers the group of the batches before: they were carried forward, and come again with this one.
+        // The checkpoint covers the block of the batches before: they were carried forward, and come again with this one.
         let gap = self.gaps.entry(entry.partition).or_insert(Gap { end, offset: entry.offset });
         gap.offset = gap.offset.max(entry.offset);
         Ok(())
     }
 
-    /// All groups have been shown: no batch may be missing.
+    /// All blocks have been shown: no batch may be missing.
     fn check_gaps(&self) -> Result<(), String> {
-        let store = self.store.as_ref().expect("groups come before");
+        let store = self.store.as_ref().expect("blocks come before");
         for (id, gap) in &self.gaps {
             let log = store.find(*id).and_then(|index| store.log(index)).expect("a gap is in a log");
             if log.end() <= gap.offset {
@@ -263,24 +263,24 @@ impl Recovery {
         Ok(())
     }
 
-    /// All groups have been shown: what is only in journals goes to segments. If true, drive the store with
+    /// All blocks have been shown: what is only in journals goes to segments. If true, drive the store with
     /// [`Recovery::plan`] and [`Recovery::done`] until [`Recovery::is_done`].
     pub fn drain(&mut self) -> Result<bool, String> {
         assert!(self.replays.is_empty());
         self.check_gaps()?;
-        let wanted = self.groups > 0 || self.others;
+        let wanted = self.blocks > 0 || self.others;
         if wanted {
-            self.store.as_mut().expect("groups come before").drain_all();
+            self.store.as_mut().expect("blocks come before").drain_all();
         }
         Ok(wanted)
     }
 
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {
-        self.store.as_mut().expect("groups come before").plan(now, out);
+        self.store.as_mut().expect("blocks come before").plan(now, out);
     }
 
     pub fn done(&mut self, now: Now, done: Done) {
-        self.store.as_mut().expect("groups come before").done(now, done);
+        self.store.as_mut().expect("blocks come before").done(now, done);
     }
 
     pub fn is_done(&self) -> bool {
@@ -294,7 +294,7 @@ impl Recovery {
     /// The shard, with random bits for the ids of groups' members; the first one gets the controller, with random bits for
     /// topic ids.
     pub fn finish(self, seed: u128, controller: Option<(Controller, u128)>) -> Result<Shard, String> {
-        let mut store = self.store.expect("groups come before");
+        let mut store = self.store.expect("blocks come before");
         if store.is_failed() {
             return Err("what the journal holds cannot be written to the segments".into());
         }

@@ -2,8 +2,8 @@
 //!
 //! A pure machine between the journal and the logs, which do not know each other:
 //!
-//! 1. [`Store::append`] places a batch and adds it to the journal's open group.
-//! 2. [`Store::plan`] returns work for the disk: the next group, segment writes behind it, a checkpoint when the ring of
+//! 1. [`Store::append`] places a batch and adds it to the journal's open block.
+//! 2. [`Store::plan`] returns work for the disk: the next block, segment writes behind it, a checkpoint when the ring of
 //!    journal files runs short. [`Store::done`] takes each completion.
 //! 3. [`Store::take_advanced`] names the partitions whose durable end has moved.
 //!
@@ -13,7 +13,7 @@
 //! room in the ring, which only the last one brings.
 
 use super::checkpoint::{CheckpointBuilder, CheckpointHead};
-use crate::journal::{ENTRY_HEADER_BYTES, Entry, EntryKind, FileIndex, GroupWrite, Journal};
+use crate::journal::{BlockWrite, ENTRY_HEADER_BYTES, Entry, EntryKind, FileIndex, Journal};
 use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
 use crate::types::{Now, Offset, PartitionId, Time, Uuid};
 use crate::wire::batch::{checksum, patch_base_offset_and_epoch};
@@ -52,7 +52,7 @@ pub struct Limits {
 #[derive(Debug)]
 pub enum DiskOp {
     /// Durable when done.
-    JournalWrite(GroupWrite),
+    JournalWrite(BlockWrite),
     JournalPrepare {
         file: FileIndex,
         bytes: u64,
@@ -121,13 +121,13 @@ struct Kept {
 #[derive(Clone, Copy, Default)]
 struct Carried {
     bytes: usize,
-    /// The last group that holds some of it.
-    group: u64,
+    /// The last block that holds some of it.
+    block: u64,
 }
 
 enum Release {
     Idle,
-    /// Batches of groups up to `target` go to segments or are carried forward.
+    /// Batches of blocks up to `target` go to segments or are carried forward.
     Drain {
         target: u64,
         carried: Carried,
@@ -154,9 +154,9 @@ pub struct Store {
     journal: Journal,
     logs: Vec<Option<Box<Kept>>>,
     by_id: HashMap<PartitionId, LogIndex>,
-    /// `(group, log, end)` of each appended batch whose group is not durable.
+    /// `(block, log, end)` of each appended batch whose block is not durable.
     pending: VecDeque<(u64, LogIndex, Offset)>,
-    /// Logs with batches in no segment, by the group that holds the oldest one.
+    /// Logs with batches in no segment, by the block that holds the oldest one.
     oldest: BTreeSet<(u64, LogIndex)>,
     flush_queue: VecDeque<LogIndex>,
     flushes: usize,
@@ -177,7 +177,7 @@ pub struct Store {
     removed: Vec<(LogIndex, Offset)>,
     /// Those of them that the checkpoint under way does not name.
     removing: Vec<(LogIndex, Offset)>,
-    /// Groups that the last checkpoint covers.
+    /// Blocks that the last checkpoint covers.
     covered: u64,
     ops: Vec<DiskOp>,
 }
@@ -257,8 +257,8 @@ impl Store {
         let index = self.by_id.remove(&id)?;
         let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
         self.held_bytes -= kept.log.held_bytes();
-        if let Some(group) = kept.oldest {
-            self.oldest.remove(&(group, index));
+        if let Some(block) = kept.oldest {
+            self.oldest.remove(&(block, index));
         }
         Some(kept.log.name().clone())
     }
@@ -276,7 +276,7 @@ impl Store {
         self.held_bytes
     }
 
-    /// The journal is durable up to and including this group.
+    /// The journal is durable up to and including this block.
     pub fn sequence_durable(&self) -> u64 {
         self.journal.sequence_durable()
     }
@@ -321,10 +321,10 @@ impl Store {
         let at = kept.log.decide(info, batch.len(), now.wall_ms);
         patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
         let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
-        let group = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
-        self.apply(index, at, info, bytes, group, now.wall_ms);
+        let block = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
+        self.apply(index, at, info, bytes, block, now.wall_ms);
         let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
-        self.pending.push_back((group, index, offset_end));
+        self.pending.push_back((block, index, offset_end));
         if self.log(index).is_some_and(|log| log.settings().ack_memory) {
             self.advanced.push(index);
         }
@@ -346,11 +346,11 @@ impl Store {
         self.journal.append(&entry, bytes, crc)
     }
 
-    fn apply(&mut self, index: LogIndex, at: Placement, info: &BatchInfo, bytes: Bytes, group: u64, seen_ms: i64) {
+    fn apply(&mut self, index: LogIndex, at: Placement, info: &BatchInfo, bytes: Bytes, block: u64, seen_ms: i64) {
         self.held_bytes += bytes.len();
         self.held.push_back(index);
         let kept = self.kept(index).expect("the log is there");
-        kept.log.apply(at, info, bytes, group, seen_ms);
+        kept.log.apply(at, info, bytes, block, seen_ms);
         self.note_oldest(index);
     }
 
@@ -359,20 +359,20 @@ impl Store {
         let Some(kept) = self.logs[index.0 as usize].as_deref_mut() else {
             return;
         };
-        let group = kept.log.journal_oldest();
-        if group != kept.oldest {
-            if let Some(group) = kept.oldest {
-                self.oldest.remove(&(group, index));
+        let block = kept.log.journal_oldest();
+        if block != kept.oldest {
+            if let Some(block) = kept.oldest {
+                self.oldest.remove(&(block, index));
             }
-            if let Some(group) = group {
-                self.oldest.insert((group, index));
+            if let Some(block) = block {
+                self.oldest.insert((block, index));
             }
-            kept.oldest = group;
+            kept.oldest = block;
         }
     }
 
-    /// Moves the log's start up (DeleteRecords); durable with the journal's next group, whose sequence is returned. The
-    /// files go later: until that group and a checkpoint are durable, a crash brings the older state back.
+    /// Moves the log's start up (DeleteRecords); durable with the journal's next block, whose sequence is returned. The
+    /// files go later: until that block and a checkpoint are durable, a crash brings the older state back.
     pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
         if self.journal.is_failed() || self.draining {
             return Err(AppendError::Storage);
@@ -445,8 +445,8 @@ impl Store {
             }
         }
         self.plan_release();
-        while let Some(group) = self.journal.plan_group() {
-            out.push(DiskOp::JournalWrite(group));
+        while let Some(block) = self.journal.plan_block() {
+            out.push(DiskOp::JournalWrite(block));
         }
         if self.prepare_at.is_none_or(|time| time <= now.mono) {
             self.prepare_at = None;
@@ -504,7 +504,7 @@ impl Store {
         }
         if let Release::Drain { target, carried } = self.release {
             let carried = self.drain(target, carried);
-            let rest = self.oldest.first().is_some_and(|(group, _)| *group <= target);
+            let rest = self.oldest.first().is_some_and(|(block, _)| *block <= target);
             self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried }
             } else {
@@ -514,7 +514,7 @@ impl Store {
         }
         self.capture();
         if let Release::Sync { target, bytes, carried, synced: true } = &mut self.release
-            && carried.group <= self.journal.sequence_durable()
+            && carried.block <= self.journal.sequence_durable()
         {
             let (target, bytes) = (*target, std::mem::take(bytes));
             self.ops.push(DiskOp::Checkpoint(bytes));
@@ -522,12 +522,12 @@ impl Store {
         }
     }
 
-    /// Gets the batches of groups up to `target` out of the journal, a bounded number of partitions a turn.
+    /// Gets the batches of blocks up to `target` out of the journal, a bounded number of partitions a turn.
     fn drain(&mut self, target: u64, mut carried: Carried) -> Carried {
         let due: Vec<LogIndex> = self
             .oldest
             .iter()
-            .take_while(|(group, _)| *group <= target)
+            .take_while(|(block, _)| *block <= target)
             .map(|(_, index)| *index)
             .take(PARTITIONS_PER_TURN)
             .collect();
@@ -539,7 +539,7 @@ impl Store {
             let may = !self.draining && !log.is_flushing() && !self.journal.is_failed();
             if small && may && self.journal.has_room(bytes) {
                 carried.bytes += bytes;
-                carried.group = self.carry(index);
+                carried.block = self.carry(index);
             } else {
                 self.queue_flush(index);
             }
@@ -547,16 +547,16 @@ impl Store {
         carried
     }
 
-    /// Returns the last group that the log's batches went to.
+    /// Returns the last block that the log's batches went to.
     fn carry(&mut self, index: LogIndex) -> u64 {
         let mut kept = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
         let partition = kept.log.id();
         let mut last = None;
         kept.log.carry(|at, bytes| {
             let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
-            let group = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
-            last = Some(group);
-            (group, bytes)
+            let block = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
+            last = Some(block);
+            (block, bytes)
         });
         self.logs[index.0 as usize] = Some(kept);
         self.note_oldest(index);
@@ -619,7 +619,7 @@ impl Store {
         match done {
             // Its batches were refused when something else made the journal fail.
             Done::JournalWrite { .. } if self.journal.is_failed() => {}
-            Done::JournalWrite { sequence, ok: true } => self.group_durable(sequence),
+            Done::JournalWrite { sequence, ok: true } => self.block_durable(sequence),
             Done::JournalWrite { ok: false, .. } => self.journal_failed(),
             Done::JournalPrepare { file, ok: true } => self.journal.prepared(file),
             Done::JournalPrepare { ok: false, .. } => {
@@ -667,11 +667,11 @@ impl Store {
         }
     }
 
-    fn group_durable(&mut self, sequence: u64) {
+    fn block_durable(&mut self, sequence: u64) {
         self.journal.written(sequence);
         let durable = self.journal.sequence_durable();
-        while let Some(&(group, index, end)) = self.pending.front()
-            && group <= durable
+        while let Some(&(block, index, end)) = self.pending.front()
+            && block <= durable
         {
             self.pending.pop_front();
             if let Some(log) = self.log_mut(index) {

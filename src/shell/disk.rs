@@ -7,7 +7,7 @@
 //! ```
 
 use super::leftovers::{delete_path, stray_path};
-use crate::journal::{ALIGNMENT, FileIndex, GroupWrite};
+use crate::journal::{ALIGNMENT, BlockWrite, FileIndex};
 use crate::log::{Close, Flush, file_stem};
 use crate::shard::store::{Done, LogIndex};
 use crate::types::{Offset, Uuid};
@@ -225,19 +225,19 @@ impl Disk {
                 self.journal.borrow_mut().insert(file, open.clone());
                 return Ok(open);
             }
-            // Another group has opened it meanwhile, or an earlier process still writes.
+            // Another write has opened it meanwhile, or an earlier process still writes.
             close(open).await;
             glommio::timer::sleep(LOCK_STEP).await;
         }
     }
 
-    pub async fn journal_write(&self, write: GroupWrite) -> Done {
+    pub async fn journal_write(&self, write: BlockWrite) -> Done {
         let sequence = write.sequence;
         let ok = self.journal_write_all(write).await;
         Done::JournalWrite { sequence, ok: report("the journal", ok) }
     }
 
-    async fn journal_write_all(&self, write: GroupWrite) -> io::Result<()> {
+    async fn journal_write_all(&self, write: BlockWrite) -> io::Result<()> {
         let file = self.journal_file(write.file).await?;
         let mut buffer = file.alloc_dma_buffer(write.bytes);
         copy_all(buffer.as_bytes_mut(), write.parts.iter().map(|part| &part[..]));

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 const PARCELS_MAX: usize = 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
-/// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for the journal's groups and
+/// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for the journal's blocks and
 /// the segment writes beside them: the same few pages serve again and again, and are not given back to the kernel between.
 const IO_MEMORY_BYTES: usize = 8 << 20;
 /// How long a port may stay taken at start, and how often it is tried.

@@ -18,8 +18,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Journals are read in blocks of this size.
-const BLOCK_BYTES: usize = 4 << 20;
+/// Journals are read in pieces of this size.
+const READ_BYTES: usize = 4 << 20;
 
 /// What there is below `root`, once no earlier process writes to a journal any more.
 pub fn look(root: &Path) -> io::Result<Found> {
@@ -121,7 +121,7 @@ async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<Vec<FileInde
     Ok(files)
 }
 
-/// The first block of each file of a journal.
+/// The first page of each file of a journal.
 async fn heads(root: &Path, core: u16) -> io::Result<Vec<(FileIndex, Vec<u8>)>> {
     let mut heads = Vec::new();
     for file in journal_files(root, core)? {
@@ -141,10 +141,10 @@ async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usi
 
 /// Shows the recovery the journals, as far as it wants to see them.
 async fn replay(root: &Path, recovery: &mut Recovery, start: Instant) -> Result<(), String> {
-    // A block of a file: its place and bytes.
-    let mut block: Option<(Want, Bytes)> = None;
+    // A piece of a file: its place and bytes.
+    let mut piece: Option<(Want, Bytes)> = None;
     while let Some(want) = recovery.want() {
-        let have = block.as_ref().filter(|(at, content)| {
+        let have = piece.as_ref().filter(|(at, content)| {
             let end = at.position + content.len() as u64;
             (at.core, at.file) == (want.core, want.file)
                 && (at.position..=end).contains(&want.position)
@@ -153,11 +153,11 @@ async fn replay(root: &Path, recovery: &mut Recovery, start: Instant) -> Result<
         let content = match have {
             Some((at, content)) => content.slice((want.position - at.position) as usize..),
             None => {
-                let length = want.bytes.max(BLOCK_BYTES).next_multiple_of(ALIGNMENT);
+                let length = want.bytes.max(READ_BYTES).next_multiple_of(ALIGNMENT);
                 let content = read(root, want.core, want.file, want.position, length).await;
                 let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, want.core).display());
                 let content = content.map_err(wrong)?;
-                block = Some((want, content.clone()));
+                piece = Some((want, content.clone()));
                 content
             }
         };

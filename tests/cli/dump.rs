@@ -28,7 +28,7 @@ fn data() -> (tempfile::TempDir, PathBuf) {
     run("config alter --broker-default --set log.retention.ms=6000000");
     assert_eq!(broker.stop(), Some(0));
     let data = dir.path().join("data");
-    // What a run without an end leaves besides: groups in the journal.
+    // What a run without an end leaves besides: blocks in the journal.
     let broker = Broker::start(&data, &[("offsets.topic.num.partitions", "2")]);
     let address = broker.address;
     alone(&format!("topic create u --bootstrap-server {address}")).well();
@@ -84,7 +84,7 @@ fn every_file_of_a_data_directory_is_shown() {
 
     let journal = rows(&data.join("journal"), "");
     let of = |kind: &str| journal.iter().filter(|row| row["kind"] == kind).count();
-    assert!(of("group") >= 1 && of("entry") >= 1 && of("batch") >= 1, "{journal:?}");
+    assert!(of("block") >= 1 && of("entry") >= 1 && of("batch") >= 1, "{journal:?}");
     let metadata = rows(&data.join("metadata"), "");
     let created = metadata.iter().find(|row| row["kind"] == "topic-created" && row["topic"] == "t").unwrap();
     assert_eq!(created["settings"]["segment.bytes"], "1048576");
@@ -130,7 +130,7 @@ fn damage_has_a_position() {
         ),
         (find(&files, "t-0/00000000000000000000.index"), 6, "no batch with offset"),
         (find(&files, "t-0/00000000000000000000.timeindex"), 0, "the entry is not behind the one before"),
-        (find(&files, ".journal"), 50, "the group does not match its checksum"),
+        (find(&files, ".journal"), 50, "the block does not match its checksum"),
         (find(&files, "metadata/log"), 60, "no whole record stands here"),
         (checkpoint, 40, "the checkpoint does not match its checksum"),
         (find(&files, "group.checkpoint"), 30, "checkpoint"),

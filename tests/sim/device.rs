@@ -82,7 +82,7 @@ impl Job {
         match &self.work {
             Work::Disk(DiskOp::JournalWrite(write)) => {
                 let parts = write.parts.iter().map(Bytes::len).sum::<usize>();
-                format!("journal group {} file {} at {} ({parts})", write.sequence, write.file, write.position)
+                format!("journal block {} file {} at {} ({parts})", write.sequence, write.file, write.position)
             }
             Work::Disk(DiskOp::JournalPrepare { file, .. }) => format!("journal prepare {file}"),
             Work::Disk(DiskOp::SegmentWrite { name, flush, .. }) => {

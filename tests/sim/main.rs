@@ -30,7 +30,7 @@ const GROUPS_ONE_IN: u64 = 3;
 const LIVES_MAX: u64 = 5;
 const CORES_MAX: u16 = 3;
 /// The least that a journal takes.
-const JOURNAL_FILE_BYTES: u32 = 2 * klamm::journal::GROUP_BYTES_MAX as u32;
+const JOURNAL_FILE_BYTES: u32 = 2 * klamm::journal::BLOCK_BYTES_MAX as u32;
 /// Names are used again.
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 const BUFFER_BYTES: usize = 256 << 10;
-/// Nothing that is read at once is larger: a larger claim is no batch, group or frame that anybody wrote.
+/// Nothing that is read at once is larger: a larger claim is no batch, block or frame that anybody wrote.
 const TAKE_BYTES_MAX: u64 = 256 << 20;
 
 pub struct Input {

@@ -1,6 +1,6 @@
 //! `klamm dump`: what is in a file of ours or of Kafka's, without a broker.
 //!
-//! Files are read from front to back, a batch, a group or a frame at a time; only a core's checkpoint, which is one
+//! Files are read from front to back, a batch, a block or a frame at a time; only a core's checkpoint, which is one
 //! FlatBuffer, is read whole. Nothing in a file is trusted: what does not fit is a row of kind `damage` with its position.
 
 mod checkpoint;
