@@ -38,7 +38,7 @@ use crate::config::Config;
 use crate::metadata::{Image, Topic};
 use crate::types::{Now, Offset, PartitionIndex, ShardId, Time, Uuid};
 use crate::wire::codec::DecodeError;
-use crate::wire::frame::{FrameError, Head};
+use crate::wire::frame::{FrameError, Head, is_unsayable};
 use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -254,6 +254,9 @@ impl Shard {
         // A connection that is gone needs no answer.
         let Some(state) = self.connections.get_mut(&connection) else { return };
         for parts in state.finish(slot, response) {
+            if is_unsayable(&parts) {
+                return self.close(connection, "an answer is longer than a message can say".into());
+            }
             // An answer without bytes stands for a request that has none.
             if !parts.is_empty() {
                 self.out.push(Output::Send { connection, parts });

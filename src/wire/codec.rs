@@ -4,13 +4,17 @@
 //! compact form of KIP-482 (lengths are unsigned varints of length + 1, 0 for null).
 
 use crate::types::Uuid;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
 /// Longest string of either encoding: what a classic length (int16) can say, and Kafka's own limit for compact ones.
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
+/// Bytes of one message's fields, spans aside. What is longer was asked for by mistake or in bad faith.
+pub const FIELD_BYTES_MAX: usize = 256 << 20;
+/// Stands for what was cut out of a text.
+const ELLIPSIS: &str = "…";
 /// Spans shorter than this are copied between the fields around them: a part of its own would cost more.
 const SPAN_BYTES_MIN: usize = 256;
 
@@ -48,6 +52,38 @@ impl fmt::Display for DecodeError {
 }
 
 impl std::error::Error for DecodeError {}
+
+/// Why values cannot be sent as a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EncodeError {
+    /// A string is longer than [`STRING_BYTES_MAX`].
+    String,
+    /// The fields are longer than [`FIELD_BYTES_MAX`], or the whole is longer than a length can say.
+    Message,
+}
+
+impl fmt::Display for EncodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            EncodeError::String => "a string is longer than a message can say",
+            EncodeError::Message => "the message is too long",
+        })
+    }
+}
+
+impl std::error::Error for EncodeError {}
+
+/// `text`, or if it is longer than `bytes_max` its head and its end with an ellipsis between them: the end of a message is
+/// often what matters, and what a peer said stands in the middle.
+pub fn cut_text(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return Cow::Borrowed(text);
+    }
+    let kept = bytes_max.saturating_sub(ELLIPSIS.len());
+    let head = text.floor_char_boundary(kept * 3 / 4);
+    let end = text.ceil_char_boundary(text.len() - (kept - head));
+    Cow::Owned(format!("{}{ELLIPSIS}{}", &text[..head], &text[end..]))
+}
 
 /// Record batches, untouched: as they lie in a received message, or as spans to send without copying.
 #[derive(Clone, Debug, PartialEq)]
@@ -279,18 +315,30 @@ impl<'a> Reader<'a> {
 }
 
 /// Builds a message as parts for a vectored send: fields gather in one buffer, long spans stand between its pieces uncopied.
-#[derive(Debug, Default)]
+///
+/// What a message cannot say makes the writer empty for good; [`Writer::error`] tells why. So values of any length may be
+/// written, whoever they come from.
+#[derive(Debug)]
 pub struct Writer {
     fields: BytesMut,
+    /// Bytes that `fields` may have: none after an error.
+    fields_max: usize,
     /// Each span with the position in `fields` that it stands at, positions rising.
     spans: Vec<(usize, Bytes)>,
     span_bytes: usize,
+    error: Option<EncodeError>,
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
 }
 
 macro_rules! write_integers {
     ($($put:ident $type:ident)*) => { $(
         pub fn $put(&mut self, value: $type) {
-            self.fields.extend_from_slice(&value.to_be_bytes());
+            self.put_slice(&value.to_be_bytes());
         }
     )* };
 }
@@ -302,7 +350,11 @@ impl Writer {
 
     /// With room for `bytes` of fields; spans need none.
     pub fn with_capacity(bytes: usize) -> Self {
-        Writer { fields: BytesMut::with_capacity(bytes), ..Self::default() }
+        Self::bounded(BytesMut::with_capacity(bytes), FIELD_BYTES_MAX)
+    }
+
+    fn bounded(fields: BytesMut, fields_max: usize) -> Self {
+        Writer { fields, fields_max, spans: Vec::new(), span_bytes: 0, error: None }
     }
 
     /// Bytes written, spans included.
@@ -314,8 +366,21 @@ impl Writer {
         self.len() == 0
     }
 
-    /// What was written, in order. No part is empty.
+    /// Why what was to be written cannot be said, if it cannot.
+    pub fn error(&self) -> Option<EncodeError> {
+        self.error
+    }
+
+    /// Forgets what was written, and what will be.
+    fn fail(&mut self, error: EncodeError) {
+        self.error.get_or_insert(error);
+        (self.fields, self.fields_max) = (BytesMut::new(), 0);
+        (self.spans, self.span_bytes) = (Vec::new(), 0);
+    }
+
+    /// What was written, in order. No part is empty. The caller has looked at [`Writer::error`], or knows that there is none.
     pub fn finish(self) -> Vec<Bytes> {
+        assert_eq!(self.error, None, "what was written is no message");
         let fields = self.fields.freeze();
         let mut parts = Vec::with_capacity(2 * self.spans.len() + 1);
         let mut position = 0;
@@ -332,7 +397,7 @@ impl Writer {
         parts
     }
 
-    /// What was written, in one piece; copies if there are spans.
+    /// What was written, in one piece, as [`Writer::finish`]; copies if there are spans.
     pub fn into_bytes(self) -> Bytes {
         let length = self.len();
         let parts = self.finish();
@@ -353,15 +418,18 @@ impl Writer {
     }
 
     pub fn put_bool(&mut self, value: bool) {
-        self.fields.put_u8(u8::from(value));
+        self.put_i8(i8::from(value));
     }
 
     pub fn put_uuid(&mut self, value: Uuid) {
-        self.fields.extend_from_slice(&value.0);
+        self.put_slice(&value.0);
     }
 
     pub fn put_slice(&mut self, bytes: &[u8]) {
-        self.fields.extend_from_slice(bytes);
+        match bytes.len() <= self.fields_max - self.fields.len() {
+            true => self.fields.extend_from_slice(bytes),
+            false => self.fail(EncodeError::Message),
+        }
     }
 
     pub fn put_uvarint(&mut self, value: u32) {
@@ -377,37 +445,44 @@ impl Writer {
     }
 
     fn put_varint_bits(&mut self, mut bits: u64) {
+        let (mut groups, mut count) = ([0; 10], 0);
         while bits >= 0x80 {
-            self.fields.put_u8(bits as u8 | 0x80);
-            bits >>= 7;
+            groups[count] = bits as u8 | 0x80;
+            (bits, count) = (bits >> 7, count + 1);
         }
-        self.fields.put_u8(bits as u8);
+        groups[count] = bits as u8;
+        self.put_slice(&groups[..=count]);
     }
 
     /// Length of bytes, or count of an array; `None` for null.
     pub fn put_length(&mut self, length: Option<usize>, flexible: bool) {
-        assert!(length.is_none_or(|length| length < i32::MAX as usize), "longer than a message can say");
-        if flexible {
-            self.put_uvarint(length.map_or(0, |length| length as u32 + 1));
-        } else {
-            self.put_i32(length.map_or(-1, |length| length as i32));
+        match length.map(i32::try_from) {
+            Some(Err(_) | Ok(i32::MAX)) => self.fail(EncodeError::Message),
+            None if flexible => self.put_uvarint(0),
+            None => self.put_i32(-1),
+            Some(Ok(length)) if flexible => self.put_uvarint(length as u32 + 1),
+            Some(Ok(length)) => self.put_i32(length),
         }
     }
 
     /// Length of a string; `None` for null.
     pub fn put_string_length(&mut self, length: Option<usize>, flexible: bool) {
-        assert!(length.is_none_or(|length| length <= STRING_BYTES_MAX), "string longer than a message can say");
-        if flexible {
-            self.put_length(length, true);
-        } else {
-            self.put_i16(length.map_or(-1, |length| length as i16));
+        match length {
+            Some(length) if length > STRING_BYTES_MAX => self.fail(EncodeError::String),
+            length if flexible => self.put_length(length, true),
+            length => self.put_i16(length.map_or(-1, |length| length as i16)),
         }
     }
 
-    /// At most [`STRING_BYTES_MAX`] bytes.
+    /// At most [`STRING_BYTES_MAX`] bytes: a name that was cut would be another name.
     pub fn put_string(&mut self, text: &str, flexible: bool) {
         self.put_string_length(Some(text.len()), flexible);
         self.put_slice(text.as_bytes());
+    }
+
+    /// A text for people, which is cut to `bytes_max` bytes.
+    pub fn put_text(&mut self, text: &str, bytes_max: usize, flexible: bool) {
+        self.put_string(&cut_text(text, bytes_max.min(STRING_BYTES_MAX)), flexible);
     }
 
     pub fn put_nullable_string(&mut self, text: Option<&str>, flexible: bool) {
@@ -432,7 +507,7 @@ impl Writer {
     }
 
     fn put_span(&mut self, span: &Bytes) {
-        if span.len() < SPAN_BYTES_MIN {
+        if span.len() < SPAN_BYTES_MIN || self.error.is_some() {
             return self.put_slice(span);
         }
         self.span_bytes += span.len();
@@ -450,14 +525,20 @@ impl Writer {
 
     /// One tagged field, whose value `value` writes.
     pub fn put_tag(&mut self, tag: u32, value: impl FnOnce(&mut Writer)) {
-        let mut inner = Writer::new();
+        let mut inner = Writer::bounded(BytesMut::new(), self.fields_max);
         value(&mut inner);
+        let Ok(length) = u32::try_from(inner.len()) else { return self.fail(EncodeError::Message) };
+        if let Some(error) = inner.error {
+            return self.fail(error);
+        }
         self.put_uvarint(tag);
-        self.put_uvarint(u32::try_from(inner.len()).expect("a tagged field is shorter than a message"));
+        self.put_uvarint(length);
         let start = self.fields.len();
-        self.fields.extend_from_slice(&inner.fields);
-        self.span_bytes += inner.span_bytes;
-        self.spans.extend(inner.spans.into_iter().map(|(at, span)| (start + at, span)));
+        self.put_slice(&inner.fields);
+        if self.error.is_none() {
+            self.span_bytes += inner.span_bytes;
+            self.spans.extend(inner.spans.into_iter().map(|(at, span)| (start + at, span)));
+        }
     }
 }
 
@@ -508,6 +589,51 @@ mod tests {
         assert_eq!(Reader::new(&[0, 1, 0xff]).string(false), Err(DecodeError::Utf8));
         assert_eq!(Reader::new(&[0xff, 0xfe]).string(false), Err(DecodeError::Length));
         assert_eq!(Reader::new(&[0x81, 0x80, 0x02]).string(true), Err(DecodeError::Length));
+    }
+
+    #[test]
+    fn what_is_longer_than_a_message_can_say_empties_the_writer() {
+        let long = "é".repeat(STRING_BYTES_MAX / 2) + "x";
+        for flexible in [false, true] {
+            let mut w = Writer::new();
+            w.put_string(&long, flexible);
+            assert_eq!((w.error(), w.len() > STRING_BYTES_MAX), (None, true));
+            w.put_string(&(long.clone() + "y"), flexible);
+            w.put_records(&Records::Spans(vec![Bytes::from(vec![7; SPAN_BYTES_MIN])]), flexible);
+            w.put_i8(1);
+            assert_eq!((w.error(), w.len()), (Some(EncodeError::String), 0));
+            let mut tagged = Writer::new();
+            tagged.put_tag(0, |w| w.put_string(&(long.clone() + "y"), flexible));
+            assert_eq!((tagged.error(), tagged.len()), (Some(EncodeError::String), 0));
+            let mut count = Writer::new();
+            count.put_length(Some(i32::MAX as usize), flexible);
+            assert_eq!(count.error(), Some(EncodeError::Message));
+        }
+        let mut w = Writer::bounded(BytesMut::new(), 10);
+        w.put_i64(1);
+        w.put_bool(true);
+        assert_eq!((w.error(), w.len()), (None, 9));
+        w.put_i16(1);
+        w.put_uvarint(1);
+        assert_eq!((w.error(), w.len()), (Some(EncodeError::Message), 0));
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut_text("whole", 5), "whole");
+        assert_eq!(cut_text("what is in the middle goes", 15), "what is i…oes");
+        for bytes_max in 0..40 {
+            let cut = cut_text("éééééééééééééééééééé€€€€", bytes_max).into_owned();
+            assert!(cut.len() <= bytes_max.max(ELLIPSIS.len()), "{bytes_max}: {cut}");
+            assert!(cut.contains(ELLIPSIS) && cut.chars().all(|c| "é…€".contains(c)));
+        }
+        let mut w = Writer::new();
+        w.put_text(&"é".repeat(40_000), 1024, false);
+        w.put_text(&"é".repeat(40_000), usize::MAX, true);
+        let bytes = w.into_bytes();
+        let mut r = Reader::new(&bytes);
+        assert!((1000..=1024).contains(&r.string(false).unwrap().len()));
+        assert!((32_000..=STRING_BYTES_MAX).contains(&r.string(true).unwrap().len()));
     }
 
     #[test]

@@ -113,6 +113,8 @@ pub struct Field {
     pub flex: Option<Versions>,
     pub tag: Option<u32>,
     pub default: Option<String>,
+    /// A text for people: what is longer than so many bytes is cut when it is sent.
+    pub cut: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -193,6 +195,7 @@ fn parse_field(words: &[&str], valid: Versions) -> Field {
         flex: range("flex"),
         tag: attribute(words, "tag").map(|tag| tag.parse().expect("tag= is a number")),
         default: attribute(words, "default").map(str::to_string),
+        cut: attribute(words, "cut").map(|cut| cut.parse().expect("cut= is a number of bytes")),
     };
     assert!(field.tag.is_none() || range("tagged") == Some(field.versions), "{}: tagged in some versions", words[0]);
     field

@@ -1,6 +1,6 @@
 //! Frames: a request or response is its length (int32, itself not counted), a header and a body.
 
-use super::codec::{DecodeError, Reader, Writer};
+use super::codec::{DecodeError, EncodeError, Reader, Writer};
 use super::messages::{ApiKey, RequestHeader, ResponseHeader};
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -87,15 +87,22 @@ impl<'a> Head<'a> {
     }
 }
 
-/// A whole response frame, length included; `header_version` is the second of [`ApiKey::header_versions`].
+/// A whole response frame, length included; `header_version` is the second of [`ApiKey::header_versions`]. Parts that
+/// [`is_unsayable`] names stand for an answer that no frame can hold.
 pub fn response_frame(header_version: i16, correlation_id: i32, body: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
-    frame(|w| {
+    let parts = frame(|w| {
         ResponseHeader { correlation_id }.encode(w, header_version);
         body(w);
-    })
+    });
+    parts.unwrap_or_else(|_| vec![Bytes::new()])
 }
 
-/// A whole request frame, length included.
+/// Whether these parts stand for an answer that cannot be said: the connection that waits for it is to be closed.
+pub fn is_unsayable(parts: &[Bytes]) -> bool {
+    matches!(parts, [part] if part.is_empty())
+}
+
+/// A whole request frame, length included. Who asks knows that it fits.
 pub fn request_frame(
     api: ApiKey,
     version: i16,
@@ -110,19 +117,23 @@ pub fn request_frame(
         correlation_id,
         client_id: client_id.map(Cow::Borrowed),
     };
-    frame(|w| {
+    let parts = frame(|w| {
         header.encode(w, api.header_versions(version).0);
         body(w);
-    })
+    });
+    parts.unwrap_or_else(|error| panic!("no {} request: {error}", api.name()))
 }
 
-fn frame(content: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
+fn frame(content: impl FnOnce(&mut Writer)) -> Result<Vec<Bytes>, EncodeError> {
     let mut w = Writer::with_capacity(FIELD_BYTES);
     w.put_i32(0);
     content(&mut w);
-    let length = w.len() - LENGTH_BYTES;
-    w.patch_i32(0, i32::try_from(length).expect("a frame is shorter than 2 GiB"));
-    w.finish()
+    if let Some(error) = w.error() {
+        return Err(error);
+    }
+    let length = i32::try_from(w.len() - LENGTH_BYTES).map_err(|_| EncodeError::Message)?;
+    w.patch_i32(0, length);
+    Ok(w.finish())
 }
 
 #[cfg(test)]
@@ -152,6 +163,22 @@ mod tests {
             let decoded = MetadataRequest::decode(&mut reader, version).unwrap();
             assert_eq!((decoded.topics.is_none(), reader.remaining()), (version > 0, 0));
         }
+    }
+
+    #[test]
+    fn an_answer_that_no_frame_holds_is_marked() {
+        use crate::wire::codec::{FIELD_BYTES_MAX, Records, STRING_BYTES_MAX};
+        let answer = response_frame(0, 1, |w| w.put_string(&"x".repeat(STRING_BYTES_MAX), false));
+        assert!(!is_unsayable(&answer) && !is_unsayable(&[]));
+        assert!(is_unsayable(&response_frame(0, 1, |w| w.put_string(&"x".repeat(STRING_BYTES_MAX + 1), false))));
+        assert!(is_unsayable(&response_frame(0, 1, |w| (0..=FIELD_BYTES_MAX / 8).for_each(|_| w.put_i64(0)))));
+        // 2 GiB of the same megabyte.
+        let span = Bytes::from(vec![0; 1 << 20]);
+        let spans = |count| Some(Records::Spans(vec![span.clone(); count]));
+        assert!(!is_unsayable(&response_frame(0, 1, |w| w.put_records(&spans(2047).unwrap(), false))));
+        assert!(is_unsayable(&response_frame(0, 1, |w| w.put_records(&spans(2048).unwrap(), false))));
+        let halves = |w: &mut Writer| (0..2).for_each(|_| w.put_records(&spans(1024).unwrap(), true));
+        assert!(is_unsayable(&response_frame(0, 1, halves)));
     }
 
     #[test]

@@ -303,10 +303,14 @@ impl Struct<'_> {
     /// The statement that writes a field. Where a version has no null, an absent value goes out as an empty one.
     fn write(&self, field: &Field, tagged: bool) -> String {
         let (flex, value) = (self.flex(Some(field)), format!("self.{}", ident(field)));
+        let write = |value: &str| match field.cut {
+            Some(bytes_max) => format!("w.put_text({value}, {bytes_max}, {flex});"),
+            None => self.write_element(&field.kind, &flex, value),
+        };
         if !is_option(field) {
-            return self.write_element(&field.kind, &flex, &format!("&{value}"));
+            return write(&format!("&{value}"));
         }
-        let some = self.write_element(&field.kind, &flex, "x");
+        let some = write("x");
         let marked = match &field.kind {
             Type::Struct(_) => format!("w.put_struct_mark({tagged}, true); {some}"),
             _ => some.clone(),

@@ -16,5 +16,6 @@ mod produce;
 #[allow(dead_code)]
 mod sample;
 mod start;
+mod strings;
 mod subject;
 mod topics;

@@ -2,7 +2,7 @@
 
 #[path = "../../src/wire/declaration.rs"]
 #[allow(dead_code)]
-mod declaration;
+pub mod declaration;
 
 pub use declaration::Message;
 use declaration::{Field, Type, Versions};
