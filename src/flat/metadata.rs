@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0xc8255e05;
+pub const SCHEMA_CRC32C: u32 = 0x73e4c498;
 
 pub enum BrokerRegisteredOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -416,6 +416,20 @@ impl<'a> Entry<'a> {
     }
   }
 
+  #[inline]
+  #[allow(non_snake_case)]
+  pub fn record_as_partitions_changed(&self) -> Option<PartitionsChanged<'a>> {
+    if self.record_type() == Record::PartitionsChanged {
+      let u = self.record();
+      // Safety:
+      // Created from a valid Table for this object
+      // Which contains a valid union in this slot
+      Some(unsafe { PartitionsChanged::init_from_table(u) })
+    } else {
+      None
+    }
+  }
+
 }
 
 impl ::flatbuffers::Verifiable for Entry<'_> {
@@ -434,6 +448,7 @@ impl ::flatbuffers::Verifiable for Entry<'_> {
           Record::ProducerIdsAllocated => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<ProducerIdsAllocated>>("Record::ProducerIdsAllocated", pos),
           Record::BrokerRegistered => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<BrokerRegistered>>("Record::BrokerRegistered", pos),
           Record::GroupSettingsSet => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<GroupSettingsSet>>("Record::GroupSettingsSet", pos),
+          Record::PartitionsChanged => v.verify_union_variant::<::flatbuffers::ForwardsUOffset<PartitionsChanged>>("Record::PartitionsChanged", pos),
           _ => Ok(()),
         }
      })?
@@ -540,6 +555,13 @@ impl ::core::fmt::Debug for Entry<'_> {
         },
         Record::GroupSettingsSet => {
           if let Some(x) = self.record_as_group_settings_set() {
+            ds.field("record", &x)
+          } else {
+            ds.field("record", &"InvalidFlatbuffer: Union discriminant does not match value.")
+          }
+        },
+        Record::PartitionsChanged => {
+          if let Some(x) = self.record_as_partitions_changed() {
             ds.field("record", &x)
           } else {
             ds.field("record", &"InvalidFlatbuffer: Union discriminant does not match value.")
@@ -891,7 +913,7 @@ pub enum PartitionRangeOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
 /// The partitions `start` (inclusive) to `end` (exclusive), which are placed alike: ten thousand partitions of one
-/// broker are one range.
+/// broker are one range. Kafka: PartitionRecord.
 pub struct PartitionRange<'a> {
   pub _tab: ::flatbuffers::Table<'a>,
 }
@@ -909,8 +931,10 @@ impl<'a> PartitionRange<'a> {
   pub const VT_END: ::flatbuffers::VOffsetT = 6;
   pub const VT_LEADER: ::flatbuffers::VOffsetT = 8;
   pub const VT_LEADER_EPOCH: ::flatbuffers::VOffsetT = 10;
-  pub const VT_REPLICAS: ::flatbuffers::VOffsetT = 12;
-  pub const VT_ISR: ::flatbuffers::VOffsetT = 14;
+  pub const VT_PARTITION_EPOCH: ::flatbuffers::VOffsetT = 12;
+  pub const VT_REPLICAS: ::flatbuffers::VOffsetT = 14;
+  pub const VT_ISR: ::flatbuffers::VOffsetT = 16;
+  pub const VT_DIRECTORIES: ::flatbuffers::VOffsetT = 18;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -922,8 +946,10 @@ impl<'a> PartitionRange<'a> {
     args: &'args PartitionRangeArgs<'args>
   ) -> ::flatbuffers::WIPOffset<PartitionRange<'bldr>> {
     let mut builder = PartitionRangeBuilder::new(_fbb);
+    if let Some(x) = args.directories { builder.add_directories(x); }
     if let Some(x) = args.isr { builder.add_isr(x); }
     if let Some(x) = args.replicas { builder.add_replicas(x); }
+    builder.add_partition_epoch(args.partition_epoch);
     builder.add_leader_epoch(args.leader_epoch);
     builder.add_leader(args.leader);
     builder.add_end(args.end);
@@ -946,6 +972,7 @@ impl<'a> PartitionRange<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<i32>(PartitionRange::VT_END, Some(0)).unwrap()}
   }
+  /// -1: nobody can lead.
   #[inline]
   pub fn leader(&self) -> i32 {
     // Safety:
@@ -961,6 +988,13 @@ impl<'a> PartitionRange<'a> {
     unsafe { self._tab.get::<i32>(PartitionRange::VT_LEADER_EPOCH, Some(0)).unwrap()}
   }
   #[inline]
+  pub fn partition_epoch(&self) -> i32 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i32>(PartitionRange::VT_PARTITION_EPOCH, Some(0)).unwrap()}
+  }
+  #[inline]
   pub fn replicas(&self) -> ::flatbuffers::Vector<'a, i32> {
     // Safety:
     // Created from valid Table for this object
@@ -974,6 +1008,14 @@ impl<'a> PartitionRange<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, i32>>>(PartitionRange::VT_ISR, None).unwrap()}
   }
+  /// One for each replica; zero: the broker has chosen none.
+  #[inline]
+  pub fn directories(&self) -> ::flatbuffers::Vector<'a, super::types::Id> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, super::types::Id>>>(PartitionRange::VT_DIRECTORIES, None).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PartitionRange<'_> {
@@ -986,8 +1028,10 @@ impl ::flatbuffers::Verifiable for PartitionRange<'_> {
      .visit_field::<i32>("end", Self::VT_END, false)?
      .visit_field::<i32>("leader", Self::VT_LEADER, false)?
      .visit_field::<i32>("leader_epoch", Self::VT_LEADER_EPOCH, false)?
+     .visit_field::<i32>("partition_epoch", Self::VT_PARTITION_EPOCH, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, i32>>>("replicas", Self::VT_REPLICAS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, i32>>>("isr", Self::VT_ISR, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, super::types::Id>>>("directories", Self::VT_DIRECTORIES, true)?
      .finish();
     Ok(())
   }
@@ -997,8 +1041,10 @@ pub struct PartitionRangeArgs<'a> {
     pub end: i32,
     pub leader: i32,
     pub leader_epoch: i32,
+    pub partition_epoch: i32,
     pub replicas: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, i32>>>,
     pub isr: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, i32>>>,
+    pub directories: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, super::types::Id>>>,
 }
 impl<'a> Default for PartitionRangeArgs<'a> {
   #[inline]
@@ -1008,8 +1054,10 @@ impl<'a> Default for PartitionRangeArgs<'a> {
       end: 0,
       leader: 0,
       leader_epoch: 0,
+      partition_epoch: 0,
       replicas: None, // required field
       isr: None, // required field
+      directories: None, // required field
     }
   }
 }
@@ -1036,12 +1084,20 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionRangeBuilder<'a, 'b,
     self.fbb_.push_slot::<i32>(PartitionRange::VT_LEADER_EPOCH, leader_epoch, 0);
   }
   #[inline]
+  pub fn add_partition_epoch(&mut self, partition_epoch: i32) {
+    self.fbb_.push_slot::<i32>(PartitionRange::VT_PARTITION_EPOCH, partition_epoch, 0);
+  }
+  #[inline]
   pub fn add_replicas(&mut self, replicas: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , i32>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionRange::VT_REPLICAS, replicas);
   }
   #[inline]
   pub fn add_isr(&mut self, isr: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , i32>>) {
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionRange::VT_ISR, isr);
+  }
+  #[inline]
+  pub fn add_directories(&mut self, directories: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , super::types::Id>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionRange::VT_DIRECTORIES, directories);
   }
   #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PartitionRangeBuilder<'a, 'b, A> {
@@ -1056,6 +1112,7 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionRangeBuilder<'a, 'b,
     let o = self.fbb_.end_table(self.start_);
     self.fbb_.required(o, PartitionRange::VT_REPLICAS,"replicas");
     self.fbb_.required(o, PartitionRange::VT_ISR,"isr");
+    self.fbb_.required(o, PartitionRange::VT_DIRECTORIES,"directories");
     ::flatbuffers::WIPOffset::new(o.value())
   }
 }
@@ -1067,8 +1124,10 @@ impl ::core::fmt::Debug for PartitionRange<'_> {
       ds.field("end", &self.end());
       ds.field("leader", &self.leader());
       ds.field("leader_epoch", &self.leader_epoch());
+      ds.field("partition_epoch", &self.partition_epoch());
       ds.field("replicas", &self.replicas());
       ds.field("isr", &self.isr());
+      ds.field("directories", &self.directories());
       ds.finish()
   }
 }
@@ -1190,6 +1249,123 @@ impl ::core::fmt::Debug for PartitionsAdded<'_> {
   }
 }
 
+pub enum PartitionsChangedOffset {}
+#[derive(Copy, Clone, PartialEq)]
+
+/// Partitions that are there are placed otherwise. Partition epochs rise, leader epochs never fall.
+pub struct PartitionsChanged<'a> {
+  pub _tab: ::flatbuffers::Table<'a>,
+}
+
+impl<'a> ::flatbuffers::Follow<'a> for PartitionsChanged<'a> {
+  type Inner = PartitionsChanged<'a>;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    Self { _tab: unsafe { ::flatbuffers::Table::new(buf, loc) } }
+  }
+}
+
+impl<'a> PartitionsChanged<'a> {
+  pub const VT_ID: ::flatbuffers::VOffsetT = 4;
+  pub const VT_PARTITIONS: ::flatbuffers::VOffsetT = 6;
+
+  #[inline]
+  pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
+    PartitionsChanged { _tab: table }
+  }
+  #[allow(unused_mut)]
+  pub fn create<'bldr: 'args, 'args: 'mut_bldr, 'mut_bldr, A: ::flatbuffers::Allocator + 'bldr>(
+    _fbb: &'mut_bldr mut ::flatbuffers::FlatBufferBuilder<'bldr, A>,
+    args: &'args PartitionsChangedArgs<'args>
+  ) -> ::flatbuffers::WIPOffset<PartitionsChanged<'bldr>> {
+    let mut builder = PartitionsChangedBuilder::new(_fbb);
+    if let Some(x) = args.partitions { builder.add_partitions(x); }
+    if let Some(x) = args.id { builder.add_id(x); }
+    builder.finish()
+  }
+
+
+  #[inline]
+  pub fn id(&self) -> &'a super::types::Id {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<super::types::Id>(PartitionsChanged::VT_ID, None).unwrap()}
+  }
+  #[inline]
+  pub fn partitions(&self) -> ::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PartitionRange<'a>>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PartitionRange>>>>(PartitionsChanged::VT_PARTITIONS, None).unwrap()}
+  }
+}
+
+impl ::flatbuffers::Verifiable for PartitionsChanged<'_> {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.visit_table(pos)?
+     .visit_field::<super::types::Id>("id", Self::VT_ID, true)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<PartitionRange>>>>("partitions", Self::VT_PARTITIONS, true)?
+     .finish();
+    Ok(())
+  }
+}
+pub struct PartitionsChangedArgs<'a> {
+    pub id: Option<&'a super::types::Id>,
+    pub partitions: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PartitionRange<'a>>>>>,
+}
+impl<'a> Default for PartitionsChangedArgs<'a> {
+  #[inline]
+  fn default() -> Self {
+    PartitionsChangedArgs {
+      id: None, // required field
+      partitions: None, // required field
+    }
+  }
+}
+
+pub struct PartitionsChangedBuilder<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> {
+  fbb_: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>,
+  start_: ::flatbuffers::WIPOffset<::flatbuffers::TableUnfinishedWIPOffset>,
+}
+impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionsChangedBuilder<'a, 'b, A> {
+  #[inline]
+  pub fn add_id(&mut self, id: &super::types::Id) {
+    self.fbb_.push_slot_always::<&super::types::Id>(PartitionsChanged::VT_ID, id);
+  }
+  #[inline]
+  pub fn add_partitions(&mut self, partitions: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , ::flatbuffers::ForwardsUOffset<PartitionRange<'b >>>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionsChanged::VT_PARTITIONS, partitions);
+  }
+  #[inline]
+  pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PartitionsChangedBuilder<'a, 'b, A> {
+    let start = _fbb.start_table();
+    PartitionsChangedBuilder {
+      fbb_: _fbb,
+      start_: start,
+    }
+  }
+  #[inline]
+  pub fn finish(self) -> ::flatbuffers::WIPOffset<PartitionsChanged<'a>> {
+    let o = self.fbb_.end_table(self.start_);
+    self.fbb_.required(o, PartitionsChanged::VT_ID,"id");
+    self.fbb_.required(o, PartitionsChanged::VT_PARTITIONS,"partitions");
+    ::flatbuffers::WIPOffset::new(o.value())
+  }
+}
+
+impl ::core::fmt::Debug for PartitionsChanged<'_> {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+    let mut ds = f.debug_struct("PartitionsChanged");
+      ds.field("id", &self.id());
+      ds.field("partitions", &self.partitions());
+      ds.finish()
+  }
+}
+
 pub enum ProducerIdsAllocatedOffset {}
 #[derive(Copy, Clone, PartialEq)]
 
@@ -1291,10 +1467,10 @@ impl ::core::fmt::Debug for ProducerIdsAllocated<'_> {
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 pub const ENUM_MIN_RECORD: u8 = 0;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
-pub const ENUM_MAX_RECORD: u8 = 8;
+pub const ENUM_MAX_RECORD: u8 = 9;
 #[deprecated(since = "2.0.0", note = "Use associated constants instead. This will no longer be generated in 2021.")]
 #[allow(non_camel_case_types)]
-pub const ENUM_VALUES_RECORD: [Record; 9] = [
+pub const ENUM_VALUES_RECORD: [Record; 10] = [
   Record::NONE,
   Record::TopicCreated,
   Record::TopicDeleted,
@@ -1304,6 +1480,7 @@ pub const ENUM_VALUES_RECORD: [Record; 9] = [
   Record::ProducerIdsAllocated,
   Record::BrokerRegistered,
   Record::GroupSettingsSet,
+  Record::PartitionsChanged,
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -1320,9 +1497,10 @@ impl Record {
   pub const ProducerIdsAllocated: Self = Self(6);
   pub const BrokerRegistered: Self = Self(7);
   pub const GroupSettingsSet: Self = Self(8);
+  pub const PartitionsChanged: Self = Self(9);
 
   pub const ENUM_MIN: u8 = 0;
-  pub const ENUM_MAX: u8 = 8;
+  pub const ENUM_MAX: u8 = 9;
   pub const ENUM_VALUES: &'static [Self] = &[
     Self::NONE,
     Self::TopicCreated,
@@ -1333,6 +1511,7 @@ impl Record {
     Self::ProducerIdsAllocated,
     Self::BrokerRegistered,
     Self::GroupSettingsSet,
+    Self::PartitionsChanged,
   ];
   /// Returns the variant's name or "" if unknown.
   pub fn variant_name(self) -> Option<&'static str> {
@@ -1346,6 +1525,7 @@ impl Record {
       Self::ProducerIdsAllocated => Some("ProducerIdsAllocated"),
       Self::BrokerRegistered => Some("BrokerRegistered"),
       Self::GroupSettingsSet => Some("GroupSettingsSet"),
+      Self::PartitionsChanged => Some("PartitionsChanged"),
       _ => None,
     }
   }

@@ -5,8 +5,10 @@
 //! image that [`Controller::synced`] returns. An answer, a refusal too, waits until a published image has reached
 //! [`Controller::index`], so nobody learns what a crash could undo.
 
+use std::collections::VecDeque;
 use std::fmt;
 
+use super::delta::Delta;
 use super::image::Image;
 use super::log::{self, LogError};
 use super::record::{Record, RecordError};
@@ -71,8 +73,10 @@ pub struct Controller {
     /// Entries of the records that are in `decided` and in no append, with their indexes.
     pending: Vec<(u64, Vec<u8>)>,
     pending_bytes: usize,
-    /// What `durable` becomes when the append that is under way is synced.
-    appending: Option<Image>,
+    /// The records that are in `decided` and not in `durable`, with their indexes.
+    proposed: VecDeque<(u64, Record)>,
+    /// Index of the last record of the append that is under way.
+    appending: Option<u64>,
     snapshotting: bool,
     /// Length of the log with the append that is under way.
     log_bytes: u64,
@@ -85,18 +89,21 @@ pub struct Controller {
 pub(super) struct Draft {
     pub image: Image,
     entries: Vec<(u64, Vec<u8>)>,
+    records: Vec<(u64, Record)>,
 }
 
 impl Draft {
-    pub(super) fn decide(&mut self, record: &Record) -> Result<(), Rejection> {
+    pub(super) fn decide(&mut self, record: Record) -> Result<(), Rejection> {
         let entry = record.encode();
         if entry.len() > log::ENTRY_BYTES_MAX {
             let (bytes, bytes_max) = (entry.len(), log::ENTRY_BYTES_MAX);
             return Err(Rejection::PolicyViolation(format!("A record of {bytes} bytes is larger than {bytes_max}.")));
         }
         let index = self.image.index() + 1;
-        self.image.apply(index, record).expect("a record is decided on the image that it is applied to");
+        let applied = self.image.apply(index, &record, &mut Delta::default());
+        applied.expect("a record is decided on the image that it is applied to");
         self.entries.push((index, entry));
+        self.records.push((index, record));
         Ok(())
     }
 }
@@ -114,7 +121,7 @@ impl Controller {
         for (index, entry) in decoded.entries {
             if index > image.index() {
                 Record::decode(entry)
-                    .and_then(|record| image.apply(index, &record))
+                    .and_then(|record| image.apply(index, &record, &mut Delta::default()))
                     .map_err(|error| RecoverError::Record { index, error })?;
             }
         }
@@ -151,7 +158,7 @@ impl Controller {
         if self.pending_bytes > PENDING_BYTES_MAX {
             return Err(Rejection::Overloaded);
         }
-        Ok(Draft { image: self.decided.clone(), entries: Vec::new() })
+        Ok(Draft { image: self.decided.clone(), entries: Vec::new(), records: Vec::new() })
     }
 
     pub(super) fn adopt(&mut self, draft: Draft) {
@@ -160,10 +167,11 @@ impl Controller {
         self.decided = draft.image;
         self.pending_bytes += draft.entries.iter().map(|(_, entry)| entry.len()).sum::<usize>();
         self.pending.extend(draft.entries);
+        self.proposed.extend(draft.records);
     }
 
     /// Decides one record unless it is only to be validated.
-    pub(super) fn decide(&mut self, record: &Record, validate_only: bool) -> Result<(), Rejection> {
+    pub(super) fn decide(&mut self, record: Record, validate_only: bool) -> Result<(), Rejection> {
         let mut draft = self.draft()?;
         draft.decide(record)?;
         if !validate_only {
@@ -190,15 +198,20 @@ impl Controller {
         }
         self.pending_bytes = 0;
         self.log_bytes += bytes.len() as u64;
-        self.appending = Some(self.decided.clone());
+        self.appending = Some(self.decided.index());
         Some(Append { position, bytes, index_last: self.decided.index() })
     }
 
-    /// The append up to this record is synced. Returns the image to publish to all cores.
-    pub fn synced(&mut self, index_last: u64) -> Image {
-        self.durable = self.appending.take().expect("an append is under way");
+    /// The append up to this record is synced. Returns the image to publish to all cores, and what changed in it.
+    pub fn synced(&mut self, index_last: u64) -> (Image, Delta) {
+        assert_eq!(self.appending.take(), Some(index_last), "an append up to there is under way");
+        let mut delta = Delta::default();
+        while let Some((index, record)) = self.proposed.pop_front_if(|(index, _)| *index <= index_last) {
+            let applied = self.durable.apply(index, &record, &mut delta);
+            applied.expect("it was applied to the decided image in the same order");
+        }
         assert_eq!(self.durable.index(), index_last);
-        self.durable.clone()
+        (self.durable.clone(), delta)
     }
 
     /// The device failed an append or its sync, so nobody knows what the log holds. Nothing more is decided until the
@@ -207,6 +220,7 @@ impl Controller {
         self.failed = true;
         self.decided = self.durable.clone();
         self.pending.clear();
+        self.proposed.clear();
         self.pending_bytes = 0;
         self.appending = None;
     }
@@ -312,7 +326,7 @@ pub(super) mod tests {
             };
             assert_eq!(append.position, self.log.len() as u64);
             self.log.extend_from_slice(&append.bytes);
-            let image = self.controller.synced(append.index_last);
+            let (image, _) = self.controller.synced(append.index_last);
             assert_eq!(image, *self.controller.image_durable());
         }
 
@@ -333,7 +347,8 @@ pub(super) mod tests {
         assert_eq!(bench.controller.plan_append(), None);
         assert_eq!(bench.controller.image_durable().topic_count(), 0);
         assert_eq!(bench.refusal(spec("b", 1, 1)), "Topic 'b' already exists.");
-        let image = bench.controller.synced(append.index_last);
+        let (image, delta) = bench.controller.synced(append.index_last);
+        assert_eq!(delta.topics_created.len(), 1);
         assert!(image.topic("a").is_some() && image.topic("b").is_none());
         let append = bench.controller.plan_append().unwrap();
         bench.controller.failed();

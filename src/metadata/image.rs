@@ -7,52 +7,21 @@ use std::sync::Arc;
 
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
-use super::record::{Broker, PartitionRange, Placement, Record, RecordError, Settings};
-use crate::types::{BrokerId, PartitionIndex, Uuid};
-
-/// Topics that belong to the brokers. Kafka: `Topic.INTERNAL_TOPICS`.
-const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    pub id: Uuid,
-    pub name: Arc<str>,
-    pub settings: Settings,
-    /// In order, without gaps, and no two neighbours placed alike.
-    partitions: Arc<[PartitionRange]>,
-}
-
-impl Topic {
-    pub fn partition_count(&self) -> i32 {
-        self.partitions.last().map_or(0, |range| range.end)
-    }
-
-    pub fn partition(&self, index: PartitionIndex) -> Option<&Placement> {
-        let range = self.partitions.get(self.partitions.partition_point(|range| range.end <= index))?;
-        (range.start <= index).then_some(&range.placement)
-    }
-
-    pub fn partition_ranges(&self) -> &[PartitionRange] {
-        &self.partitions
-    }
-
-    /// Replicas of the first partition, as Kafka counts it.
-    pub fn replication_factor(&self) -> i16 {
-        self.partitions.first().map_or(0, |range| range.placement.replicas.len() as i16)
-    }
-
-    pub fn is_internal(&self) -> bool {
-        is_internal(&self.name)
-    }
-}
-
-/// Whether a topic of this name belongs to the brokers.
-pub fn is_internal(name: &str) -> bool {
-    INTERNAL_TOPICS.contains(&name)
-}
+use super::delta::Delta;
+use super::record::{Broker, Record, RecordError, Settings};
+use super::topic::Topic;
+use crate::types::{BrokerId, Epoch, PartitionId, Uuid};
 
 /// Ids are random, so nobody can aim at one bucket; a hasher without a secret keeps machines free of randomness.
 type TopicsById = HashTrieMapSync<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;
+
+/// Who leads a partition, and since when: the first epoch is 0, and each change of leader raises it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// -1: nobody can lead it.
+    pub broker: BrokerId,
+    pub epoch: Epoch,
+}
 
 /// Cheap to clone: clones share what has not changed since.
 #[derive(Clone, Debug)]
@@ -135,6 +104,12 @@ impl Image {
         self.topics_by_metric.get(&metric_name(name)?)
     }
 
+    /// The leader of a partition: the one place that says whether a broker leads it. `None` if there is no such partition.
+    pub fn leader(&self, partition: PartitionId) -> Option<Leader> {
+        let placement = self.topic_by_id(partition.topic)?.partition(partition.index)?;
+        Some(Leader { broker: placement.leader, epoch: placement.leader_epoch })
+    }
+
     pub fn broker(&self, id: BrokerId) -> Option<&Arc<Broker>> {
         self.brokers.get(&id)
     }
@@ -168,31 +143,33 @@ impl Image {
         self.producer_id_next
     }
 
-    /// Applies the record with this index. A record that does not fit this image changes nothing and is an error:
-    /// the log then is not one that this image belongs to.
-    pub fn apply(&mut self, index: u64, record: &Record) -> Result<(), RecordError> {
+    /// Applies the record with this index, and notes in `delta` what changed. A record that does not fit this image
+    /// changes nothing and is an error: the log then is not one that this image belongs to.
+    pub fn apply(&mut self, index: u64, record: &Record, delta: &mut Delta) -> Result<(), RecordError> {
         assert!(index > self.index, "records are applied once and in order");
+        let older = record.topic().and_then(|id| self.topics_by_id.get(&id)).cloned();
+        self.change(record)?;
+        delta.note(record, older.as_ref());
+        self.index = index;
+        assert_eq!(self.topics.size(), self.topics_by_id.size());
+        Ok(())
+    }
+
+    fn change(&mut self, record: &Record) -> Result<(), RecordError> {
         match record {
             Record::TopicCreated { id, name, partitions, settings } => {
                 if id.is_zero() || self.topics.contains_key(name) || self.topics_by_id.contains_key(id) {
                     return Err(RecordError(format!("topic {name} ({id}) is made twice")));
                 }
-                let partitions = extend_ranges(&[], partitions)?;
-                self.put(Topic { id: *id, name: name.clone(), settings: settings.clone(), partitions });
+                self.put(Topic::new(*id, name.clone(), settings.clone(), partitions)?);
             }
             Record::TopicDeleted { id } => {
                 let topic = self.known(*id)?;
                 self.remove(&topic);
             }
-            Record::PartitionsAdded { id, partitions } => {
-                let topic = self.known(*id)?;
-                let partitions = extend_ranges(&topic.partitions, partitions)?;
-                self.put(Topic { partitions, ..Topic::clone(&topic) });
-            }
-            Record::TopicSettingsSet { id, settings } => {
-                let topic = self.known(*id)?;
-                self.put(Topic { settings: settings.clone(), ..Topic::clone(&topic) });
-            }
+            Record::PartitionsAdded { id, partitions } => self.put(self.known(*id)?.extended(partitions)?),
+            Record::PartitionsChanged { id, partitions } => self.put(self.known(*id)?.changed(partitions)?),
+            Record::TopicSettingsSet { id, settings } => self.put(self.known(*id)?.with_settings(settings.clone())),
             Record::BrokerSettingsSet { broker, settings } if settings.is_empty() => {
                 self.broker_settings.remove_mut(broker);
             }
@@ -213,8 +190,6 @@ impl Image {
             }
             Record::BrokerRegistered { id, broker } => self.brokers.insert_mut(*id, Arc::new(broker.clone())),
         }
-        self.index = index;
-        assert_eq!(self.topics.size(), self.topics_by_id.size());
         Ok(())
     }
 
@@ -260,7 +235,7 @@ impl Image {
         let topics = self.topics.values().map(|topic| Record::TopicCreated {
             id: topic.id,
             name: topic.name.clone(),
-            partitions: topic.partitions.to_vec(),
+            partitions: topic.partition_ranges().cloned().collect(),
             settings: topic.settings.clone(),
         });
         brokers.chain(settings).chain(groups).chain(producer_ids).chain(topics)
@@ -273,7 +248,7 @@ impl Image {
     ) -> Result<Image, RecordError> {
         let mut image = Image::default();
         for (i, record) in records.enumerate() {
-            image.apply(i as u64 + 1, &record?)?;
+            image.apply(i as u64 + 1, &record?, &mut Delta::default())?;
         }
         image.index = index_last;
         Ok(image)
@@ -285,30 +260,15 @@ fn metric_name(name: &str) -> Option<String> {
     name.contains(['.', '_']).then(|| name.replace('.', "_"))
 }
 
-/// `ranges` continued by `added`, neighbours that are placed alike joined.
-fn extend_ranges(ranges: &[PartitionRange], added: &[PartitionRange]) -> Result<Arc<[PartitionRange]>, RecordError> {
-    let mut joined = ranges.to_vec();
-    for range in added {
-        let start = joined.last().map_or(0, |last| last.end);
-        if range.start != start || range.end <= start || range.placement.replicas.is_empty() {
-            let PartitionRange { start: got, end, .. } = range;
-            return Err(RecordError(format!("partitions {got}..{end} are where those from {start} should be")));
-        }
-        match joined.last_mut() {
-            Some(last) if last.placement == range.placement => last.end = range.end,
-            _ => joined.push(range.clone()),
-        }
-    }
-    match added.is_empty() {
-        true => Err(RecordError("a topic or an addition without partitions".into())),
-        false => Ok(joined.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::record::PartitionRange;
     use crate::metadata::record::tests::{range, samples, settings};
+
+    fn apply(image: &mut Image, index: u64, record: &Record) -> Result<(), RecordError> {
+        image.apply(index, record, &mut Delta::default())
+    }
 
     fn created(id: u8, name: &str, partitions: Vec<PartitionRange>) -> Record {
         Record::TopicCreated { id: Uuid([id; 16]), name: name.into(), partitions, settings: settings(&[]) }
@@ -318,7 +278,7 @@ mod tests {
     fn records_of_an_image_make_it_again_at_every_point() {
         let mut image = Image::default();
         for (i, record) in samples().iter().enumerate() {
-            image.apply(i as u64 + 1, record).unwrap();
+            apply(&mut image, i as u64 + 1, record).unwrap();
             let again = Image::from_records(image.index(), image.records().map(Ok)).unwrap();
             assert_eq!(again, image);
             assert_eq!(again.partition_total(), image.partition_total());
@@ -328,22 +288,26 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_found_and_ranges_are_joined() {
+    fn the_leader_of_a_partition_comes_with_its_epoch() {
         let mut image = Image::default();
-        image.apply(1, &created(1, "t", vec![range(0, 2, 1), range(2, 4, 1), range(4, 5, 2)])).unwrap();
-        image.apply(2, &Record::PartitionsAdded { id: Uuid([1; 16]), partitions: vec![range(5, 9, 2)] }).unwrap();
-        let topic = image.topic("t").unwrap();
-        assert_eq!(topic.partition_ranges(), [range(0, 4, 1), range(4, 9, 2)]);
-        assert_eq!((topic.partition_count(), topic.replication_factor(), image.partition_total()), (9, 1, 9));
-        let leaders: Vec<_> = (-1..=9).map(|index| topic.partition(index).map(|p| p.leader)).collect();
-        let [a, b] = [Some(1), Some(2)];
-        assert_eq!(leaders, [None, a, a, a, a, b, b, b, b, b, None]);
+        apply(&mut image, 1, &created(1, "t", vec![range(0, 2, 1)])).unwrap();
+        let partition = |index| PartitionId { topic: Uuid([1; 16]), index };
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: 1, epoch: 0 }));
+        let mut change = range(1, 2, 2);
+        change.placement.leader_epoch = 4;
+        change.placement.partition_epoch = 1;
+        let record = Record::PartitionsChanged { id: Uuid([1; 16]), partitions: vec![change] };
+        apply(&mut image, 2, &record).unwrap();
+        assert_eq!(image.leader(partition(0)), Some(Leader { broker: 1, epoch: 0 }));
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: 2, epoch: 4 }));
+        assert_eq!(image.leader(partition(2)), None);
+        assert_eq!(image.leader(PartitionId { topic: Uuid([2; 16]), index: 0 }), None);
     }
 
     #[test]
     fn records_that_do_not_fit_change_nothing() {
         let mut image = Image::default();
-        image.apply(1, &created(1, "t", vec![range(0, 2, 1)])).unwrap();
+        apply(&mut image, 1, &created(1, "t", vec![range(0, 2, 1)])).unwrap();
         let before = image.clone();
         let id = Uuid([1; 16]);
         for record in [
@@ -355,11 +319,12 @@ mod tests {
             created(2, "u", vec![range(0, 1, 1), range(2, 3, 1)]),
             Record::PartitionsAdded { id, partitions: vec![range(1, 3, 1)] },
             Record::PartitionsAdded { id, partitions: vec![range(2, 2, 1)] },
+            Record::PartitionsChanged { id, partitions: vec![range(0, 1, 1)] },
             Record::TopicDeleted { id: Uuid([2; 16]) },
             Record::TopicSettingsSet { id: Uuid([2; 16]), settings: settings(&[]) },
             Record::ProducerIdsAllocated { next: 0 },
         ] {
-            assert!(image.apply(2, &record).is_err(), "{record:?}");
+            assert!(apply(&mut image, 2, &record).is_err(), "{record:?}");
             assert_eq!(image, before);
         }
     }
@@ -368,10 +333,10 @@ mod tests {
     fn topics_are_ordered_and_images_are_apart() {
         let mut image = Image::default();
         for (i, name) in ["c", "a.x", "b"].into_iter().enumerate() {
-            image.apply(i as u64 + 1, &created(i as u8 + 1, name, vec![range(0, 1, 1)])).unwrap();
+            apply(&mut image, i as u64 + 1, &created(i as u8 + 1, name, vec![range(0, 1, 1)])).unwrap();
         }
         let older = image.clone();
-        image.apply(4, &Record::TopicDeleted { id: Uuid([3; 16]) }).unwrap();
+        apply(&mut image, 4, &Record::TopicDeleted { id: Uuid([3; 16]) }).unwrap();
         let names = |image: &Image, from| image.topics_from(from).map(|t| t.name.to_string()).collect::<Vec<_>>();
         assert_eq!(names(&older, "b"), ["b", "c"]);
         assert_eq!(names(&image, ""), ["a.x", "c"]);

@@ -5,15 +5,18 @@
 //! image that contains them published to the cores.
 
 mod controller;
+mod delta;
 mod image;
 mod log;
 mod record;
 mod rejection;
 mod requests;
 mod rules;
+mod topic;
 
 pub use controller::{Append, Controller, RecoverError, Recovered, Snapshot};
-pub use image::{Image, Topic, is_internal};
+pub use delta::Delta;
+pub use image::{Image, Leader};
 pub use log::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Head, LogError, decode_frame, decode_head};
 pub use record::{Broker, Listener, PartitionRange, Placement, Record, RecordError, Settings};
 pub use rejection::Rejection;
@@ -21,3 +24,4 @@ pub use rules::{
     Assignment, Created, Defaults, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec,
     check_assignment, check_name,
 };
+pub use topic::{Topic, is_internal};

@@ -1,25 +1,69 @@
 //! The records of the metadata log: their structs, and their FlatBuffers (`flatbuffers/metadata.fbs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, WIPOffset};
 
 use crate::flat::metadata as flat;
+use crate::flat::types as flat_types;
 use crate::types::{BrokerId, Epoch, PartitionIndex, Uuid};
+
+/// The leader of a partition that nobody can lead.
+const NO_LEADER: BrokerId = -1;
 
 /// Kafka's names and values of all settings that were set, none of the defaults.
 pub type Settings = Arc<BTreeMap<String, String>>;
 
-/// Where a partition is. `isr` is a subset of `replicas`; `replicas` is never empty and begins with the preferred
-/// leader.
+/// Where a partition is. Kafka: `PartitionRecord`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
+    /// One of `replicas`; -1: nobody can lead.
     pub leader: BrokerId,
+    /// Raised with each change of leader.
     pub leader_epoch: Epoch,
+    /// Raised with each change of the placement.
+    pub partition_epoch: Epoch,
+    /// Never empty; the preferred leader is the first.
     pub replicas: Arc<[BrokerId]>,
+    /// The replicas that have all that is committed.
     pub isr: Arc<[BrokerId]>,
+    /// The directory that holds each of `replicas`; zero: the broker has chosen none.
+    pub directories: Arc<[Uuid]>,
+}
+
+impl Placement {
+    /// A new partition: all replicas are in sync, and the first one leads.
+    pub fn new(replicas: &[BrokerId]) -> Placement {
+        let replicas: Arc<[BrokerId]> = replicas.into();
+        Placement {
+            leader: replicas.first().copied().unwrap_or(NO_LEADER),
+            leader_epoch: 0,
+            partition_epoch: 0,
+            isr: replicas.clone(),
+            directories: vec![Uuid::ZERO; replicas.len()].into(),
+            replicas,
+        }
+    }
+
+    /// Whether the fields agree with each other.
+    pub(super) fn check(&self) -> Result<(), RecordError> {
+        let Placement { leader, leader_epoch, partition_epoch, replicas, isr, directories } = self;
+        let replicas_set: BTreeSet<BrokerId> = replicas.iter().copied().collect();
+        let isr_set: BTreeSet<BrokerId> = isr.iter().copied().collect();
+        let wrong = match () {
+            () if replicas.is_empty() || replicas_set.len() < replicas.len() => "replicas are missing or named twice",
+            () if !isr_set.is_subset(&replicas_set) || isr_set.len() < isr.len() => {
+                "in-sync replicas are none or twice"
+            }
+            () if directories.len() != replicas.len() => "not each replica has a directory",
+            () if *leader != NO_LEADER && !replicas_set.contains(leader) => "the leader is no replica",
+            () if *leader_epoch < 0 || *partition_epoch < 0 => "an epoch is negative",
+            () => return Ok(()),
+        };
+        Err(RecordError(wrong.into()))
+    }
 }
 
 /// The partitions `start` to `end` (exclusive) of a topic, placed alike.
@@ -47,14 +91,43 @@ pub struct Broker {
 /// One decision. Settings are always the whole map after the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
-    TopicCreated { id: Uuid, name: Arc<str>, partitions: Vec<PartitionRange>, settings: Settings },
-    TopicDeleted { id: Uuid },
-    PartitionsAdded { id: Uuid, partitions: Vec<PartitionRange> },
-    TopicSettingsSet { id: Uuid, settings: Settings },
-    BrokerSettingsSet { broker: BrokerId, settings: Settings },
-    ProducerIdsAllocated { next: i64 },
-    BrokerRegistered { id: BrokerId, broker: Broker },
-    GroupSettingsSet { group: Arc<str>, settings: Settings },
+    TopicCreated {
+        id: Uuid,
+        name: Arc<str>,
+        partitions: Vec<PartitionRange>,
+        settings: Settings,
+    },
+    TopicDeleted {
+        id: Uuid,
+    },
+    PartitionsAdded {
+        id: Uuid,
+        partitions: Vec<PartitionRange>,
+    },
+    /// Partitions that are there are placed otherwise.
+    PartitionsChanged {
+        id: Uuid,
+        partitions: Vec<PartitionRange>,
+    },
+    TopicSettingsSet {
+        id: Uuid,
+        settings: Settings,
+    },
+    BrokerSettingsSet {
+        broker: BrokerId,
+        settings: Settings,
+    },
+    ProducerIdsAllocated {
+        next: i64,
+    },
+    BrokerRegistered {
+        id: BrokerId,
+        broker: Broker,
+    },
+    GroupSettingsSet {
+        group: Arc<str>,
+        settings: Settings,
+    },
 }
 
 /// Why bytes are not a record.
@@ -73,6 +146,21 @@ impl std::error::Error for RecordError {}
 const ENTRY_BYTES_MIN: usize = 8;
 
 impl Record {
+    /// The topic that the record is about.
+    pub(super) fn topic(&self) -> Option<Uuid> {
+        match self {
+            Record::TopicCreated { id, .. }
+            | Record::TopicDeleted { id }
+            | Record::PartitionsAdded { id, .. }
+            | Record::PartitionsChanged { id, .. }
+            | Record::TopicSettingsSet { id, .. } => Some(*id),
+            Record::BrokerSettingsSet { .. }
+            | Record::ProducerIdsAllocated { .. }
+            | Record::BrokerRegistered { .. }
+            | Record::GroupSettingsSet { .. } => None,
+        }
+    }
+
     /// A finished FlatBuffer of table `Entry`.
     pub fn encode(&self) -> Vec<u8> {
         let mut fbb = FlatBufferBuilder::new();
@@ -90,6 +178,7 @@ impl Record {
             Record::TopicCreated { .. } => flat::Record::TopicCreated,
             Record::TopicDeleted { .. } => flat::Record::TopicDeleted,
             Record::PartitionsAdded { .. } => flat::Record::PartitionsAdded,
+            Record::PartitionsChanged { .. } => flat::Record::PartitionsChanged,
             Record::TopicSettingsSet { .. } => flat::Record::TopicSettingsSet,
             Record::BrokerSettingsSet { .. } => flat::Record::BrokerSettingsSet,
             Record::ProducerIdsAllocated { .. } => flat::Record::ProducerIdsAllocated,
@@ -117,6 +206,11 @@ impl Record {
                 let partitions = Some(build_ranges(fbb, partitions));
                 let args = flat::PartitionsAddedArgs { id: Some(&(*id).into()), partitions };
                 flat::PartitionsAdded::create(fbb, &args).as_union_value()
+            }
+            Record::PartitionsChanged { id, partitions } => {
+                let partitions = Some(build_ranges(fbb, partitions));
+                let args = flat::PartitionsChangedArgs { id: Some(&(*id).into()), partitions };
+                flat::PartitionsChanged::create(fbb, &args).as_union_value()
             }
             Record::TopicSettingsSet { id, settings } => {
                 let settings = Some(build_settings(fbb, settings));
@@ -164,6 +258,8 @@ impl Record {
             Ok(Record::TopicDeleted { id: t.id().into() })
         } else if let Some(t) = entry.record_as_partitions_added() {
             Ok(Record::PartitionsAdded { id: t.id().into(), partitions: decode_ranges(t.partitions()) })
+        } else if let Some(t) = entry.record_as_partitions_changed() {
+            Ok(Record::PartitionsChanged { id: t.id().into(), partitions: decode_ranges(t.partitions()) })
         } else if let Some(t) = entry.record_as_topic_settings_set() {
             Ok(Record::TopicSettingsSet { id: t.id().into(), settings: decode_settings(t.settings()) })
         } else if let Some(t) = entry.record_as_broker_settings_set() {
@@ -202,11 +298,18 @@ fn build_ranges<'a>(
                 leader_epoch: range.placement.leader_epoch,
                 replicas: Some(fbb.create_vector(&range.placement.replicas)),
                 isr: Some(fbb.create_vector(&range.placement.isr)),
+                partition_epoch: range.placement.partition_epoch,
+                directories: Some(build_ids(fbb, &range.placement.directories)),
             };
             flat::PartitionRange::create(fbb, &args)
         })
         .collect();
     fbb.create_vector(&offsets)
+}
+
+fn build_ids<'a>(fbb: &mut FlatBufferBuilder<'a>, ids: &[Uuid]) -> WIPOffset<Vector<'a, flat_types::Id>> {
+    let ids: Vec<flat_types::Id> = ids.iter().map(|&id| id.into()).collect();
+    fbb.create_vector(&ids)
 }
 
 fn build_settings<'a>(
@@ -246,7 +349,9 @@ fn decode_ranges(ranges: Vector<'_, ForwardsUOffset<flat::PartitionRange<'_>>>) 
             leader: range.leader(),
             leader_epoch: range.leader_epoch(),
             replicas: range.replicas().iter().collect(),
+            partition_epoch: range.partition_epoch(),
             isr: range.isr().iter().collect(),
+            directories: range.directories().iter().map(Uuid::from).collect(),
         },
     };
     ranges.iter().map(decode).collect()
@@ -267,9 +372,7 @@ pub(super) mod tests {
     }
 
     pub(in crate::metadata) fn range(start: i32, end: i32, leader: BrokerId) -> PartitionRange {
-        let replicas: Arc<[BrokerId]> = [leader].into();
-        let placement = Placement { leader, leader_epoch: 0, isr: replicas.clone(), replicas };
-        PartitionRange { start, end, placement }
+        PartitionRange { start, end, placement: Placement::new(&[leader]) }
     }
 
     pub(in crate::metadata) fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -279,6 +382,15 @@ pub(super) mod tests {
     pub(in crate::metadata) fn samples() -> Vec<Record> {
         let id = Uuid(*b"0123456789abcdef");
         let listener = Listener { name: "PLAINTEXT".into(), host: "::1".into(), port: 9092 };
+        let placement = Placement {
+            leader: 2,
+            leader_epoch: 3,
+            partition_epoch: 5,
+            replicas: [1, 2].into(),
+            isr: [2].into(),
+            directories: [Uuid::ZERO, id].into(),
+        };
+        let moved = PartitionRange { start: 2, end: 7, placement };
         vec![
             Record::TopicCreated {
                 id,
@@ -287,6 +399,7 @@ pub(super) mod tests {
                 settings: settings(&[("retention.ms", "-1"), ("x", "")]),
             },
             Record::PartitionsAdded { id, partitions: vec![range(4, 10_000, 1)] },
+            Record::PartitionsChanged { id, partitions: vec![moved] },
             Record::TopicSettingsSet { id, settings: settings(&[]) },
             Record::BrokerSettingsSet { broker: -1, settings: settings(&[("log.retention.ms", "5")]) },
             Record::ProducerIdsAllocated { next: 1_000 },

@@ -78,7 +78,7 @@ impl Controller {
                     let reason = "The provided topic name maps to an ID that was already supplied.";
                     return Err(Rejection::InvalidRequest(reason.into()));
                 }
-                draft.decide(&Record::TopicDeleted { id: topic.id })?;
+                draft.decide(Record::TopicDeleted { id: topic.id })?;
                 Ok(Deleted { id: topic.id, name: topic.name.clone(), partitions: topic.partition_count() })
             })
             .collect();
@@ -129,7 +129,7 @@ impl Controller {
         check_settings(&settings, check)?;
         match *topic.settings == settings {
             true => Ok(()),
-            false => self.decide(&Record::TopicSettingsSet { id, settings: Arc::new(settings) }, validate_only),
+            false => self.decide(Record::TopicSettingsSet { id, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -151,7 +151,7 @@ impl Controller {
         };
         match unchanged {
             true => Ok(()),
-            false => self.decide(&Record::BrokerSettingsSet { broker, settings: Arc::new(settings) }, validate_only),
+            false => self.decide(Record::BrokerSettingsSet { broker, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -175,7 +175,7 @@ impl Controller {
         let settings = Arc::new(settings);
         match unchanged {
             true => Ok(()),
-            false => self.decide(&Record::GroupSettingsSet { group: group.into(), settings }, validate_only),
+            false => self.decide(Record::GroupSettingsSet { group: group.into(), settings }, validate_only),
         }
     }
 
@@ -185,7 +185,7 @@ impl Controller {
         assert!(id >= 0, "the configuration checks node.id");
         match self.image_decided().broker(id) {
             Some(known) if **known == broker => Ok(()),
-            _ => self.decide(&Record::BrokerRegistered { id, broker }, false),
+            _ => self.decide(Record::BrokerRegistered { id, broker }, false),
         }
     }
 
@@ -193,7 +193,7 @@ impl Controller {
     pub fn allocate_producer_ids(&mut self) -> Result<Range<i64>, Rejection> {
         let start = self.image_decided().producer_id_next();
         let next = start.checked_add(PRODUCER_IDS_BLOCK).ok_or(Rejection::ProducerIdsExhausted)?;
-        self.decide(&Record::ProducerIdsAllocated { next }, false)?;
+        self.decide(Record::ProducerIdsAllocated { next }, false)?;
         Ok(start..next)
     }
 }
@@ -218,7 +218,7 @@ impl Draft {
         let settings = spec.settings.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let settings = Arc::new(settings);
         let name = spec.name.as_str().into();
-        self.decide(&Record::TopicCreated { id, name, partitions, settings })?;
+        self.decide(Record::TopicCreated { id, name, partitions, settings })?;
         let topic = self.image.topic_by_id(id).expect("it was made above");
         Ok(Created {
             id,
@@ -233,7 +233,7 @@ impl Draft {
         rules::check_room(&self.image, (i64::from(spec.count) - i64::from(topic.partition_count())).max(0) as usize)?;
         let partitions = rules::place_added(&self.image, &topic, spec)?;
         policy(&topic.name, spec.count, topic.replication_factor()).map_err(Rejection::PolicyViolation)?;
-        self.decide(&Record::PartitionsAdded { id: topic.id, partitions })?;
+        self.decide(Record::PartitionsAdded { id: topic.id, partitions })?;
         Ok(spec.count)
     }
 }
@@ -482,7 +482,7 @@ mod tests {
         assert_eq!(ask("t", 5, Some(vec![vec![1], vec![1]])), Ok(5));
         assert_eq!(ask("t", 9, None), Ok(9));
         assert_eq!(ask("t", i32::MAX, None), Err("Excessively large number of partitions per request.".into()));
-        assert_eq!(bench.controller.image_decided().topic("t").unwrap().partition_ranges().len(), 1);
+        assert_eq!(bench.controller.image_decided().topic("t").unwrap().partition_ranges().count(), 1);
     }
 
     #[test]

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::image::{Image, Topic};
+use super::image::Image;
 use super::record::{PartitionRange, Placement, Settings};
 use super::rejection::Rejection;
+use super::topic::Topic;
 use crate::types::{BrokerId, PartitionIndex, Uuid};
 
 /// Longest topic name, in characters.
@@ -238,21 +239,15 @@ fn place(
         )));
     }
     if let [broker] = brokers[..] {
-        return Ok(vec![PartitionRange { start, end, placement: placement(&[broker]) }]);
+        return Ok(vec![PartitionRange { start, end, placement: Placement::new(&[broker]) }]);
     }
     let first = usize::from(id.0[0]);
     let replicas = |index: PartitionIndex| -> Vec<BrokerId> {
         (0..factor).map(|i| brokers[(first + index as usize + i) % brokers.len()]).collect()
     };
     Ok((start..end)
-        .map(|index| PartitionRange { start: index, end: index + 1, placement: placement(&replicas(index)) })
+        .map(|index| PartitionRange { start: index, end: index + 1, placement: Placement::new(&replicas(index)) })
         .collect())
-}
-
-/// All replicas in sync, the first one leading.
-fn placement(replicas: &[BrokerId]) -> Placement {
-    let replicas: Arc<[BrokerId]> = replicas.into();
-    Placement { leader: replicas[0], leader_epoch: 0, isr: replicas.clone(), replicas }
 }
 
 /// The partitions of a new topic as the request wants them, in any order.
@@ -286,7 +281,7 @@ fn assign<'a>(
         factor = Some(brokers.len());
         match ranges.last_mut() {
             Some(last) if *last.placement.replicas == *brokers => last.end = index + 1,
-            _ => ranges.push(PartitionRange { start: index, end: index + 1, placement: placement(brokers) }),
+            _ => ranges.push(PartitionRange { start: index, end: index + 1, placement: Placement::new(brokers) }),
         }
     }
     Ok(ranges)

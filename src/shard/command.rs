@@ -6,13 +6,16 @@ use super::node::Node;
 use super::store::LogIndex;
 use super::{Output, Pending, Shard, admin};
 use crate::config::Config;
-use crate::metadata::{Controller, Image};
-use crate::types::{Now, ShardId, Uuid};
+use crate::metadata::{Controller, Delta, Image, Topic};
+use crate::types::{BrokerId, Now, PartitionId, ShardId, Uuid};
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Stands for all brokers where dynamic settings are kept.
+const ALL_BROKERS: BrokerId = -1;
 
 /// The controller and what waits for it.
 pub struct Commands {
@@ -143,15 +146,14 @@ impl Shard {
         if !ok {
             return self.metadata_failed(now);
         }
-        // An image that is older than the decision does not show it yet, so that a later one is looked through as well.
-        let scan = commands.scan_index > commands.controller.image_durable().index();
-        let image = commands.controller.synced(index_last);
+        let (image, delta) = commands.controller.synced(index_last);
+        let delta = Arc::new(delta);
         for shard in 0..self.node.shards {
             if ShardId(shard) != self.id {
-                self.send(ShardId(shard), Message::Publish { image: image.clone(), scan });
+                self.send(ShardId(shard), Message::Publish { image: image.clone(), delta: delta.clone() });
             }
         }
-        self.publish(now, image, scan);
+        self.publish(now, image, &delta);
     }
 
     /// What was decided is lost. Who waits for it is answered by a controller that knows: KAFKA_STORAGE_ERROR where
@@ -210,13 +212,12 @@ impl Shard {
         }
     }
 
-    pub(super) fn publish(&mut self, now: Now, image: Image, scan: bool) {
+    pub(super) fn publish(&mut self, now: Now, image: Image, delta: &Delta) {
         assert!(image.index() >= self.image.index());
-        let before = std::mem::replace(&mut self.image, image);
-        if scan {
-            self.scan_topics(now);
-            self.groups_topics_deleted(&before);
-        }
+        self.image = image;
+        self.settings_changed(delta);
+        self.topics_deleted(now, delta);
+        self.groups_topics_deleted(delta);
         self.applied_untold = true;
     }
 
@@ -234,28 +235,49 @@ impl Shard {
         }
     }
 
-    /// Takes over the settings of this core's partitions, and removes those whose topics are gone.
-    fn scan_topics(&mut self, now: Now) {
-        self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
-        self.rules.clear();
-        let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
-        // The same input has the same output, in the same order.
-        logs.sort_unstable();
-        for (index, id) in logs {
-            match self.image.topic_by_id(id.topic).cloned() {
-                Some(topic) => {
-                    let settings = self.rules_of(&topic).log.clone();
-                    self.store.log_mut(index).expect("it was just listed").set_settings(settings);
-                    self.store.settings_changed(index);
-                }
-                None => {
-                    let name = self.store.remove(id).expect("it was just listed");
-                    self.forsake(now, index);
-                    self.removing += 1;
-                    self.out.push(Output::PartitionRemove { log: index, name, topic: id.topic });
-                }
+    /// Takes over the settings of this core's partitions: of those whose topics' settings changed, or where the broker's
+    /// did, of all.
+    fn settings_changed(&mut self, delta: &Delta) {
+        let brokers = &delta.broker_settings;
+        if brokers.contains(&self.node.id) || brokers.contains(&ALL_BROKERS) {
+            self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
+            self.rules.clear();
+            let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+            // The same input has the same output, in the same order.
+            logs.sort_unstable();
+            logs.into_iter().for_each(|(index, id)| self.take_settings(index, id.topic));
+        } else {
+            for topic in &delta.topics_set {
+                let topic = self.image.topic_by_id(*topic).expect("a topic whose settings changed is there").clone();
+                self.logs_of(&topic).into_iter().for_each(|(index, id)| self.take_settings(index, id.topic));
             }
         }
+    }
+
+    fn take_settings(&mut self, index: LogIndex, topic: Uuid) {
+        // A topic that is gone needs no settings.
+        let Some(topic) = self.image.topic_by_id(topic).cloned() else { return };
+        let settings = self.rules_of(&topic).log.clone();
+        self.store.log_mut(index).expect("it was just listed").set_settings(settings);
+        self.store.settings_changed(index);
+    }
+
+    fn topics_deleted(&mut self, now: Now, delta: &Delta) {
+        for topic in delta.topics_deleted.values() {
+            self.rules.remove(&topic.id);
+            for (index, id) in self.logs_of(topic) {
+                let name = self.store.remove(id).expect("it was just listed");
+                self.forsake(now, index);
+                self.removing += 1;
+                self.out.push(Output::PartitionRemove { log: index, name, topic: id.topic });
+            }
+        }
+    }
+
+    /// The logs of a topic that this core has open, by partition.
+    fn logs_of(&self, topic: &Topic) -> Vec<(LogIndex, PartitionId)> {
+        let ids = (0..topic.partition_count()).map(|index| PartitionId { topic: topic.id, index });
+        ids.filter_map(|id| Some((self.store.find(id)?, id))).collect()
     }
 
     /// The directory of a removed partition is out of the way.
@@ -268,7 +290,7 @@ impl Shard {
 /// The node's settings with the dynamic ones on top.
 pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: i32) -> Arc<Config> {
     let own = image.broker_settings(node);
-    let all = image.broker_settings(-1);
+    let all = image.broker_settings(ALL_BROKERS);
     if own.is_none() && all.is_none() {
         return config.clone();
     }

@@ -3,7 +3,7 @@
 use super::groups::{GroupAnswer, GroupAsk};
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
-use crate::metadata::Image;
+use crate::metadata::{Delta, Image};
 use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
 use crate::wire::error::ErrorCode;
 use bytes::{Bytes, BytesMut};
@@ -168,10 +168,10 @@ pub enum Message {
     GroupAnswers {
         answers: Vec<(RequestId, u32, GroupAnswer)>,
     },
-    /// What the cluster is from this index on. `scan`: topics may be gone or have other settings.
+    /// What the cluster is from this index on, and what changed since the image before.
     Publish {
         image: Image,
-        scan: bool,
+        delta: Arc<Delta>,
     },
     /// The sender has taken over the image of this index.
     Applied {

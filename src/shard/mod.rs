@@ -337,7 +337,7 @@ impl Shard {
                     self.group_answered(request, part, answer);
                 }
             }
-            Message::Publish { image, scan } => self.publish(now, image, scan),
+            Message::Publish { image, delta } => self.publish(now, image, &delta),
             Message::Applied { index } => self.applied(now, from, index),
         }
     }

@@ -119,8 +119,10 @@ impl Shard {
         match self.store.find(ask.partition) {
             Some(index) => index,
             None => {
-                let name = ask.topic.partition_name(ask.partition.index);
-                self.store.open(ask.partition, &name, &ask.topic.log)
+                // The settings of this core's image: a change of them that it has seen does not come again.
+                let topic = self.image.topic_by_id(ask.partition.topic).expect("the caller has looked").clone();
+                let rules = self.rules_of(&topic);
+                self.store.open(ask.partition, &rules.partition_name(ask.partition.index), &rules.log)
             }
         }
     }

@@ -4,6 +4,7 @@ use super::input::Input;
 use super::printer::Printer;
 use crate::cli::failure::Result;
 use crate::metadata::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, PartitionRange, Record, decode_frame, decode_head};
+use crate::types::Uuid;
 use serde_json::{Value, json};
 
 pub fn dump(input: &mut Input, out: &mut Printer) -> Result<()> {
@@ -67,8 +68,10 @@ fn ranges(partitions: &[PartitionRange]) -> Value {
             "end": range.end,
             "leader": placement.leader,
             "epoch": placement.leader_epoch,
+            "partition_epoch": placement.partition_epoch,
             "replicas": placement.replicas[..],
             "isr": placement.isr[..],
+            "directories": placement.directories.iter().map(Uuid::to_string).collect::<Vec<_>>(),
         })
     };
     partitions.iter().map(range).collect()
@@ -83,6 +86,9 @@ fn row(record: &Record, position: u64, index: u64) -> Value {
         Record::TopicDeleted { id } => ("topic-deleted", json!({"id": id.to_string()})),
         Record::PartitionsAdded { id, partitions } => {
             ("partitions-added", json!({"id": id.to_string(), "partitions": ranges(partitions)}))
+        }
+        Record::PartitionsChanged { id, partitions } => {
+            ("partitions-changed", json!({"id": id.to_string(), "partitions": ranges(partitions)}))
         }
         Record::TopicSettingsSet { id, settings } => {
             ("topic-settings", json!({"id": id.to_string(), "settings": **settings}))

@@ -19,7 +19,7 @@ use super::store::LogIndex;
 use crate::config::Config;
 use crate::group::{Append, AppendId, Caller, Coordinator, Event, Request, Settings, Ticket, refusal};
 use crate::log::check;
-use crate::metadata::{Image, Topic};
+use crate::metadata::{Delta, Image, Topic};
 use crate::types::{Now, Offset, PartitionId, PartitionIndex, ShardId, Time, TimestampMs};
 use crate::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, replace_records};
 use crate::wire::compression::{Codec, compress};
@@ -249,12 +249,11 @@ impl Shard {
     }
 
     /// Positions in topics that are no more are forgotten.
-    pub(super) fn groups_topics_deleted(&mut self, before: &Image) {
+    pub(super) fn groups_topics_deleted(&mut self, delta: &Delta) {
         if self.groups.hosts.is_empty() {
             return;
         }
-        let gone = before.topics().filter(|topic| self.image.topic_by_id(topic.id).is_none());
-        let names: Vec<Arc<str>> = gone.map(|topic| topic.name.clone()).collect();
+        let names: Vec<Arc<str>> = delta.topics_deleted.values().map(|topic| topic.name.clone()).collect();
         for (partition, host) in &mut self.groups.hosts {
             for name in &names {
                 if host.load == Load::Done {

@@ -175,7 +175,7 @@ mod tests {
         let endpoints = Endpoints::of(&world.node, world.controller.image_decided(), 0);
         let seen: Vec<_> = endpoints.iter().map(|e| (e.id, e.host, e.port)).collect();
         assert_eq!(seen, [(0, "host0", 9000), (1, "broker.example", 19092)]);
-        let placement = |leader| Placement { leader, leader_epoch: 3, replicas: [0, 2].into(), isr: [0, 2].into() };
+        let placement = |leader| Placement { leader, leader_epoch: 3, ..Placement::new(&[0, 2]) };
         assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, 0));
         assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, -1));
         assert_eq!(endpoints.offline(&placement(0)), [2]);
