@@ -1,64 +1,119 @@
-//! The APIs that this broker has, each with the versions in which it is complete.
+//! The table of APIs: of each one that this broker has, the versions in which it is complete, and who answers.
 
+use super::Shard;
+use super::admin::Decision;
+use super::connection::ConnectionId;
+use super::context::Context;
+use super::query::{
+    api_versions, cluster, configs, coordinator, election, features, log_dirs, metadata, partitions, quorum,
+    reassignment, resources,
+};
+use crate::types::Now;
+use crate::wire::codec::DecodeError;
+use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
+use bytes::{Bytes, BytesMut};
 
-/// One row of the ApiVersions answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// The whole response frame to a request with this head and body. An error is the client's fault, and closes its
+/// connection.
+pub type Answer = fn(&Context<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
+/// As [`Answer`], by the controller, which may decide that something changes.
+pub type Decide = fn(Decision<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
+
+/// Begins a request that others help to answer.
+pub type Begin = fn(&mut Shard, Now, ConnectionId, &Head<'static>, BytesMut) -> Result<(), DecodeError>;
+
+/// Who answers a request.
+#[derive(Clone, Copy)]
+pub enum Route {
+    /// The connection's core, at once, from the image that it has.
+    Image(Answer),
+    /// The controller, on the first core; the answer leaves when every core has the image with what was decided.
+    Controller(Decide),
+    /// The controller if `needed` says that something must be made first, otherwise as [`Route::Image`].
+    Either {
+        needed: fn(&Context<'_>, &Head<'_>, &[u8]) -> Result<bool, DecodeError>,
+        image: Answer,
+        controller: Decide,
+    },
+    /// Other machines, of this core and others: owners of partitions, coordinators of groups. The function splits the
+    /// request into what is asked of each.
+    Owners(Begin),
+}
+
+/// A row of the table.
+#[derive(Clone, Copy)]
 pub struct Api {
     pub key: ApiKey,
-    /// As advertised. Produce: from 0, although 0-2 are refused, because old librdkafka otherwise takes compression for
-    /// unsupported (KAFKA-18659).
+    /// The versions that ApiVersions tells. Produce: from 0, although 0-2 are refused, because old librdkafka otherwise
+    /// takes compression for unsupported (KAFKA-18659).
     pub version_min: i16,
     pub version_max: i16,
+    pub route: Route,
 }
 
-const fn api(key: ApiKey, version_min: i16, version_max: i16) -> Api {
-    Api { key, version_min, version_max }
+/// The row of an API.
+// long: the table
+pub fn api(key: ApiKey) -> Api {
+    use Route::{Controller, Either, Image, Owners};
+    let (versions, route) = match key {
+        ApiKey::Produce => (0..=13, Owners(Shard::produce)),
+        ApiKey::Fetch => (4..=17, Owners(Shard::fetch)),
+        ApiKey::ListOffsets => (1..=10, Owners(Shard::list)),
+        ApiKey::Metadata => {
+            let needed = |context: &Context<'_>, head: &Head<'_>, body: &[u8]| {
+                metadata::missing(context, head, body).map(|names| !names.is_empty())
+            };
+            (0..=13, Either { needed, image: metadata::answer, controller: |d, head, body| d.metadata(head, body) })
+        }
+        ApiKey::OffsetCommit => (2..=9, Owners(Shard::group_request)),
+        ApiKey::OffsetFetch => (1..=9, Owners(Shard::group_request)),
+        ApiKey::FindCoordinator => {
+            let controller = |d: Decision<'_>, head: &Head<'_>, body: &[u8]| d.find_coordinator(head, body);
+            (0..=6, Either { needed: coordinator::needs_topic, image: coordinator::answer, controller })
+        }
+        ApiKey::JoinGroup => (0..=9, Owners(Shard::group_request)),
+        ApiKey::Heartbeat => (0..=4, Owners(Shard::group_request)),
+        ApiKey::LeaveGroup => (0..=5, Owners(Shard::group_request)),
+        ApiKey::SyncGroup => (0..=5, Owners(Shard::group_request)),
+        ApiKey::DescribeGroups => (0..=6, Owners(Shard::group_request)),
+        ApiKey::ListGroups => (0..=5, Owners(Shard::group_request)),
+        ApiKey::ApiVersions => (0..=4, Image(api_versions::answer)),
+        ApiKey::CreateTopics => (2..=7, Controller(|d, head, body| d.create_topics(head, body))),
+        ApiKey::DeleteTopics => (1..=6, Controller(|d, head, body| d.delete_topics(head, body))),
+        ApiKey::DeleteRecords => (0..=2, Owners(Shard::list)),
+        ApiKey::InitProducerId => (0..=5, Controller(|d, head, body| d.init_producer_id(head, body))),
+        ApiKey::OffsetForLeaderEpoch => (2..=4, Owners(Shard::list)),
+        ApiKey::DescribeConfigs => (1..=4, Image(configs::answer)),
+        ApiKey::AlterConfigs => (0..=2, Controller(|d, head, body| d.alter_configs(head, body))),
+        ApiKey::AlterReplicaLogDirs => (1..=2, Image(log_dirs::answer)),
+        ApiKey::DescribeLogDirs => (1..=5, Owners(Shard::list)),
+        ApiKey::CreatePartitions => (0..=3, Controller(|d, head, body| d.create_partitions(head, body))),
+        ApiKey::DeleteGroups => (0..=2, Owners(Shard::group_request)),
+        ApiKey::ElectLeaders => (0..=2, Image(election::answer)),
+        ApiKey::IncrementalAlterConfigs => (0..=1, Controller(|d, head, body| d.incremental_alter_configs(head, body))),
+        ApiKey::AlterPartitionReassignments => (0..=1, Image(reassignment::alter)),
+        ApiKey::ListPartitionReassignments => (0..=0, Image(reassignment::list)),
+        ApiKey::OffsetDelete => (0..=0, Owners(Shard::group_request)),
+        ApiKey::DescribeQuorum => (0..=2, Image(quorum::answer)),
+        ApiKey::UpdateFeatures => (0..=2, Image(features::update)),
+        ApiKey::DescribeCluster => (0..=2, Image(cluster::answer)),
+        ApiKey::DescribeProducers => (0..=0, Owners(Shard::list)),
+        ApiKey::ListConfigResources => (0..=1, Image(resources::answer)),
+        ApiKey::DescribeTopicPartitions => (0..=0, Image(partitions::answer)),
+    };
+    Api { key, version_min: *versions.start(), version_max: *versions.end(), route }
 }
 
-pub const APIS: [Api; 36] = [
-    api(ApiKey::Produce, 0, 13),
-    api(ApiKey::Fetch, 4, 17),
-    api(ApiKey::ListOffsets, 1, 10),
-    api(ApiKey::Metadata, 0, 13),
-    api(ApiKey::OffsetCommit, 2, 9),
-    api(ApiKey::OffsetFetch, 1, 9),
-    api(ApiKey::FindCoordinator, 0, 6),
-    api(ApiKey::JoinGroup, 0, 9),
-    api(ApiKey::Heartbeat, 0, 4),
-    api(ApiKey::LeaveGroup, 0, 5),
-    api(ApiKey::SyncGroup, 0, 5),
-    api(ApiKey::DescribeGroups, 0, 6),
-    api(ApiKey::ListGroups, 0, 5),
-    api(ApiKey::ApiVersions, 0, 4),
-    api(ApiKey::CreateTopics, 2, 7),
-    api(ApiKey::DeleteTopics, 1, 6),
-    api(ApiKey::DeleteRecords, 0, 2),
-    api(ApiKey::InitProducerId, 0, 5),
-    api(ApiKey::OffsetForLeaderEpoch, 2, 4),
-    api(ApiKey::DescribeConfigs, 1, 4),
-    api(ApiKey::AlterConfigs, 0, 2),
-    api(ApiKey::AlterReplicaLogDirs, 1, 2),
-    api(ApiKey::DescribeLogDirs, 1, 5),
-    api(ApiKey::CreatePartitions, 0, 3),
-    api(ApiKey::DeleteGroups, 0, 2),
-    api(ApiKey::ElectLeaders, 0, 2),
-    api(ApiKey::IncrementalAlterConfigs, 0, 1),
-    api(ApiKey::AlterPartitionReassignments, 0, 1),
-    api(ApiKey::ListPartitionReassignments, 0, 0),
-    api(ApiKey::OffsetDelete, 0, 0),
-    api(ApiKey::DescribeQuorum, 0, 2),
-    api(ApiKey::UpdateFeatures, 0, 2),
-    api(ApiKey::DescribeCluster, 0, 2),
-    api(ApiKey::DescribeProducers, 0, 0),
-    api(ApiKey::ListConfigResources, 0, 1),
-    api(ApiKey::DescribeTopicPartitions, 0, 0),
-];
+/// All rows, in the order of keys.
+pub fn apis() -> impl Iterator<Item = Api> {
+    ApiKey::ALL.iter().map(|key| api(*key))
+}
 
 /// Whether requests of this API and version are served.
 pub fn is_served(key: ApiKey, version: i16) -> bool {
-    let served = |api: &Api| api.key == key && (api.version_min..=api.version_max).contains(&version);
-    APIS.iter().any(served) && key.versions().contains(&version)
+    let api = api(key);
+    (api.version_min..=api.version_max).contains(&version) && key.versions().contains(&version)
 }
 
 #[cfg(test)]
@@ -67,7 +122,7 @@ mod tests {
 
     #[test]
     fn advertised_versions_are_declared() {
-        for api in APIS {
+        for api in apis() {
             assert!(api.key.versions().contains(&api.version_max), "{:?}", api.key);
             assert!(api.key == ApiKey::Produce || api.key.versions().contains(&api.version_min), "{:?}", api.key);
         }

@@ -1,5 +1,7 @@
 //! Requests for the controller: forwarded to the first shard, decided there, answered when every shard has the image.
 
+use super::admin::{Decision, ProducerIds};
+use super::api::{Route, api};
 use super::connection::ConnectionId;
 use super::message::{CommandRequest, Message, RequestId};
 use super::node::Node;
@@ -20,7 +22,7 @@ const ALL_BROKERS: BrokerId = -1;
 /// The controller and what waits for it.
 pub struct Commands {
     pub controller: Controller,
-    pub admin: admin::Admin,
+    producer_ids: ProducerIds,
     /// Random bits for topic ids, given by the shell.
     pub seed: u128,
     /// Decided, in order of the index that must be published first, each with its answer; `None` if it was no request.
@@ -44,7 +46,7 @@ impl Commands {
         let index = controller.image_durable().index();
         Commands {
             controller,
-            admin: admin::Admin::default(),
+            producer_ids: ProducerIds::default(),
             seed,
             waiting: VecDeque::new(),
             held: VecDeque::new(),
@@ -55,19 +57,24 @@ impl Commands {
 
     /// Decides a request; its answer, or `None` if its bytes are none. Also whether topics may be gone or have other
     /// settings from then on.
-    fn decide(&mut self, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
-        let Commands { controller, admin, seed, .. } = self;
-        let mut ids = || uuid_next(seed);
-        let (frame, listener) = match request {
-            CommandRequest::Frame { frame, listener, .. } => (frame, *listener),
+    fn decide(&mut self, now: Now, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
+        let Commands { controller, producer_ids, seed, .. } = self;
+        let ids = &mut || uuid_next(seed);
+        let (frame, listener, caller) = match request {
+            CommandRequest::Frame { frame, listener, caller, .. } => (frame, *listener, caller),
             CommandRequest::MakeOffsetsTopic => {
                 let config = dynamic_config(&node.config, controller.image_decided(), node.id);
-                admin::make_offsets_topic(&config, controller, &mut ids);
+                admin::make_offsets_topic(&config, controller, ids);
                 return (false, None);
             }
         };
         let head = Head::decode(frame).expect("the connection's shard has decoded it");
-        let answer = admin.answer(node, controller, &mut ids, &head, &frame[head.body_start..], listener);
+        let (Route::Controller(decide) | Route::Either { controller: decide, .. }) = api(head.api).route else {
+            panic!("{} is not the controller's", head.api.name());
+        };
+        let client_id = head.client_id.as_deref().unwrap_or_default();
+        let decision = Decision { now, node, listener, caller, client_id, controller, producer_ids, ids };
+        let answer = decide(decision, &head, &frame[head.body_start..]);
         let scan = matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
         (scan, answer.ok())
     }
@@ -90,7 +97,8 @@ impl Shard {
     pub(super) fn forward(&mut self, now: Now, connection: ConnectionId, listener: usize, frame: Bytes) {
         let slot = self.begin(connection);
         let request = self.start(Pending::Command { connection, slot });
-        self.ask_controller(now, CommandRequest::Frame { request, listener, frame });
+        let caller = self.connections[&connection].caller.clone();
+        self.ask_controller(now, CommandRequest::Frame { request, listener, caller, frame });
     }
 
     pub(super) fn ask_controller(&mut self, now: Now, request: CommandRequest) {
@@ -109,7 +117,7 @@ impl Shard {
             commands.held.push_back(command);
             return;
         }
-        let (scan, response) = commands.decide(&self.node, &command.request);
+        let (scan, response) = commands.decide(now, &self.node, &command.request);
         let index = commands.controller.index();
         if scan {
             commands.scan_index = index;
@@ -170,7 +178,7 @@ impl Shard {
             lost.len()
         );
         for (_, command, _) in lost {
-            let (_, response) = commands.decide(&self.node, &command.request);
+            let (_, response) = commands.decide(now, &self.node, &command.request);
             assert_eq!(commands.controller.index(), index, "nothing is decided any more");
             commands.waiting.push_back((index, command, response));
         }

@@ -1,9 +1,9 @@
 //! One client connection: its requests in progress, answered in the order in which they came.
 
+use super::context::Caller;
 use super::message::RequestId;
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::net::IpAddr;
 
 /// Names a connection on its shard; not used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -16,7 +16,7 @@ pub type Slot = u64;
 pub struct Connection {
     /// Which of the node's listeners it came through.
     pub listener: usize,
-    pub peer: IpAddr,
+    pub caller: Caller,
     slots: VecDeque<Option<Vec<Bytes>>>,
     slot_first: Slot,
     /// It is closed for this reason once all requests are answered; no more are taken.
@@ -26,8 +26,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(listener: usize, peer: IpAddr) -> Connection {
-        Connection { listener, peer, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
+    pub fn new(listener: usize, caller: Caller) -> Connection {
+        Connection { listener, caller, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.
@@ -61,10 +61,13 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::context::Principal;
+    use std::net::Ipv4Addr;
 
     #[test]
     fn answers_leave_in_the_order_of_requests() {
-        let mut connection = Connection::new(0, std::net::Ipv4Addr::LOCALHOST.into());
+        let mut connection =
+            Connection::new(0, Caller { address: Ipv4Addr::LOCALHOST.into(), principal: Principal::Anonymous });
         let slots: Vec<Slot> = (0..3).map(|_| connection.begin()).collect();
         let answer = |text: &'static str| vec![Bytes::from_static(text.as_bytes())];
         assert!(connection.finish(slots[2], answer("c")).is_empty());

@@ -11,7 +11,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::{Head, response_frame};
 use crate::wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use crate::wire::messages::{ApiKey, FetchRequest, FetchResponse};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 
 /// Fetches name topics by id from this version on.
@@ -56,10 +56,10 @@ impl Shard {
         &mut self,
         now: Now,
         connection: ConnectionId,
-        head: &Head<'_>,
-        body: &[u8],
+        head: &Head<'static>,
+        frame: BytesMut,
     ) -> Result<(), DecodeError> {
-        let request = FetchRequest::decode(&mut Reader::new(body), head.version)?;
+        let request = FetchRequest::decode(&mut Reader::new(&frame[head.body_start..]), head.version)?;
         let slot = self.begin(connection);
         let (wanted, forgotten) = wanted(&request, head.version);
         let session = match self.sessions.begin(request.session_id, request.session_epoch, wanted, &forgotten) {

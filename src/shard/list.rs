@@ -23,7 +23,7 @@ use crate::wire::messages::{
     DescribeProducersRequest, DescribeProducersResponse, ListOffsetsRequest, ListOffsetsResponse,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -74,9 +74,10 @@ impl Shard {
         &mut self,
         now: Now,
         connection: ConnectionId,
-        head: &Head<'_>,
-        body: &[u8],
+        head: &Head<'static>,
+        frame: BytesMut,
     ) -> Result<(), DecodeError> {
+        let body = &frame[head.body_start..];
         let questions = match head.api {
             ApiKey::ListOffsets => list_offsets(body, head.version)?,
             ApiKey::DeleteRecords => delete_records(body, head.version)?,

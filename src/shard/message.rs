@@ -1,5 +1,6 @@
 //! What shards say to each other, and what a shard asks of itself: the owner of a partition is asked, wherever it is.
 
+use super::context::Caller;
 use super::groups::{GroupAnswer, GroupAsk};
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
@@ -134,7 +135,7 @@ impl Data {
 #[derive(Debug)]
 pub enum CommandRequest {
     /// A client's request, answered by [`Message::CommandDone`].
-    Frame { request: RequestId, listener: usize, frame: Bytes },
+    Frame { request: RequestId, listener: usize, caller: Caller, frame: Bytes },
     /// A coordinator is asked for before there is the topic in which groups are kept. Nobody waits for an answer.
     MakeOffsetsTopic,
 }

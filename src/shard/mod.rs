@@ -11,6 +11,7 @@ pub mod api;
 pub mod checkpoint;
 mod command;
 pub mod connection;
+pub mod context;
 mod fetch;
 mod groups;
 mod list;
@@ -25,8 +26,10 @@ pub mod rules;
 mod session;
 pub mod store;
 
+use self::api::Route;
 use self::command::Commands;
 use self::connection::{Connection, ConnectionId, Slot};
+use self::context::{Caller, Context, Principal};
 use self::groups::Groups;
 use self::message::{Answer, Data, Message, RequestId};
 use self::node::Node;
@@ -143,7 +146,9 @@ impl Shard {
 
     fn connected(&mut self, connection: ConnectionId, listener: usize, peer: IpAddr) {
         assert!(listener < self.node.advertised.len());
-        let older = self.connections.insert(connection, Connection::new(listener, peer));
+        let older = self
+            .connections
+            .insert(connection, Connection::new(listener, Caller { address: peer, principal: Principal::Anonymous }));
         assert!(older.is_none(), "connection ids are not used again");
     }
 
@@ -177,73 +182,57 @@ impl Shard {
             }
             Err(error) => return self.close_later(now, connection, error.to_string()),
         };
-        if !api::is_served(head.api, head.version) {
-            if head.api == ApiKey::ApiVersions {
+        let Head { api, version, correlation_id, .. } = head;
+        if !api::is_served(api, version) {
+            if api == ApiKey::ApiVersions {
                 let slot = self.begin(connection);
-                return self.respond(connection, slot, query::api_versions_unsupported(head.correlation_id));
+                return self.respond(connection, slot, query::api_versions_unsupported(correlation_id));
             }
-            let reason = format!("{} version {} is not supported", head.api.name(), head.version);
+            let reason = format!("{} version {version} is not supported", api.name());
             return self.close_later(now, connection, reason);
         }
-        // Without the client's name the head no longer borrows the frame, which may then be taken apart.
-        let Head { api, version, correlation_id, body_start, .. } = head;
-        let head: Head<'static> = Head { api, version, correlation_id, client_id: None, body_start };
-        let result = match head.api {
-            ApiKey::Produce => self.produce(now, connection, &head, frame),
-            ApiKey::Fetch => self.fetch(now, connection, &head, &frame[head.body_start..]),
-            ApiKey::ListOffsets
-            | ApiKey::DeleteRecords
-            | ApiKey::OffsetForLeaderEpoch
-            | ApiKey::DescribeLogDirs
-            | ApiKey::DescribeProducers => self.list(now, connection, &head, &frame[head.body_start..]),
-            ApiKey::CreateTopics
-            | ApiKey::DeleteTopics
-            | ApiKey::CreatePartitions
-            | ApiKey::AlterConfigs
-            | ApiKey::IncrementalAlterConfigs
-            | ApiKey::InitProducerId => {
-                self.forward(now, connection, listener, frame.freeze());
-                Ok(())
-            }
-            ApiKey::Metadata if self.needs_topics(&head, &frame[head.body_start..]) => {
-                self.forward(now, connection, listener, frame.freeze());
-                Ok(())
-            }
-            ApiKey::FindCoordinator if self.needs_offsets_topic(&head, &frame[head.body_start..]) => {
-                self.forward(now, connection, listener, frame.freeze());
-                Ok(())
-            }
-            ApiKey::DescribeQuorum => self.describe_quorum(now, connection, &head, &frame[head.body_start..]),
-            api if groups::is_group_api(api) => self.group_request(now, connection, &head, frame.freeze()),
-            _ => query::answer(&self.node, &self.image, listener, &head, &frame[head.body_start..]).map(|response| {
-                let slot = self.begin(connection);
-                self.respond(connection, slot, response);
-            }),
-        };
-        if let Err(error) = result {
-            self.close_later(now, connection, format!("malformed {} request: {error}", head.api.name()));
+        if let Err(error) = self.route(now, connection, listener, frame) {
+            self.close_later(now, connection, format!("malformed {} request: {error}", api.name()));
         }
     }
 
-    fn describe_quorum(
+    /// Hands a request to whom the table of APIs says.
+    fn route(
         &mut self,
         now: Now,
         connection: ConnectionId,
-        head: &Head<'_>,
-        body: &[u8],
+        listener: usize,
+        frame: BytesMut,
     ) -> Result<(), DecodeError> {
-        let response = query::quorum::answer(&self.node, &self.image, head, body, now.wall_ms)?;
-        let slot = self.begin(connection);
-        self.respond(connection, slot, response);
+        let head = Head::decode(&frame).expect("it was decoded before");
+        let caller = &self.connections[&connection].caller;
+        let client_id = head.client_id.as_deref().unwrap_or_default();
+        let (node, image, config) = (&*self.node, &self.image, &*self.config);
+        let context = Context { now, node, image, config, listener, caller, client_id };
+        let body = &frame[head.body_start..];
+        let response = match api::api(head.api).route {
+            Route::Image(answer) => Some(answer(&context, &head, body)?),
+            // What is malformed is not the controller's to find out.
+            Route::Either { needed, image, .. } => match needed(&context, &head, body)? {
+                true => None,
+                false => Some(image(&context, &head, body)?),
+            },
+            Route::Controller(_) => None,
+            Route::Owners(begin) => {
+                // Without the client's name the head does not borrow the frame, which may then be taken apart.
+                let Head { api, version, correlation_id, body_start, .. } = head;
+                let head: Head<'static> = Head { api, version, correlation_id, client_id: None, body_start };
+                return begin(self, now, connection, &head, frame);
+            }
+        };
+        match response {
+            Some(response) => {
+                let slot = self.begin(connection);
+                self.respond(connection, slot, response);
+            }
+            None => self.forward(now, connection, listener, frame.freeze()),
+        }
         Ok(())
-    }
-
-    fn needs_topics(&self, head: &Head<'_>, body: &[u8]) -> bool {
-        query::metadata_missing(&self.node, &self.image, head, body).is_ok_and(|names| !names.is_empty())
-    }
-
-    fn needs_offsets_topic(&self, head: &Head<'_>, body: &[u8]) -> bool {
-        query::coordinator::needs_topic(&self.image, head, body) == Ok(true)
     }
 
     fn begin(&mut self, connection: ConnectionId) -> Slot {

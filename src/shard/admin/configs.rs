@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{Context, refusal, reply};
+use super::{Decision, refusal, reply};
 use crate::config::{
     AlterOp, Scope, alter, validate_broker_dynamic, validate_group, validate_group_all, validate_topic,
     validate_topic_all,
@@ -35,8 +35,8 @@ struct Change<'a> {
     replaces: bool,
 }
 
-impl Context<'_> {
-    pub(super) fn alter_configs(mut self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+impl Decision<'_> {
+    pub(in crate::shard) fn alter_configs(mut self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
         let request = AlterConfigsRequest::decode(&mut Reader::new(body), head.version)?;
         let changes = request.resources.iter().map(|resource| Change {
             resource_type: resource.resource_type,
@@ -66,7 +66,11 @@ impl Context<'_> {
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
 
-    pub(super) fn incremental_alter_configs(mut self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    pub(in crate::shard) fn incremental_alter_configs(
+        mut self,
+        head: &Head<'_>,
+        body: &[u8],
+    ) -> Result<Vec<Bytes>, DecodeError> {
         let request = IncrementalAlterConfigsRequest::decode(&mut Reader::new(body), head.version)?;
         let changes = request.resources.iter().map(|resource| Change {
             resource_type: resource.resource_type,

@@ -10,75 +10,52 @@ mod topics;
 
 use bytes::Bytes;
 
+use super::context::{Caller, Context};
 use super::node::Node;
 use super::query::metadata::{Refused, answer_refused, missing};
 use super::query::{config_effective, reply};
 use crate::config::Config;
 use crate::metadata::{Controller, Defaults, Rejection, Terms, TopicSpec};
-use crate::types::Uuid;
+use crate::types::{Now, Uuid};
 use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
-use crate::wire::messages::ApiKey;
 
 pub use offsets::make_offsets_topic;
 pub use producer::ProducerIds;
 
-/// The state of commands, beside the controller's.
-#[derive(Debug, Default)]
-pub struct Admin {
-    producer_ids: ProducerIds,
-}
-
-/// What a command works on.
-struct Context<'a> {
-    node: &'a Node,
-    controller: &'a mut Controller,
+/// What a decision about a request is made with, and changes.
+pub struct Decision<'a> {
+    pub now: Now,
+    pub node: &'a Node,
+    pub listener: usize,
+    pub caller: &'a Caller,
+    pub client_id: &'a str,
+    pub controller: &'a mut Controller,
+    pub producer_ids: &'a mut ProducerIds,
     /// Random ids for new topics.
-    ids: &'a mut dyn FnMut() -> Uuid,
+    pub ids: &'a mut dyn FnMut() -> Uuid,
 }
 
-impl Admin {
-    /// Decides the request with this head and `body`, and returns the whole response frame; `listener` is the index of the
-    /// client's listener in `node.advertised`, `ids` gives random ids. An error is the client's fault, and closes its
-    /// connection.
-    pub fn answer(
-        &mut self,
-        node: &Node,
-        controller: &mut Controller,
-        ids: &mut dyn FnMut() -> Uuid,
-        head: &Head<'_>,
-        body: &[u8],
-        listener: usize,
-    ) -> Result<Vec<Bytes>, DecodeError> {
-        let context = Context { node, controller, ids };
-        match head.api {
-            ApiKey::Metadata => context.metadata(head, body, listener),
-            ApiKey::FindCoordinator => context.find_coordinator(head, body, listener),
-            ApiKey::CreateTopics => context.create_topics(head, body),
-            ApiKey::DeleteTopics => context.delete_topics(head, body),
-            ApiKey::CreatePartitions => context.create_partitions(head, body),
-            ApiKey::AlterConfigs => context.alter_configs(head, body),
-            ApiKey::IncrementalAlterConfigs => context.incremental_alter_configs(head, body),
-            ApiKey::InitProducerId => self.producer_ids.answer(context.controller, head, body),
-            api => panic!("{} is no command", api.name()),
-        }
-    }
-}
-
-impl Context<'_> {
+impl Decision<'_> {
     /// The settings in force, those that are decided and not yet durable included.
     fn config(&self) -> Config {
         config_effective(self.node, self.controller.image_decided()).into_owned()
     }
 
+    /// What a query is answered with: `config` is [`Decision::config`].
+    fn context<'c>(&'c self, config: &'c Config) -> Context<'c> {
+        let Decision { now, node, listener, caller, client_id, .. } = *self;
+        Context { now, node, image: self.controller.image_decided(), config, listener, caller, client_id }
+    }
+
     /// Metadata that creates what it does not find: the answer already shows the new topics.
-    fn metadata(self, head: &Head<'_>, body: &[u8], listener: usize) -> Result<Vec<Bytes>, DecodeError> {
-        let names = missing(self.node, self.controller.image_decided(), head, body)?;
+    pub(in crate::shard) fn metadata(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+        let config = self.config();
+        let names = missing(&self.context(&config), head, body)?;
         let specs: Vec<TopicSpec> = names.into_iter().map(topic_with_defaults).collect();
         let mut refused = Refused::new();
         if !specs.is_empty() {
-            let config = self.config();
             let policy = policy(&config);
             let terms = Terms { defaults: defaults(&config), setting: &|_, _| Ok(()), policy: &policy };
             let answers = self.controller.create_topics(&specs, false, terms, self.ids);
@@ -88,7 +65,7 @@ impl Context<'_> {
                 }
             }
         }
-        answer_refused(self.node, self.controller.image_decided(), listener, head, body, &refused)
+        answer_refused(&self.context(&config), head, body, &refused)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Context, defaults};
+use super::{Decision, defaults};
 use crate::config::{Config, validate_topic};
 use crate::metadata::{Controller, Terms, TopicSpec};
 use crate::shard::query::{OFFSETS_TOPIC, coordinator};
@@ -13,18 +13,13 @@ use crate::wire::frame::Head;
 /// The smallest segment that a topic may have.
 const SEGMENT_BYTES_MIN: u32 = 1 << 20;
 
-impl Context<'_> {
-    pub(super) fn find_coordinator(
-        self,
-        head: &Head<'_>,
-        body: &[u8],
-        listener: usize,
-    ) -> Result<Vec<Bytes>, DecodeError> {
-        if coordinator::needs_topic(self.controller.image_decided(), head, body)? {
-            let config = self.config();
+impl Decision<'_> {
+    pub(in crate::shard) fn find_coordinator(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+        let config = self.config();
+        if coordinator::needs_topic(&self.context(&config), head, body)? {
             make_offsets_topic(&config, self.controller, self.ids);
         }
-        coordinator::answer(self.node, self.controller.image_decided(), listener, head, body)
+        coordinator::answer(&self.context(&config), head, body)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Context, policy, refusal, reply};
+use super::{Decision, policy, refusal, reply};
 use crate::metadata::PartitionsSpec;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -11,8 +11,8 @@ use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
 use crate::wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use crate::wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-impl Context<'_> {
-    pub(super) fn create_partitions(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+impl Decision<'_> {
+    pub(in crate::shard) fn create_partitions(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
         let request = CreatePartitionsRequest::decode(&mut Reader::new(body), head.version)?;
         let spec = |topic: &CreatePartitionsTopic<'_>| PartitionsSpec {
             name: topic.name.to_string(),

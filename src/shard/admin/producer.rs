@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::{error_code, reply};
+use super::{Decision, error_code, reply};
 use crate::metadata::{Controller, Rejection};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -21,18 +21,19 @@ pub struct ProducerIds {
     left: Range<i64>,
 }
 
+impl Decision<'_> {
+    pub(in crate::shard) fn init_producer_id(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+        self.producer_ids.answer(self.controller, head, body)
+    }
+}
+
 impl ProducerIds {
     /// A producer that names an id and epoch that it had gets a new id too, at epoch 0: its older batches stay apart from
     /// those that follow (KIP-360).
     ///
     /// This broker has no transactions. A producer with a transactional id normally stops before it comes here, at
     /// FindCoordinator; the one that does come gets the same error.
-    pub(super) fn answer(
-        &mut self,
-        controller: &mut Controller,
-        head: &Head<'_>,
-        body: &[u8],
-    ) -> Result<Vec<Bytes>, DecodeError> {
+    fn answer(&mut self, controller: &mut Controller, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
         let request = InitProducerIdRequest::decode(&mut Reader::new(body), head.version)?;
         let half = (request.producer_id == NO_PRODUCER) != (request.producer_epoch == NO_EPOCH);
         let decided = match request.transactional_id.as_deref() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::{Context, defaults, policy, refusal, reply};
+use super::{Decision, defaults, policy, refusal, reply};
 use crate::config::{Config, describe_topic, validate_topic, validate_topic_all};
 use crate::metadata::{Assignment, Created, Image, Rejection, Terms, TopicKey, TopicSpec};
 use crate::types::Uuid;
@@ -24,8 +24,8 @@ const DELETION_DISABLED_VERSION: i16 = 3;
 /// From this version on topics are deleted by name or by id (KIP-516).
 const DELETE_BY_ID_VERSION: i16 = 6;
 
-impl Context<'_> {
-    pub(super) fn create_topics(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+impl Decision<'_> {
+    pub(in crate::shard) fn create_topics(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
         let request = CreateTopicsRequest::decode(&mut Reader::new(body), head.version)?;
         let config = self.config();
         let image = self.controller.image_decided();
@@ -44,7 +44,7 @@ impl Context<'_> {
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
 
-    pub(super) fn delete_topics(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    pub(in crate::shard) fn delete_topics(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
         let request = DeleteTopicsRequest::decode(&mut Reader::new(body), head.version)?;
         let enabled = self.config().delete_topic_enable;
         let wanted: Vec<Result<TopicKey, Rejection>> = match head.version < DELETE_BY_ID_VERSION {

@@ -7,7 +7,7 @@ mod checkpoint;
 mod load;
 mod request;
 
-pub use request::{GroupAnswer, GroupAsk, GroupRequest, is_group_api};
+pub use request::{GroupAnswer, GroupAsk, GroupRequest};
 
 use self::checkpoint::{Capture, Saved};
 use self::load::Load;

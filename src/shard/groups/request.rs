@@ -15,7 +15,7 @@ use crate::wire::messages::{
     JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -47,23 +47,6 @@ pub struct GroupRequest {
     correlation_id: i32,
     responses: BTreeMap<u32, Response>,
     outstanding: usize,
-}
-
-/// Whether the API is one of group coordinators.
-pub fn is_group_api(api: ApiKey) -> bool {
-    matches!(
-        api,
-        ApiKey::JoinGroup
-            | ApiKey::SyncGroup
-            | ApiKey::Heartbeat
-            | ApiKey::LeaveGroup
-            | ApiKey::OffsetCommit
-            | ApiKey::OffsetFetch
-            | ApiKey::OffsetDelete
-            | ApiKey::ListGroups
-            | ApiKey::DescribeGroups
-            | ApiKey::DeleteGroups
-    )
 }
 
 /// Shows `visit` each part of a request, its number, and the partition whose coordinator is to serve it.
@@ -156,8 +139,9 @@ impl Shard {
         now: Now,
         connection: ConnectionId,
         head: &Head<'static>,
-        frame: Bytes,
+        frame: BytesMut,
     ) -> Result<(), DecodeError> {
+        let frame = frame.freeze();
         let topic = self.image.topic(OFFSETS_TOPIC).map(|topic| (topic.id, topic.partition_count()));
         let partitions = topic.map_or(1, |(_, partitions)| partitions);
         let body = &frame[head.body_start..];
@@ -188,7 +172,7 @@ impl Shard {
         let owner = |index| PartitionId { topic, index }.shard(shards);
         let owners: BTreeSet<ShardId> = places.into_iter().map(owner).collect();
         pending.slot = self.begin(connection);
-        let peer = self.connections[&connection].peer;
+        let peer = self.connections[&connection].caller.address;
         let nothing = pending.outstanding == 0;
         let request = self.start(Pending::Group(Box::new(pending)));
         if nothing {

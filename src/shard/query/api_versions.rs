@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::features::FEATURES;
 use super::reply;
-use crate::metadata::Image;
-use crate::shard::api::{APIS, is_served};
+use crate::shard::api::{Api, apis, is_served};
+use crate::shard::context::Context;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::{Head, response_frame};
@@ -19,7 +19,8 @@ const FEATURE_LEVEL_0_VERSION: i16 = 4;
 /// From this version on the client says what it is.
 const SOFTWARE_VERSION: i16 = 3;
 
-pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { image, .. } = context;
     if !is_served(head.api, head.version) {
         return Ok(unsupported(head.correlation_id));
     }
@@ -64,12 +65,9 @@ pub fn unsupported(correlation_id: i32) -> Vec<Bytes> {
 }
 
 fn api_keys() -> Vec<ApiVersion> {
-    let version = |api: &crate::shard::api::Api| ApiVersion {
-        api_key: api.key as i16,
-        min_version: api.version_min,
-        max_version: api.version_max,
-    };
-    APIS.iter().map(version).collect()
+    let version =
+        |api: Api| ApiVersion { api_key: api.key as i16, min_version: api.version_min, max_version: api.version_max };
+    apis().map(version).collect()
 }
 
 /// Kafka's pattern of a client's name and version: letters, digits, `-` and `.`, the last two not at the ends.
@@ -112,7 +110,7 @@ mod tests {
                 }
             }
         }
-        let produce = APIS.iter().find(|api| api.key == ApiKey::Produce).expect("served");
+        let produce = apis().find(|api| api.key == ApiKey::Produce).expect("served");
         assert_eq!((produce.version_min, produce.version_max), (0, 13));
     }
 

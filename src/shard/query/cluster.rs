@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, reply};
 use crate::metadata::{Image, Placement};
+use crate::shard::context::Context;
 use crate::shard::node::Node;
 use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader};
@@ -69,13 +70,8 @@ impl<'a> Endpoints<'a> {
     }
 }
 
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    listener: usize,
-    head: &Head<'_>,
-    body: &[u8],
-) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, listener, .. } = context;
     let request = DescribeClusterRequest::decode(&mut Reader::new(body), head.version)?;
     let response = match check_endpoint_type(request.endpoint_type) {
         Err((error, message)) => DescribeClusterResponse {

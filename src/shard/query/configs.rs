@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use super::{config_effective, reply};
+use super::reply;
 use crate::config::{
     Config, Described, Synonym, describe_broker, describe_broker_default, describe_group, describe_topic,
 };
 use crate::metadata::{Image, check_name};
+use crate::shard::context::Context;
 use crate::shard::node::Node;
 use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader};
@@ -61,9 +62,10 @@ fn invalid(message: impl Into<String>) -> Refusal {
     (ErrorCode::InvalidRequest, Some(message.into()))
 }
 
-pub fn answer(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, .. } = context;
     let request = DescribeConfigsRequest::decode(&mut Reader::new(body), head.version)?;
-    let config = config_effective(node, image);
+    let config = context.config;
     // Each resource once: the answer's size is bounded by what there is, not by how often it is asked for.
     let mut seen = BTreeSet::new();
     let results = request
@@ -71,7 +73,7 @@ pub fn answer(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Resul
         .iter()
         .filter(|resource| seen.insert((resource.resource_type, &resource.resource_name)))
         .map(|resource| {
-            let (refusal, settings) = match describe(node, image, &config, resource) {
+            let (refusal, settings) = match describe(node, image, config, resource) {
                 Ok(settings) => ((ErrorCode::None, None), settings),
                 Err(refusal) => (refusal, Vec::new()),
             };

@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use super::cluster::{Endpoint, Endpoints};
 use super::reply;
-use crate::metadata::Image;
-use crate::shard::node::Node;
+use crate::shard::context::Context;
 use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -26,18 +25,13 @@ const NO_NODE: BrokerId = -1;
 const NO_PORT: i32 = -1;
 
 /// Whether the request can be answered only after [`OFFSETS_TOPIC`] is made: it then belongs on the controller's shard.
-pub fn needs_topic(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<bool, DecodeError> {
+pub fn needs_topic(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<bool, DecodeError> {
     let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
-    Ok(request.key_type == KEY_GROUP && image.topic(OFFSETS_TOPIC).is_none())
+    Ok(request.key_type == KEY_GROUP && context.image.topic(OFFSETS_TOPIC).is_none())
 }
 
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    listener: usize,
-    head: &Head<'_>,
-    body: &[u8],
-) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, listener, .. } = context;
     let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
     let endpoints = Endpoints::of(node, image, listener);
     let own = endpoints.iter().find(|endpoint| endpoint.id == node.id).expect("the node itself is always there");

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::reply;
 use crate::metadata::{Image, Placement};
+use crate::shard::context::Context;
 use crate::types::PartitionIndex;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -17,7 +18,8 @@ const ELECTION_KINDS: [i8; 2] = [0, 1];
 
 type Outcome = (ErrorCode, Option<String>);
 
-pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { image, .. } = context;
     let request = ElectLeadersRequest::decode(&mut Reader::new(body), head.version)?;
     let kind = request.election_type;
     let invalid = (!ELECTION_KINDS.contains(&kind)).then(|| format!("Unknown election type {kind}"));

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::reply;
+use crate::shard::context::Context;
 use crate::shard::node::Node;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -41,7 +42,8 @@ const KINDS_VERSION: i16 = 1;
 /// From this version on each feature's own outcome is left out (KIP-1022).
 const NO_RESULTS_VERSION: i16 = 2;
 
-pub fn update(node: &Node, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn update(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, .. } = context;
     let request = UpdateFeaturesRequest::decode(&mut Reader::new(body), head.version)?;
     // Of a feature that occurs twice the last update counts.
     let updates: BTreeMap<&str, &FeatureUpdateKey<'_>> =

@@ -4,21 +4,27 @@ use bytes::Bytes;
 
 use crate::config::Config;
 use crate::metadata::{Broker, Controller, Defaults, Listener, Terms, TopicSpec};
-use crate::shard::admin::Admin;
+use crate::shard::admin::{Decision, ProducerIds};
+use crate::shard::api::{Route, api as row};
+use crate::shard::context::{Caller, Context, Principal};
 use crate::shard::node::Node;
-use crate::shard::query;
-use crate::types::Uuid;
+use crate::shard::query::config_effective;
+use crate::types::{Now, Time, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::frame::{Head, LENGTH_BYTES, request_frame};
 use crate::wire::messages::{ApiKey, ResponseHeader};
 
+use std::net::{IpAddr, Ipv4Addr};
+
 pub const NODE_ID: i32 = 1;
 const CORRELATION_ID: i32 = 77;
+pub const NOW: Now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
+const CALLER: Caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), principal: Principal::Anonymous };
 
 pub struct World {
     pub node: Node,
     pub controller: Controller,
-    pub admin: Admin,
+    producer_ids: ProducerIds,
     ids: u8,
 }
 
@@ -43,7 +49,7 @@ impl World {
                 shards: 1,
             },
             controller,
-            admin: Admin::default(),
+            producer_ids: ProducerIds::default(),
             ids: 0,
         }
     }
@@ -66,30 +72,39 @@ impl World {
         answers[0].as_ref().expect("created").id
     }
 
-    /// Asks the query room, of the image that is decided. Returns the body of the answer.
+    /// Asks for what is answered from an image: the one that is decided. Returns the body of the answer.
     pub fn query(&self, api: ApiKey, version: i16, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
-        exchange(api, version, request, |head, body| {
-            query::answer(&self.node, self.controller.image_decided(), 0, head, body)
-        })
+        self.query_at(NOW, api, version, request)
     }
 
-    /// Asks about the quorum at this time, in milliseconds. Returns the body of the answer.
-    pub fn quorum(&self, version: i16, now_ms: i64, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
-        exchange(ApiKey::DescribeQuorum, version, request, |head, body| {
-            query::quorum::answer(&self.node, self.controller.image_decided(), head, body, now_ms)
-        })
+    /// As [`World::query`], at this time.
+    pub fn query_at(&self, now: Now, api: ApiKey, version: i16, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
+        let (Route::Image(answer) | Route::Either { image: answer, .. }) = row(api).route else {
+            panic!("{} is no query", api.name());
+        };
+        self.with_context(now, |context| exchange(api, version, request, |head, body| answer(context, head, body)))
     }
 
-    /// Asks the admin room. Returns the body of the answer.
+    /// What a query is answered with at this time, from the image that is decided.
+    pub fn with_context<T>(&self, now: Now, ask: impl FnOnce(&Context<'_>) -> T) -> T {
+        let image = self.controller.image_decided();
+        let (node, config) = (&self.node, &*config_effective(&self.node, image));
+        ask(&Context { now, node, image, config, listener: 0, caller: &CALLER, client_id: "test" })
+    }
+
+    /// Asks the controller. Returns the body of the answer.
     pub fn command(&mut self, api: ApiKey, version: i16, request: impl FnOnce(&mut Writer)) -> &'static [u8] {
-        exchange(api, version, request, |head, body| {
-            let ids = &mut self.ids;
-            let mut next = || {
-                *ids += 1;
-                Uuid([*ids; 16])
-            };
-            self.admin.answer(&self.node, &mut self.controller, &mut next, head, body, 0)
-        })
+        let (Route::Controller(decide) | Route::Either { controller: decide, .. }) = row(api).route else {
+            panic!("{} is no command", api.name());
+        };
+        let World { node, controller, producer_ids, ids, .. } = self;
+        let ids = &mut || {
+            *ids += 1;
+            Uuid([*ids; 16])
+        };
+        let (now, listener, caller, client_id) = (NOW, 0, &CALLER, "test");
+        let decision = Decision { now, node, listener, caller, client_id, controller, producer_ids, ids };
+        exchange(api, version, request, |head, body| decide(decision, head, body))
     }
 
     /// The names of all topics that are decided, in order.

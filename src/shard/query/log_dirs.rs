@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::reply;
 use crate::metadata::Image;
-use crate::shard::node::Node;
+use crate::shard::context::Context;
 use crate::types::PartitionIndex;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -16,7 +16,8 @@ use crate::wire::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
 
-pub fn answer(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, .. } = context;
     let request = AlterReplicaLogDirsRequest::decode(&mut Reader::new(body), head.version)?;
     let own = node.config.data_dir.to_string_lossy();
     // Of a partition that is wanted in two places the last one counts.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::cluster::{Endpoint, Endpoints};
-use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, config_effective, reply};
-use crate::metadata::{Image, PartitionRange, Topic, check_name, is_internal};
-use crate::shard::node::Node;
+use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, reply};
+use crate::metadata::{PartitionRange, Topic, check_name, is_internal};
+use crate::shard::context::Context;
 use crate::types::Uuid;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -29,25 +29,18 @@ enum Wanted<'a> {
     Id(Uuid),
 }
 
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    listener: usize,
-    head: &Head<'_>,
-    body: &[u8],
-) -> Result<Vec<Bytes>, DecodeError> {
-    answer_refused(node, image, listener, head, body, &Refused::new())
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    answer_refused(context, head, body, &Refused::new())
 }
 
 /// As [`answer`], with the reason for each topic in `refused` that is not there.
 pub fn answer_refused(
-    node: &Node,
-    image: &Image,
-    listener: usize,
+    context: &Context<'_>,
     head: &Head<'_>,
     body: &[u8],
     refused: &Refused,
 ) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, listener, .. } = context;
     let request = MetadataRequest::decode(&mut Reader::new(body), head.version)?;
     let endpoints = Endpoints::of(node, image, listener);
     let operations = |asked: bool, operations: i32| if asked { operations } else { OPERATIONS_OMITTED };
@@ -79,7 +72,8 @@ pub fn answer_refused(
 /// The topics that a Metadata request names, that are not there, and that it is to create: if there are any, the request
 /// belongs on the controller's shard. Both the client and `auto.create.topics.enable` must allow it, and internal topics
 /// are left to those who need them.
-pub fn missing(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<String>, DecodeError> {
+pub fn missing(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<String>, DecodeError> {
+    let &Context { image, .. } = context;
     let request = MetadataRequest::decode(&mut Reader::new(body), head.version)?;
     let Some(wanted) = wanted(&request, head.version) else {
         return Ok(Vec::new());
@@ -92,8 +86,7 @@ pub fn missing(node: &Node, image: &Image, head: &Head<'_>, body: &[u8]) -> Resu
         .filter(|name| image.topic(name).is_none() && !is_internal(name) && check_name(name).is_ok())
         .map(str::to_string)
         .collect();
-    let allowed =
-        !missing.is_empty() && request.allow_auto_topic_creation && config_effective(node, image).auto_create_topics;
+    let allowed = !missing.is_empty() && request.allow_auto_topic_creation && context.config.auto_create_topics;
     Ok(if allowed { missing } else { Vec::new() })
 }
 
@@ -175,7 +168,7 @@ pub(super) fn absent_error(name: &str) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::query::fixture::{World, ask, exchange};
+    use crate::shard::query::fixture::{NOW, World, ask, exchange};
     use crate::wire::messages::ApiKey;
 
     fn named(names: &[&'static str]) -> MetadataRequest<'static> {
@@ -204,8 +197,10 @@ mod tests {
             version,
             |w| request.encode(w, version),
             |head, body| {
-                names = missing(&world.node, world.controller.image_decided(), head, body)?;
-                answer(&world.node, world.controller.image_decided(), 0, head, body)
+                world.with_context(NOW, |context| {
+                    names = missing(context, head, body)?;
+                    answer(context, head, body)
+                })
             },
         );
         names

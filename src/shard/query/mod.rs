@@ -1,20 +1,20 @@
 //! What clients ask about the broker, its topics and its settings. Pure functions of a request and one image: any shard
-//! answers from the image that it has.
+//! answers from the image that it has. Each is of the type [`super::api::Answer`].
 
-mod api_versions;
-mod cluster;
-mod configs;
+pub(in crate::shard) mod api_versions;
+pub(in crate::shard) mod cluster;
+pub(in crate::shard) mod configs;
 pub(in crate::shard) mod coordinator;
-mod election;
-mod features;
+pub(in crate::shard) mod election;
+pub(in crate::shard) mod features;
 #[cfg(test)]
 pub(in crate::shard) mod fixture;
-mod log_dirs;
+pub(in crate::shard) mod log_dirs;
 pub(in crate::shard) mod metadata;
-mod partitions;
+pub(in crate::shard) mod partitions;
 pub(in crate::shard) mod quorum;
-mod reassignment;
-mod resources;
+pub(in crate::shard) mod reassignment;
+pub(in crate::shard) mod resources;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,14 +24,12 @@ use bytes::Bytes;
 use super::node::Node;
 use crate::config::Config;
 use crate::metadata::Image;
-use crate::wire::codec::{DecodeError, Writer};
+use crate::wire::codec::Writer;
 use crate::wire::frame::{Head, response_frame};
-use crate::wire::messages::ApiKey;
 
 pub use api_versions::unsupported as api_versions_unsupported;
 pub(in crate::shard) use configs::{Resource, check_broker_name};
 pub use coordinator::OFFSETS_TOPIC;
-pub use metadata::missing as metadata_missing;
 
 /// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
 pub(in crate::shard) const ALL_BROKERS: i32 = -1;
@@ -63,32 +61,6 @@ const fn operations(numbers: &[u32]) -> i32 {
         i += 1;
     }
     bits
-}
-
-/// The whole response frame to a request with this head and `body`, which came in on the listener of that index in
-/// `node.advertised`. An error is the client's fault, and closes its connection.
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    listener: usize,
-    head: &Head<'_>,
-    body: &[u8],
-) -> Result<Vec<Bytes>, DecodeError> {
-    match head.api {
-        ApiKey::ApiVersions => api_versions::answer(image, head, body),
-        ApiKey::Metadata => metadata::answer(node, image, listener, head, body),
-        ApiKey::FindCoordinator => coordinator::answer(node, image, listener, head, body),
-        ApiKey::DescribeCluster => cluster::answer(node, image, listener, head, body),
-        ApiKey::DescribeTopicPartitions => partitions::answer(node, image, listener, head, body),
-        ApiKey::DescribeConfigs => configs::answer(node, image, head, body),
-        ApiKey::ListConfigResources => resources::answer(image, head, body),
-        ApiKey::AlterReplicaLogDirs => log_dirs::answer(node, image, head, body),
-        ApiKey::ElectLeaders => election::answer(image, head, body),
-        ApiKey::AlterPartitionReassignments => reassignment::alter(image, head, body),
-        ApiKey::ListPartitionReassignments => reassignment::list(head, body),
-        ApiKey::UpdateFeatures => features::update(node, head, body),
-        api => panic!("{} is no query", api.name()),
-    }
 }
 
 /// The response frame to a request with this head.

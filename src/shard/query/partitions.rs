@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::cluster::Endpoints;
 use super::metadata::absent_error;
-use super::{TOPIC_OPERATIONS, config_effective, reply};
-use crate::metadata::{Image, Topic, is_internal};
-use crate::shard::node::Node;
+use super::{TOPIC_OPERATIONS, reply};
+use crate::metadata::{Topic, is_internal};
+use crate::shard::context::Context;
 use crate::types::PartitionIndex;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -19,13 +19,8 @@ use crate::wire::messages::describe_topic_partitions_response::{
     DescribeTopicPartitionsResponseTopic as TopicPage,
 };
 
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    listener: usize,
-    head: &Head<'_>,
-    body: &[u8],
-) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, listener, .. } = context;
     let request = DescribeTopicPartitionsRequest::decode(&mut Reader::new(body), head.version)?;
     let (first, start) = match &request.cursor {
         Some(cursor) => (&*cursor.topic_name, cursor.partition_index),
@@ -37,7 +32,7 @@ pub fn answer(
         let refuse = |name: &&'_ str| topic_without_partitions(name.to_string(), ErrorCode::InvalidRequest);
         DescribeTopicPartitionsResponse { topics: names.iter().map(refuse).collect(), ..Default::default() }
     } else {
-        let limit_max = config_effective(node, image).describe_partitions_max;
+        let limit_max = context.config.describe_partitions_max;
         let limit = u32::try_from(request.response_partition_limit).unwrap_or(0);
         let mut page = Page {
             endpoints: Endpoints::of(node, image, listener),

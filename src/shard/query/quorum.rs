@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::reply;
 use crate::metadata::Image;
+use crate::shard::context::Context;
 use crate::shard::node::Node;
 use crate::types::{Epoch, TimestampMs, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
@@ -20,14 +21,10 @@ const METADATA_PARTITION: i32 = 0;
 /// Of the only voter: there has been no election.
 const EPOCH: Epoch = 0;
 
-/// `now_ms` is when the only voter was last in step with itself.
-pub fn answer(
-    node: &Node,
-    image: &Image,
-    head: &Head<'_>,
-    body: &[u8],
-    now_ms: TimestampMs,
-) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { node, image, .. } = context;
+    // When the only voter was last in step with itself.
+    let now_ms = context.now.wall_ms;
     let request = DescribeQuorumRequest::decode(&mut Reader::new(body), head.version)?;
     let response = match is_metadata(&request) {
         true => describe(node, image, now_ms),
@@ -104,7 +101,9 @@ fn unknown(request: &DescribeQuorumRequest<'_>) -> DescribeQuorumResponse<'stati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::query::fixture::World;
+    use crate::shard::query::fixture::{NOW, World};
+    use crate::types::Now;
+    use crate::wire::messages::ApiKey;
     use crate::wire::messages::describe_quorum_request::PartitionData as WantedPartition;
 
     fn request(topics: &[(&'static str, &[i32])]) -> DescribeQuorumRequest<'static> {
@@ -121,7 +120,9 @@ mod tests {
         now_ms: i64,
         request: DescribeQuorumRequest<'_>,
     ) -> DescribeQuorumResponse<'static> {
-        let mut reader = Reader::new(world.quorum(version, now_ms, |w| request.encode(w, version)));
+        let now = Now { wall_ms: now_ms, ..NOW };
+        let body = world.query_at(now, ApiKey::DescribeQuorum, version, |w| request.encode(w, version));
+        let mut reader = Reader::new(body);
         let response = DescribeQuorumResponse::decode(&mut reader, version).expect("a response");
         assert_eq!(reader.remaining(), 0);
         response

@@ -5,6 +5,7 @@ use bytes::Bytes;
 
 use super::reply;
 use crate::metadata::{Image, check_assignment};
+use crate::shard::context::Context;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -19,7 +20,8 @@ use crate::wire::messages::{
 
 type Refusal = (ErrorCode, String);
 
-pub fn alter(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn alter(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { image, .. } = context;
     let request = AlterPartitionReassignmentsRequest::decode(&mut Reader::new(body), head.version)?;
     let factor_may_change = request.allow_replication_factor_change;
     let partition = |topic: &ReassignableTopic<'_>, wanted: &ReassignablePartition| {
@@ -70,7 +72,7 @@ fn reassign(image: &Image, name: &str, wanted: &ReassignablePartition, factor_ma
     }
 }
 
-pub fn list(head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn list(_: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
     ListPartitionReassignmentsRequest::decode(&mut Reader::new(body), head.version)?;
     let response = ListPartitionReassignmentsResponse { error_message: None, ..Default::default() };
     Ok(reply(head, |w| response.encode(w, head.version)))

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::configs::Resource;
 use super::reply;
-use crate::metadata::Image;
+use crate::shard::context::Context;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -14,7 +14,8 @@ use crate::wire::messages::{ApiKey, ListConfigResourcesRequest};
 /// From this version on a request says which kinds it wants; before, they are the subscriptions to client metrics.
 const KINDS_VERSION: i16 = 1;
 
-pub fn answer(image: &Image, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
+    let &Context { image, .. } = context;
     assert_eq!(head.api, ApiKey::ListConfigResources);
     let request = ListConfigResourcesRequest::decode(&mut Reader::new(body), head.version)?;
     let known = |number: &i8| Resource::from_number(*number).is_ok();
