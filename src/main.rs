@@ -1,7 +1,7 @@
 //! `klamm`: arguments -> configuration -> shell, or a command of the CLI.
 
 use klamm::cli::{Asked, Serve};
-use std::io::IsTerminal;
+use std::io::Write;
 use std::process::ExitCode;
 
 #[global_allocator]
@@ -12,19 +12,12 @@ fn main() -> ExitCode {
         Asked::Serve(serve) => serve,
         Asked::Done(status) => return status,
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("KLAMM_LOG")
-                .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,glommio=warn")),
-        )
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .init();
+    klamm::shell::log_to_standard_error(std::env::var("KLAMM_LOG").ok().as_deref());
     match start(serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("klamm: {error}");
+            // A standard error that is closed does not keep the program from ending as it should.
+            let _ = writeln!(std::io::stderr(), "klamm: {error}");
             ExitCode::FAILURE
         }
     }

@@ -106,7 +106,8 @@ pub fn consume(
 fn stop_flag() -> Arc<AtomicBool> {
     let stopped = Arc::new(AtomicBool::new(false));
     let flag = stopped.clone();
-    let set = block_signals();
+    // Without them blocked, the first one ends the program.
+    let Ok(set) = block_signals() else { return stopped };
     std::thread::spawn(move || {
         wait_for_signal(&set);
         flag.store(true, Ordering::Release);

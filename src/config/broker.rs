@@ -60,6 +60,7 @@ pub struct Config {
     /// `None`: idle connections stay.
     pub connections_idle_ms_max: Option<u64>,
     pub connection_header_timeout_ms: u32,
+    pub connection_request_timeout_ms: u32,
     pub connection_outgoing_bytes_max: u64,
     pub connection_requests_max: u32,
     pub core_memory_bytes_max: u64,
@@ -182,6 +183,7 @@ impl Config {
             connections_per_ip_overrides: read.connections_per_ip_overrides()?,
             connections_idle_ms_max: u64::try_from(read.integer::<i64>("connections.max.idle.ms")).ok(),
             connection_header_timeout_ms: read.integer("connection.header.timeout.ms"),
+            connection_request_timeout_ms: read.integer("connection.request.timeout.ms"),
             connection_outgoing_bytes_max: read.integer("connection.outgoing.bytes.max"),
             connection_requests_max: read.integer("connection.requests.max"),
             core_memory_bytes_max: read.integer("core.memory.bytes"),

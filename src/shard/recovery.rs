@@ -31,6 +31,23 @@ pub struct Found {
     pub checkpoints: Vec<(String, Vec<u8>)>,
 }
 
+/// What a core has replayed: blocks of journals, and the batches in them that were its own and in no checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Replayed {
+    pub blocks: u64,
+    pub batches: u64,
+    /// Of these batches.
+    pub bytes: u64,
+}
+
+impl std::ops::AddAssign for Replayed {
+    fn add_assign(&mut self, other: Replayed) {
+        self.blocks += other.blocks;
+        self.batches += other.batches;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Bytes of a journal file that [`Recovery`] wants to see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
@@ -62,7 +79,7 @@ pub struct Recovery {
     replays: VecDeque<(u16, Replay)>,
     /// Bytes of the block that was cut off when it was shown; 0 if none was.
     block_bytes: usize,
-    blocks: u64,
+    replayed: Replayed,
     /// Partitions that a block continues beyond their end: what is missing was carried forward to a later block.
     gaps: HashMap<PartitionId, Gap>,
     store: Option<Store>,
@@ -96,7 +113,7 @@ impl Recovery {
             journals: Vec::new(),
             replays: VecDeque::new(),
             block_bytes: 0,
-            blocks: 0,
+            replayed: Replayed::default(),
             gaps: HashMap::new(),
             store: None,
             rules: HashMap::new(),
@@ -202,7 +219,7 @@ impl Recovery {
                 match journal::decode_entries(&block) {
                     Some(entries) => {
                         replay.accept(bytes);
-                        self.blocks += 1;
+                        self.replayed.blocks += 1;
                         self.block(now, &block, entries)?;
                     }
                     // Torn: it was not acknowledged, nor was anything after it.
@@ -242,6 +259,8 @@ impl Recovery {
         }
         let end = log.end();
         if store.replay(index, entry, info.as_ref(), Bytes::copy_from_slice(payload), now) {
+            self.replayed.batches += u64::from(info.is_some());
+            self.replayed.bytes += payload.len() as u64;
             return Ok(());
         }
         // The checkpoint covers the block of the batches before: they were carried forward, and come again with this one.
@@ -268,11 +287,16 @@ impl Recovery {
     pub fn drain(&mut self) -> Result<bool, String> {
         assert!(self.replays.is_empty());
         self.check_gaps()?;
-        let wanted = self.blocks > 0 || self.others;
+        let wanted = self.replayed.blocks > 0 || self.others;
         if wanted {
             self.store.as_mut().expect("blocks come before").drain_all();
         }
         Ok(wanted)
+    }
+
+    /// What has been replayed so far.
+    pub fn replayed(&self) -> Replayed {
+        self.replayed
     }
 
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {

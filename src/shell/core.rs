@@ -3,14 +3,18 @@
 //! The shard is borrowed only inside functions that do not await, so tasks of the core never meet in it.
 
 use super::disk::Disk;
+use super::host::Descriptors;
+use super::logging::{Limited, Untold};
 use super::net::Link;
 use super::reader::Reader;
+use super::turns::{Cause, Turns};
 use crate::shard::connection::ConnectionId;
 use crate::shard::message::Message;
 use crate::shard::store::{DiskOp, Done};
 use crate::shard::{Input, Output, Shard};
 use crate::types::{Now, ShardId, Time};
 use glommio::channels::shared_channel::ConnectedSender;
+use glommio::sync::Semaphore;
 use glommio::{Latency, Shares, TaskQueueHandle};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -29,9 +33,9 @@ const BEATS: [(Duration, Duration); 3] = [
     (Duration::from_millis(7), Duration::from_millis(171)),
     (Duration::from_millis(23), Duration::from_millis(709)),
 ];
-/// Reasons for closing connections are logged at most this often.
-const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// Reasons for closing connections are logged so often in this time.
 const CLOSE_LOG_BURST: u32 = 10;
+const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What goes from core to core.
 pub enum Parcel {
@@ -83,12 +87,15 @@ pub struct Core {
     inputs: Cell<u64>,
     start: Instant,
     disk_queue: TaskQueueHandle,
-    /// A turn of the shard's clock is set for then.
-    timer: Cell<Option<Time>>,
+    /// The turn that the shard's next deadline brings.
+    timer: RefCell<Option<(Time, glommio::Task<()>)>>,
+    turns: RefCell<Turns>,
     /// Raised when connections that were held back may read again, and when the core stops.
     pub resumed: Signal,
     pub stopping: Cell<bool>,
-    closes: Cell<(Option<Instant>, u32)>,
+    closes: RefCell<Limited>,
+    /// Reads of segments that may be under way.
+    reads: Semaphore,
 }
 
 impl Core {
@@ -97,6 +104,7 @@ impl Core {
         root: &Path,
         disk: Rc<Disk>,
         metadata: Option<super::metadata::Files>,
+        descriptors: Descriptors,
         start: Instant,
     ) -> Rc<Core> {
         let latency = Latency::Matters(DISK_LATENCY);
@@ -105,17 +113,19 @@ impl Core {
             shard: RefCell::new(shard),
             links: RefCell::default(),
             disk,
-            reader: Rc::new(Reader::new(root.to_path_buf())),
+            reader: Rc::new(Reader::new(root.to_path_buf(), descriptors.handles_read_max())),
             metadata,
             peers: RefCell::default(),
             connection_next: Cell::new(0),
             inputs: Cell::new(0),
             start,
             disk_queue: glommio::executor().create_task_queue(Shares::default(), latency, "disk"),
-            timer: Cell::new(None),
+            timer: RefCell::default(),
+            turns: RefCell::default(),
             resumed: Signal::default(),
             stopping: Cell::new(false),
-            closes: Cell::new((None, 0)),
+            closes: RefCell::new(Limited::new(CLOSE_LOG_BURST, CLOSE_LOG_INTERVAL)),
+            reads: Semaphore::new(descriptors.reads_max() as u64),
         })
     }
 
@@ -131,9 +141,10 @@ impl Core {
 
     /// Shows the shard an input. The turn ends with [`Core::end_turn`], which may follow several inputs.
     pub fn input(&self, input: Input) {
-        let now = self.now();
+        let (begun, cause) = (Instant::now(), Cause::of(&input));
         self.inputs.set(self.inputs.get() + 1);
-        self.shard.borrow_mut().step(now, input);
+        self.shard.borrow_mut().step(self.now(), input);
+        self.turns.borrow_mut().spend(begun.elapsed(), cause);
     }
 
     /// Wakes the executor again and again. glommio goes to sleep although tasks are ready if its preempt timer fires, or
@@ -161,6 +172,15 @@ impl Core {
 
     /// Carries out what the shard put out.
     pub fn end_turn(self: &Rc<Self>) {
+        let begun = Instant::now();
+        self.carry_out_all();
+        let end = Instant::now();
+        let mut turns = self.turns.borrow_mut();
+        turns.spend(end - begun, Cause::End);
+        turns.end(end);
+    }
+
+    fn carry_out_all(self: &Rc<Self>) {
         let mut dirty: Vec<Rc<Link>> = Vec::new();
         let outputs = {
             let mut shard = self.shard.borrow_mut();
@@ -200,7 +220,10 @@ impl Core {
             Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
             Output::Read { request, part, plan } => {
                 let core = self.clone();
-                let work = async move { core.reader.read(&plan).await };
+                let work = async move {
+                    let _permit = core.reads.acquire_permit(1).await.expect("it is not closed");
+                    core.reader.read(&plan).await
+                };
                 self.task(work, move |data| Input::ReadDone { request, part, data });
             }
             Output::MetadataAppend(append) => {
@@ -285,44 +308,44 @@ impl Core {
         glommio::spawn_local_into(task, self.disk_queue).expect("the queue lives as long as the core").detach();
     }
 
-    fn log_close(&self, link: &Link, reason: &str) {
-        let (since, count) = self.closes.get();
-        let now = Instant::now();
-        let (since, count) = match since {
-            Some(since) if now - since < CLOSE_LOG_INTERVAL => (since, count + 1),
-            _ => (now, 1),
-        };
-        self.closes.set((Some(since), count));
-        if count <= CLOSE_LOG_BURST {
-            tracing::info!("closed the connection from {}: {reason}", link.peer);
+    /// Says why a connection is closed, unless too many were just then.
+    pub fn log_close(&self, link: &Link, reason: &str) {
+        if let Some(untold) = self.closes.borrow_mut().admit(Instant::now()) {
+            tracing::info!("closed the connection from {}: {reason}{}", link.peer, Untold(untold));
         }
     }
 
-    pub fn log_closed(&self, link: &Link, reason: &str) {
-        self.log_close(link, reason);
+    /// Says which turns were slow since the start.
+    pub fn log_slow_turns(&self) {
+        for (cause, slow) in self.turns.borrow().slow() {
+            let (core, turns, longest) = (self.id.0, slow.turns, slow.longest.as_millis());
+            tracing::info!("core {core}: {turns} turns with {cause} took more than 5 ms, the longest {longest} ms");
+        }
     }
 
     /// Sets the clock to the shard's next deadline, if none is set for earlier.
     fn set_timer(self: &Rc<Self>) {
         let Some(deadline) = self.shard.borrow().deadline() else { return };
-        if self.timer.get().is_some_and(|set| set <= deadline) {
+        let mut timer = self.timer.borrow_mut();
+        if timer.as_ref().is_some_and(|(set, _)| *set <= deadline) {
             return;
         }
-        self.timer.set(Some(deadline));
         let core = self.clone();
-        glommio::spawn_local(async move {
+        let task = glommio::spawn_local(async move {
             let wait = Duration::from_nanos(deadline.0.saturating_sub(core.now().mono.0));
             if wait.is_zero() {
                 glommio::executor().yield_task_queue_now().await;
             } else {
                 glommio::timer::sleep(wait).await;
             }
-            if core.timer.get() == Some(deadline) {
-                core.timer.set(None);
+            // No longer to be cancelled: this task ends the turn.
+            if let Some((_, task)) = core.timer.take() {
+                task.detach();
             }
             core.end_turn();
-        })
-        .detach();
+        });
+        // A later deadline's task is cancelled with its timer.
+        *timer = Some((deadline, task));
     }
 
     /// Sends to another core.

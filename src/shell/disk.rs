@@ -23,8 +23,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Segment files open for writing on a core; the least recently used one is closed beyond that.
-const WRITE_HANDLES_MAX: usize = 512;
 /// A segment file grows by doubling, and by this much at the most.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 const GROWTH_BYTES_MIN: u64 = 64 << 10;
@@ -57,6 +55,8 @@ pub struct Disk {
     root: PathBuf,
     core: u16,
     cores: u16,
+    /// Segment files open for writing; the least recently used one is closed beyond that.
+    handles_max: usize,
     journal: RefCell<HashMap<FileIndex, Rc<DmaFile>>>,
     appending: RefCell<HashMap<LogIndex, Appending>>,
     /// Partitions whose directory was made or checked.
@@ -193,11 +193,12 @@ async fn write_all(file: &DmaFile, buffer: DmaBuffer, position: u64) -> io::Resu
 }
 
 impl Disk {
-    pub fn new(root: PathBuf, core: u16, cores: u16) -> Disk {
+    pub fn new(root: PathBuf, core: u16, cores: u16, handles_max: usize) -> Disk {
         Disk {
             root,
             core,
             cores,
+            handles_max,
             journal: RefCell::default(),
             appending: RefCell::default(),
             topics: RefCell::default(),
@@ -359,7 +360,7 @@ impl Disk {
 
     fn close_unused(&self) {
         let mut appending = self.appending.borrow_mut();
-        if appending.len() > WRITE_HANDLES_MAX {
+        if appending.len() > self.handles_max {
             let oldest = appending.iter().min_by_key(|(_, state)| state.used).map(|(log, _)| *log);
             let state = appending.remove(&oldest.expect("there are some")).expect("it was just found");
             glommio::spawn_local(close(state.file)).detach();

@@ -6,20 +6,23 @@ pub mod data_dir;
 mod disk;
 mod host;
 mod leftovers;
+mod logging;
 mod metadata;
 mod net;
 mod reader;
 mod recovery;
+mod turns;
 
 use self::core::{Core, Parcel};
 use self::data_dir::DataDir;
 use self::disk::Disk;
 pub use self::host::{block_signals, wait_for_signal};
+pub use self::logging::start as log_to_standard_error;
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
 use crate::shard::Input;
 use crate::shard::node::Node;
-use crate::shard::recovery::Found;
+use crate::shard::recovery::{Found, Replayed};
 use crate::types::ShardId;
 use futures_lite::io::AsyncReadExt;
 use glommio::channels::shared_channel::{self, SharedReceiver, SharedSender};
@@ -56,6 +59,7 @@ struct Seat {
     found: Arc<Found>,
     root: PathBuf,
     start: Instant,
+    descriptors: host::Descriptors,
     /// By shard; none to itself.
     senders: Vec<Option<SharedSender<Parcel>>>,
     receivers: Vec<Option<SharedReceiver<Parcel>>>,
@@ -77,8 +81,10 @@ pub fn run(mut config: Config) -> Result<(), String> {
     let cores = host::cores(&config.cores)?;
     host::check_io_uring()?;
     host::check_memlock(cores.len(), IO_MEMORY_BYTES)?;
-    host::raise_open_files();
+    let descriptors =
+        host::Descriptors::divide(cores.len(), config.journal_files_max as usize, config.connections_max)?;
     let data = DataDir::open(&config.data_dir, config.node_id)?;
+    host::check_file_system(&data.root)?;
     // Clients are told the whole path.
     config.data_dir = data.root.clone();
     let (files, mut controller) = metadata::Files::open(&data.root).map_err(|error| {
@@ -100,11 +106,12 @@ pub fn run(mut config: Config) -> Result<(), String> {
     });
     register(&mut controller, &files, &node)?;
     let found = recovery::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
-    let stop = host::block_signals();
+    let stop = host::block_signals()?;
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
-    let seats = seats(&node, controller, seed, files, found, &data, listeners, start);
+    let seats = seats(&node, controller, seed, files, found, &data, listeners, descriptors, start);
     let meeting = seats[0].meeting.clone();
     let (ready, readiness) = mpsc::channel();
+    let (begun, mut replayed) = (Instant::now(), Replayed::default());
     let mut threads = Vec::new();
     for (seat, cpu) in seats.into_iter().zip(&cores) {
         let ready = ready.clone();
@@ -117,15 +124,12 @@ pub fn run(mut config: Config) -> Result<(), String> {
     drop(ready);
     for _ in 0..threads.len() {
         match readiness.recv() {
-            Ok(ready) => ready?,
+            Ok(ready) => replayed += ready?,
             // Every core has ended, one of them with the reason.
-            Err(_) => {
-                let reasons = threads.into_iter().filter_map(|thread| thread.join().err());
-                let reason = reasons.map(|error| host::explain_executor(&error.to_string())).next();
-                return Err(reason.unwrap_or_else(|| "a core ended at start".into()));
-            }
+            Err(_) => return Err(reason(threads)),
         }
     }
+    print_replayed(replayed, begun);
     print_ready(&node, &cores, &data, start);
     host::wait_for_signal(&stop);
     meeting.stop();
@@ -145,6 +149,24 @@ impl Meeting {
     }
 }
 
+/// Why the cores have ended that did not start.
+fn reason(threads: Vec<glommio::ExecutorJoinHandle<Result<(), String>>>) -> String {
+    let mut reasons = threads.into_iter().filter_map(|thread| thread.join().err());
+    reasons.next().map_or("a core ended at start".into(), |error| host::explain_executor(&error.to_string()))
+}
+
+/// Says what was replayed, if anything was: nothing after a clean end.
+fn print_replayed(replayed: Replayed, begun: Instant) {
+    let Replayed { blocks, batches, bytes } = replayed;
+    if batches > 0 {
+        tracing::info!(
+            "the broker was not stopped cleanly: replayed {blocks} blocks of the journal with {batches} batches, {bytes} \
+             bytes, in {} ms",
+            begun.elapsed().as_millis()
+        );
+    }
+}
+
 fn print_ready(node: &Node, cores: &[usize], data: &DataDir, start: Instant) {
     let listeners: Vec<String> = node
         .config
@@ -158,7 +180,9 @@ fn print_ready(node: &Node, cores: &[usize], data: &DataDir, start: Instant) {
         })
         .collect();
     let cores: Vec<String> = cores.iter().map(usize::to_string).collect();
-    println!(
+    // Nobody need be listening.
+    let _ = writeln!(
+        io::stdout(),
         "klamm is ready: listeners {}, cores {}, data {}, {} ms since start",
         listeners.join(","),
         cores.join(","),
@@ -184,7 +208,9 @@ fn bind(listener: &Listener) -> Result<TcpListener, String> {
         _ => format!("listeners: {place}: {error}"),
     })?;
     // SAFETY: a system call on a descriptor that is open; no memory is passed.
-    unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) };
+    if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
+        return Err(format!("listeners: {place}: {}", io::Error::last_os_error()));
+    }
     Ok(socket)
 }
 
@@ -243,6 +269,7 @@ fn seats(
     found: Found,
     data: &DataDir,
     listeners: Vec<TcpListener>,
+    descriptors: host::Descriptors,
     start: Instant,
 ) -> Vec<Seat> {
     let shards = usize::from(node.shards);
@@ -259,6 +286,7 @@ fn seats(
             found: found.clone(),
             root: data.root.clone(),
             start,
+            descriptors,
             senders: (0..shards).map(|_| None).collect(),
             receivers: (0..shards).map(|_| None).collect(),
             listeners: Vec::new(),
@@ -278,9 +306,9 @@ fn seats(
 }
 
 /// One core from recovery to the end.
-async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Result<(), String> {
+async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) -> Result<(), String> {
     let meeting = seat.meeting.clone();
-    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0, seat.node.shards));
+    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0, seat.node.shards, seat.descriptors.handles_write_max()));
     disk.probe(&seat.root.join(data_dir::PROBE)).await;
     let (node, image) = (seat.node.clone(), seat.image.clone());
     let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
@@ -289,6 +317,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
         None => (None, None),
     };
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"));
+    let replayed = recovery.as_ref().map_or(Replayed::default(), |recovery| recovery.replayed());
     let shard = recovery.and_then(|recovery| recovery.finish(seed?, controller));
     meeting.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
     // No core may write its journal while another one still reads it.
@@ -301,14 +330,14 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
             return Ok(());
         }
     };
-    let core = Core::new(shard, &seat.root, disk, files, seat.start);
+    let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.start);
     clear(&core, &seat);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
     core.end_turn();
     core.beat();
     glommio::spawn_local(net::watch_held(core.clone())).detach();
-    let census = Arc::new(net::Census::default());
+    let census = Arc::new(net::Census::new(seat.descriptors.connections_max));
     for (number, listener) in seat.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
         let listener = unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
@@ -319,7 +348,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<(), String>>) -> Resul
     meeting.bells.lock().expect("no holder panics").push(bell);
     // SAFETY: the descriptor is handed over and has no other owner.
     let mut ours = unsafe { glommio::net::UnixStream::from_raw_fd(ours.into_raw_fd()) };
-    let _ = ready.send(Ok(()));
+    let _ = ready.send(Ok(replayed));
     drop(ready);
     let _ = ours.read(&mut [0]).await;
     stop(&core, &meeting).await
@@ -377,8 +406,11 @@ fn look_at_space(core: &Rc<Core>, root: PathBuf) {
     glommio::spawn_local(async move {
         loop {
             let root = root.clone();
-            let (total, free) = glommio::executor().spawn_blocking(move || host::space(&root)).await;
-            core.input(Input::DiskBytes { total, free });
+            // What cannot be asked (the directory was deleted) stays as it was.
+            if let Ok((total, free)) = glommio::executor().spawn_blocking(move || host::space(&root)).await {
+                core.input(Input::DiskBytes { total, free });
+                core.end_turn();
+            }
             glommio::timer::sleep(SPACE_INTERVAL).await;
         }
     })
@@ -402,6 +434,7 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
         glommio::timer::sleep(Duration::from_millis(1)).await;
         core.end_turn();
     }
+    core.log_slow_turns();
     core.disk.cut_all().await.map_err(|error| format!("closing the segments: {error}"))
 }
 

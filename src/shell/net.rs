@@ -5,6 +5,7 @@
 //! `sendmsg` from where they lie in memory; a peer that does not read holds up its own connection alone.
 
 use super::core::{Core, Parcel};
+use super::logging::{Limited, Untold};
 use crate::shard::Input;
 use crate::shard::connection::ConnectionId;
 use crate::types::ShardId;
@@ -21,7 +22,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Size of the buffer that connections share, and of the largest that one gets before its frame has arrived.
 const RECEIVE_BYTES: usize = 1 << 20;
@@ -33,9 +34,19 @@ const SLICES_MAX: usize = 512;
 const HELD_INTERVAL: Duration = Duration::from_secs(1);
 const LENGTH_BYTES: usize = 4;
 
+/// Faults of accepting, and refusals, are logged once in this time.
+const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// How long accepting rests after a fault: it is there until somebody gives something up.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Of a frame: its length, and of its header the API, its version and the correlation id.
+const HEADER_BYTES: usize = LENGTH_BYTES + 8;
+
 /// Counts connections, and where they come from.
-#[derive(Default)]
-pub struct Census(Mutex<HashMap<IpAddr, u32>>);
+pub struct Census {
+    counts: Mutex<HashMap<IpAddr, u32>>,
+    /// More would take descriptors that files need.
+    all_max: u32,
+}
 
 /// A counted connection; dropping it counts it off.
 pub struct Guard {
@@ -44,11 +55,15 @@ pub struct Guard {
 }
 
 impl Census {
+    pub fn new(all_max: u32) -> Census {
+        Census { counts: Mutex::default(), all_max }
+    }
+
     fn admit(self: &Arc<Self>, address: IpAddr, all_max: u32, address_max: u32) -> Option<Guard> {
-        let mut counts = self.0.lock().expect("no holder panics");
+        let mut counts = self.counts.lock().expect("no holder panics");
         let all: u32 = counts.values().sum();
         let here = counts.get(&address).copied().unwrap_or(0);
-        if all >= all_max || here >= address_max {
+        if all >= all_max.min(self.all_max) || here >= address_max {
             return None;
         }
         *counts.entry(address).or_default() += 1;
@@ -58,7 +73,7 @@ impl Census {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut counts = self.census.0.lock().expect("no holder panics");
+        let mut counts = self.census.counts.lock().expect("no holder panics");
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -82,6 +97,8 @@ pub struct Link {
     /// At a limit: nothing is read, so nothing tells that the peer has gone.
     held: Cell<bool>,
     closed: Cell<bool>,
+    /// Behind `stream`, whose descriptor is closed before the connection is counted off.
+    _guard: Guard,
 }
 
 impl Link {
@@ -196,12 +213,16 @@ impl Link {
 /// Accepts connections on the first core and deals them out to all.
 pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards: u16, census: Arc<Census>) {
     let mut turn = 0;
+    let mut faults = Limited::new(1, ACCEPT_LOG_INTERVAL);
+    let mut refusals = Limited::new(1, ACCEPT_LOG_INTERVAL);
     loop {
         let stream = match listener.accept().await {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!("accepting a connection: {error}");
-                glommio::timer::sleep(Duration::from_millis(100)).await;
+                if let Some(untold) = faults.admit(Instant::now()) {
+                    tracing::warn!("a connection cannot be accepted: {error}{}", Untold(untold));
+                }
+                glommio::timer::sleep(ACCEPT_REST).await;
                 continue;
             }
         };
@@ -211,7 +232,9 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards
         let Ok(address) = stream.peer_addr().map(|peer| peer.ip()) else { continue };
         let (all_max, address_max) = core.look(|shard| shard.connections_max(address));
         let Some(guard) = census.admit(address, all_max, address_max) else {
-            tracing::debug!("refused a connection from {address}: too many");
+            if let Some(untold) = refusals.admit(Instant::now()) {
+                tracing::warn!("refused a connection from {address}: too many are open{}", Untold(untold));
+            }
             continue;
         };
         let to = ShardId(turn);
@@ -255,19 +278,19 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         dirty: Cell::new(false),
         held: Cell::new(false),
         closed: Cell::new(false),
+        _guard: guard,
     });
     core.links.borrow_mut().insert(link.id, link.clone());
     core.input(Input::Connected { connection: link.id, listener, peer: peer.ip() });
     let core = core.clone();
     glommio::spawn_local(async move {
         if let Err(reason) = receive(&core, &link).await {
-            core.log_closed(&link, &reason);
+            core.log_close(&link, &reason);
         }
         link.close();
         core.links.borrow_mut().remove(&link.id);
         core.input(Input::Disconnected { connection: link.id });
         core.end_turn();
-        drop(guard);
     })
     .detach();
 }
@@ -277,53 +300,101 @@ thread_local! {
     static SHARED: RefCell<BytesMut> = RefCell::new(BytesMut::new());
 }
 
+/// Limits of a connection.
+struct Limits {
+    request_bytes: usize,
+    outgoing_bytes: usize,
+    idle: Option<Duration>,
+    header: Duration,
+    request: Duration,
+}
+
+/// A frame that has begun to arrive.
+#[derive(Default)]
+struct Arriving {
+    /// Since its first byte; time in which nothing was read is not counted.
+    since: Option<Instant>,
+}
+
+impl Arriving {
+    /// What has arrived of it. `moved`: it is another one than before.
+    fn note(&mut self, partial: &[u8], moved: bool) {
+        if partial.is_empty() || moved {
+            self.since = None;
+        }
+        if !partial.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    fn rest(&mut self, held: Duration) {
+        self.since = self.since.map(|since| since + held);
+    }
+
+    /// How long more of it may be waited for; the error is the reason to close the connection.
+    fn patience(&self, partial: &[u8], limits: &Limits) -> Result<Option<Duration>, String> {
+        let Some(since) = self.since else { return Ok(limits.idle) };
+        let (whole, setting) = match partial.len() {
+            ..HEADER_BYTES => (limits.header, "connection.header.timeout.ms"),
+            _ => (limits.request, "connection.request.timeout.ms"),
+        };
+        match whole.checked_sub(since.elapsed()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(format!("a request did not arrive within {setting}")),
+        }
+    }
+}
+
 /// Reads frames until the connection ends; an error is the reason why it is closed.
 async fn receive(core: &Rc<Core>, link: &Rc<Link>) -> Result<(), String> {
-    let (request_max, outgoing_max, idle, header) = core.look(|shard| {
+    let limits = core.look(|shard| {
         let config = &shard.node().config;
-        (
-            config.socket_request_bytes_max as usize,
-            config.connection_outgoing_bytes_max as usize,
-            config.connections_idle_ms_max.map(Duration::from_millis),
-            Duration::from_millis(u64::from(config.connection_header_timeout_ms)),
-        )
+        Limits {
+            request_bytes: config.socket_request_bytes_max as usize,
+            outgoing_bytes: config.connection_outgoing_bytes_max as usize,
+            idle: config.connections_idle_ms_max.map(Duration::from_millis),
+            header: Duration::from_millis(u64::from(config.connection_header_timeout_ms)),
+            request: Duration::from_millis(u64::from(config.connection_request_timeout_ms)),
+        }
     });
     // The part of a frame that has arrived, and the size of the largest frame so far.
     let mut partial = BytesMut::new();
     let mut frame_bytes_max = 0;
+    let mut arriving = Arriving::default();
     loop {
         let may_read = || {
             link.closed.get()
                 || core.stopping.get()
-                || (link.outgoing_bytes.get() < outgoing_max && core.look(|shard| shard.may_read(link.id)))
+                || (link.outgoing_bytes.get() < limits.outgoing_bytes && core.look(|shard| shard.may_read(link.id)))
         };
         if !may_read() {
+            let since = Instant::now();
             link.held.set(true);
             core.resumed.wait(may_read).await;
             link.held.set(false);
+            arriving.rest(since.elapsed());
         }
         if link.closed.get() || core.stopping.get() {
             return Ok(());
         }
-        let timeout = if partial.is_empty() { idle } else { Some(header) };
-        let _ = link.stream.borrow().set_read_timeout(timeout);
+        let _ = link.stream.borrow().set_read_timeout(arriving.patience(&partial, &limits)?);
         let read = std::future::poll_fn(|context| poll_receive(link, &mut partial, context)).await;
         match read {
             Ok(0) => return Ok(()),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                arriving.patience(&partial, &limits)?;
                 let busy = link.outgoing_bytes.get() > 0 || core.look(|shard| shard.requests_of(link.id) > 0);
                 match partial.is_empty() {
-                    true if busy => continue,
-                    true => return Err("idle for longer than connections.max.idle.ms".into()),
-                    false => return Err("a request did not arrive within connection.header.timeout.ms".into()),
+                    true if !busy => return Err("idle for longer than connections.max.idle.ms".into()),
+                    _ => continue,
                 }
             }
             Err(_) => return Ok(()),
         }
-        let frames = take_frames(core, link, &mut partial, &mut frame_bytes_max, request_max);
+        let moved = take_frames(core, link, &mut partial, &mut frame_bytes_max, limits.request_bytes);
         core.end_turn();
-        frames?;
+        arriving.note(&partial, moved?);
         make_room(&mut partial, frame_bytes_max);
         futures_lite::future::yield_now().await;
     }
@@ -362,14 +433,15 @@ fn poll_into(
     read
 }
 
-/// Hands the whole frames in `partial` to the shard.
+/// Hands the whole frames in `partial` to the shard; says whether there were any.
 fn take_frames(
     core: &Rc<Core>,
     link: &Link,
     partial: &mut BytesMut,
     frame_bytes_max: &mut usize,
     request_max: usize,
-) -> Result<(), String> {
+) -> Result<bool, String> {
+    let mut moved = false;
     while let Some(length) = partial.first_chunk::<LENGTH_BYTES>() {
         let claim = usize::try_from(i32::from_be_bytes(*length)).ok();
         let Some(length) = claim.filter(|claim| *claim <= request_max) else {
@@ -381,12 +453,13 @@ fn take_frames(
         *frame_bytes_max = (*frame_bytes_max).max(LENGTH_BYTES + length);
         partial.advance(LENGTH_BYTES);
         let frame = partial.split_to(length);
+        moved = true;
         core.input(Input::Frame { connection: link.id, frame });
         if link.closed.get() {
-            return Ok(());
+            return Ok(true);
         }
     }
-    Ok(())
+    Ok(moved)
 }
 
 /// Gives a cut frame a buffer of its own, sized by what has arrived: this frame so far, or larger ones before.

@@ -19,7 +19,6 @@ use std::sync::Arc;
 const READ_BYTES_MAX: usize = 4 << 20;
 /// The first read when it is not known where exactly the batches begin.
 const SEEK_BYTES: usize = 512 << 10;
-const HANDLES_MAX: usize = 512;
 /// This share of an answer is read ahead on top, for batches that are a little larger than those before.
 const AHEAD_SLACK_SHARE: usize = 32;
 /// Blocks read ahead and not yet asked for.
@@ -39,6 +38,8 @@ struct Next {
 
 pub struct Reader {
     root: PathBuf,
+    /// Segment files that stay open, besides those that are read just then.
+    handles_max: usize,
     handles: RefCell<VecDeque<(SegmentKey, Rc<DmaFile>)>>,
     next: RefCell<VecDeque<Next>>,
 }
@@ -53,8 +54,8 @@ impl AsRef<[u8]> for Block {
 }
 
 impl Reader {
-    pub fn new(root: PathBuf) -> Reader {
-        Reader { root, handles: RefCell::default(), next: RefCell::default() }
+    pub fn new(root: PathBuf, handles_max: usize) -> Reader {
+        Reader { root, handles_max, handles: RefCell::default(), next: RefCell::default() }
     }
 
     /// Whole batches, the first of which holds the plan's offset; empty if the segment has none.
@@ -169,7 +170,7 @@ impl Reader {
         };
         let mut handles = self.handles.borrow_mut();
         handles.push_back((key.clone(), file.clone()));
-        if handles.len() > HANDLES_MAX {
+        if handles.len() > self.handles_max {
             handles.pop_front();
         }
         Ok(file)

@@ -22,6 +22,11 @@ pub fn explain_length(length: [u8; LENGTH_BYTES], bytes_max: usize) -> String {
     format!("a frame of {number} bytes: the limit is {bytes_max}{guess}")
 }
 
+/// The name of an API that this build knows, by its key.
+pub fn api_name(key: i16) -> Option<&'static str> {
+    ApiKey::from_i16(key).map(ApiKey::name)
+}
+
 /// The head of a request in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head<'a> {

@@ -108,6 +108,36 @@ fn a_header_that_never_completes_is_given_up() {
     Produce::to("t", 0, batch(1)).write(&mut witness);
 }
 
+/// A request that arrives a byte at a time, so slowly that it never comes to its end.
+#[test]
+fn a_request_that_drips_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("connection.header.timeout.ms", "1500"), ("connection.request.timeout.ms", "3000")];
+    let broker = Broker::start(dir.path(), &settings);
+    let request = framed(&[&head(ApiKey::Metadata as i16, 1)[..], &[0; 1000]].concat());
+    for (at_once, reason) in [(0, "connection.header.timeout.ms"), (20, "connection.request.timeout.ms")] {
+        let mut client = Client::connect(broker.address);
+        client.stream.write_all(&request[..at_once]).unwrap();
+        let mut sent = at_once;
+        // Far more often than the deadlines, and far longer.
+        while client.stream.write_all(&request[sent..sent + 1]).is_ok() {
+            sent += 1;
+            assert!(sent < request.len(), "{sent} bytes were taken");
+            std::thread::sleep(std::time::Duration::from_millis(250));
+        }
+        broker.wait_for_log(reason);
+    }
+    // A request that takes longer than its header may is served.
+    let mut client = Client::connect(broker.address);
+    let request = framed(&[&head(ApiKey::ApiVersions as i16, 0)[..], &[]].concat());
+    let mut larger = framed(&[&head(ApiKey::Metadata as i16, 1)[..], &[0, 0, 0, 1, 0, 1, b't']].concat());
+    larger.extend(request);
+    client.stream.write_all(&larger[..14]).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(2000));
+    client.stream.write_all(&larger[14..]).unwrap();
+    assert!(client.frame().is_some() && client.frame().is_some());
+}
+
 #[test]
 fn reasons_are_not_logged_without_end() {
     let dir = tempfile::tempdir().unwrap();

@@ -6,6 +6,7 @@ mod client;
 mod fetch;
 mod fuzz;
 mod groups;
+mod host;
 mod input;
 mod kill;
 mod limits;

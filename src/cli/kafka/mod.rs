@@ -11,6 +11,11 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+/// Starts a broker; its arguments are those of `klamm`.
+const SERVER_NAME: &str = "kafka-server-start";
+/// How the names of Kafka's tools begin.
+const PREFIXES: [&str; 3] = ["kafka-", "connect-", "zookeeper-"];
+
 /// Does what the tool of the name that the program was started under does; `None` if that is none of Kafka's.
 pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
     let name = Path::new(arguments.first()?).file_name()?.to_str()?;
@@ -18,7 +23,19 @@ pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
     if name == storage::NAME {
         return Some(storage::start(&arguments[1..]));
     }
-    admin::run(name, &arguments[1..])
+    admin::run(name, &arguments[1..]).or_else(|| is_missing(name).then(|| say_missing(name)))
+}
+
+/// Whether this is the name of one of Kafka's tools that is not there: whoever calls it does not want a broker.
+fn is_missing(name: &str) -> bool {
+    name != SERVER_NAME && PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn say_missing(name: &str) -> ExitCode {
+    let mut known: Vec<&str> = admin::names().chain([storage::NAME, SERVER_NAME]).collect();
+    known.sort_unstable();
+    eprintln!("{name}: klamm has no such tool; of Kafka's it has {}", known.join(", "));
+    ExitCode::FAILURE
 }
 
 #[cfg(test)]
@@ -29,6 +46,7 @@ mod tests {
     fn tools_are_known_by_their_names() {
         let known = |name: &str| run(&[name.into()]).is_some();
         assert!(known("kafka-topics") && known("/usr/bin/kafka-topics.sh"));
-        assert!(!known("/usr/bin/klamm") && !known("kafka-topics.bat") && !known("topics"));
+        assert!(!known("/usr/bin/klamm") && !known("topics") && !known("kafka-server-start.sh"));
+        assert!(known("kafka-acls") && known("kafka-topics.bat") && known("bin/connect-distributed.sh"));
     }
 }

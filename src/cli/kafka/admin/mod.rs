@@ -60,6 +60,11 @@ impl From<Failure> for End {
     }
 }
 
+/// The names of these tools.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    TOOLS.iter().map(|tool| tool.name)
+}
+
 /// Does what the tool of this name does; `None` if there is none.
 pub fn run(name: &str, arguments: &[OsString]) -> Option<ExitCode> {
     let tool = TOOLS.iter().find(|tool| tool.name == name)?;
