@@ -403,6 +403,7 @@ mod tests {
     fn other_value(definition: &Definition) -> &'static str {
         match definition.name {
             "ack.durability" => "memory",
+            "ack.validation" => "header",
             "advertised.listeners" => "PLAINTEXT://elsewhere:1",
             "broker.rack" | "topic.name.patterns" => "r",
             "topic.replication.factor.min" | "topic.replication.factor.max" => "5",

@@ -29,8 +29,8 @@ pub use group::{validate_group, validate_group_all};
 pub use listener::Listener;
 pub use load::{ConfigError, Loaded};
 pub use topic::{
-    AckDurability, CleanupPolicy, Compression, TimestampType, TopicSettings, topic_definition, validate_topic,
-    validate_topic_all,
+    AckDurability, AckValidation, CleanupPolicy, Compression, TimestampType, TopicSettings, topic_definition,
+    validate_topic, validate_topic_all,
 };
 
 /// What the tests of this room start from.

@@ -15,6 +15,15 @@ pub enum AckDurability {
     Memory,
 }
 
+/// What is looked at before a batch is taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AckValidation {
+    /// Every record, decompressed.
+    Full,
+    /// The batch's header and checksum, and records where another setting depends on them.
+    Header,
+}
+
 /// What stored batches are compressed with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Compression {
@@ -45,11 +54,14 @@ pub struct CleanupPolicy {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicSettings {
     pub ack_durability: AckDurability,
+    pub ack_validation: AckValidation,
     pub cleanup_policy: CleanupPolicy,
     pub compression: Compression,
     /// `None`: gzip's own choice.
     pub compression_gzip_level: Option<i32>,
     pub compression_zstd_level: i32,
+    /// Of one record, and of all records of a batch.
+    pub decompressed_bytes_max: u32,
     pub flush_ms: u64,
     pub index_interval_bytes: u32,
     /// Of a batch as it is stored.
@@ -88,6 +100,10 @@ impl TopicSettings {
                 "memory" => AckDurability::Memory,
                 _ => AckDurability::Disk,
             },
+            ack_validation: match text("ack.validation").as_str() {
+                "header" => AckValidation::Header,
+                _ => AckValidation::Full,
+            },
             cleanup_policy: CleanupPolicy { compact: policy("compact"), delete: policy("delete") },
             compression: match text("compression.type").as_str() {
                 "uncompressed" => Compression::Uncompressed,
@@ -99,6 +115,7 @@ impl TopicSettings {
             },
             compression_gzip_level: i32::try_from(number("compression.gzip.level")).ok().filter(|level| *level > 0),
             compression_zstd_level: i32::try_from(number("compression.zstd.level")).expect("it is checked"),
+            decompressed_bytes_max: int("max.decompressed.message.bytes"),
             // The broker's form of this setting has no range: below 0 is as soon as possible.
             flush_ms: limit("flush.ms").unwrap_or(0),
             index_interval_bytes: int("index.interval.bytes"),
@@ -178,10 +195,12 @@ mod tests {
         let settings = TopicSettings::resolve(&BTreeMap::new(), &Config::default());
         let expected = TopicSettings {
             ack_durability: AckDurability::Disk,
+            ack_validation: AckValidation::Full,
             cleanup_policy: CleanupPolicy { compact: false, delete: true },
             compression: Compression::Producer,
             compression_gzip_level: None,
             compression_zstd_level: 3,
+            decompressed_bytes_max: 2_147_483_639,
             flush_ms: i64::MAX as u64,
             index_interval_bytes: 4096,
             message_bytes_max: 1_048_588,
@@ -207,6 +226,7 @@ mod tests {
         for definition in definitions(Scope::Topic).filter(|definition| definition.effect == Effect::Obeyed) {
             let value = match definition.name {
                 "ack.durability" => "memory",
+                "ack.validation" => "header",
                 "compression.gzip.level" | "compression.zstd.level" => "5",
                 "compression.type" => "zstd",
                 "message.timestamp.type" => "LogAppendTime",

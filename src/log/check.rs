@@ -1,14 +1,16 @@
 //! What a batch must be before it may be appended (KIP-98, KIP-467, Kafka's `LogValidator`).
+//!
+//! A [`Check`] walks the records of a batch, decompressed where they are not plain, in steps that are bounded by the bytes
+//! that they look at: what a batch decompresses to is bounded by its topic alone (`max.decompressed.message.bytes`).
 
+use super::records::{Outline, Records, RecordsError};
 use super::{BatchInfo, ProducerStamp};
 use crate::types::TimestampMs;
 use crate::wire::batch::{self, Batch, BatchError, BatchHeader, Compression, HEADER_BYTES};
-use crate::wire::compression::{Codec, DecompressError, compress, decompress};
+use crate::wire::compression::{Codec, Pack, Unpack, UnpackError, WINDOW_BYTES_MAX, Workspace};
 use crate::wire::error::ErrorCode;
 use bytes::BytesMut;
 
-/// A batch's records take at most this much when decompressed.
-const RECORDS_BYTES_MAX: usize = 64 << 20;
 /// At most this many records of a batch are named as being at fault.
 const FAULTS_MAX: usize = 1000;
 const NO_TIMESTAMP: TimestampMs = -1;
@@ -18,6 +20,8 @@ const NO_TIMESTAMP: TimestampMs = -1;
 pub struct Rules {
     /// `max.message.bytes`
     pub message_bytes_max: usize,
+    /// `max.decompressed.message.bytes`: of one record, and of all records of a batch.
+    pub decompressed_bytes_max: usize,
     /// `message.timestamp.before.max.ms`
     pub timestamp_before_max_ms: i64,
     /// `message.timestamp.after.max.ms`
@@ -28,6 +32,8 @@ pub struct Rules {
     pub key_required: bool,
     /// `compression.type`; `None` keeps what the producer chose.
     pub codec: Option<Codec>,
+    /// `ack.validation=header`: records are looked at only where another rule depends on them.
+    pub header_only: bool,
 }
 
 /// Why a batch is refused.
@@ -49,45 +55,215 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> 
     Err(Refusal::new(code, message))
 }
 
-/// Checks `batch`, the records of one partition of a Produce request of `version`: exactly one batch, sound and allowed.
-/// Afterwards it is as it is to be stored: compressed and with times as `rules` say.
-///
-/// Records are looked at one by one where they are not compressed. Compressed ones are decompressed only where something
-/// depends on it: keys that must be there, another compression, times out of range.
-pub fn check(batch: &mut BytesMut, version: i16, rules: &Rules, wall_ms: TimestampMs) -> Result<BatchInfo, Refusal> {
-    let found = check_bytes(batch, rules)?;
-    let mut info = check_header(&found, version)?;
-    let (header, payload) = (found.header, &found.bytes[HEADER_BYTES..]);
-    let compression = header.compression().expect("it was just checked");
-    let codec = rules.codec.filter(|codec| codec.compression != compression);
-    let times = Times::new(header, rules, wall_ms);
-    let unpacked = match compression {
-        Compression::None => None,
-        _ if codec.is_some() || rules.key_required || !times.holds_header(header) => {
-            Some(unpack(compression, payload)?)
+/// A batch that may be appended: compressed and with times as its topic wants them.
+#[derive(Debug)]
+pub struct Checked {
+    pub batch: BytesMut,
+    pub info: BatchInfo,
+}
+
+/// A check that is under way.
+pub struct Check {
+    batch: BytesMut,
+    info: BatchInfo,
+    wall_ms: TimestampMs,
+    /// `None` if the records are not looked at.
+    walk: Option<Walk>,
+}
+
+/// Checks `batch`, the records of one partition of a Produce request of `version`, all at once.
+pub fn check(
+    batch: BytesMut,
+    version: i16,
+    rules: &Rules,
+    wall_ms: TimestampMs,
+    workspace: &mut Workspace,
+) -> Result<Checked, Refusal> {
+    let mut check = Check::new(batch, version, rules, wall_ms)?;
+    let walked = check.step(rules, workspace, &mut { usize::MAX })?;
+    assert!(walked, "a batch does not decompress to more than there are numbers");
+    check.finish(rules, workspace)
+}
+
+impl Check {
+    /// Begins to check `batch`, the records of one partition of a Produce request of `version`: it must be exactly one
+    /// batch with a header that is sound. `rules` are the same in all calls.
+    pub fn new(batch: BytesMut, version: i16, rules: &Rules, wall_ms: TimestampMs) -> Result<Check, Refusal> {
+        let found = check_bytes(&batch, rules)?;
+        let info = check_header(&found, version)?;
+        let compression = found.header.compression().expect("it was just checked");
+        let times = Times::new(found.header, rules, wall_ms);
+        let codec = rules.codec.filter(|codec| codec.compression != compression);
+        let needed = !rules.header_only || codec.is_some() || rules.key_required || !times.holds_header(found.header);
+        let walk = needed.then(|| Walk::new(compression, codec, info.records, times, rules));
+        Ok(Check { batch, info, wall_ms, walk })
+    }
+
+    /// Walks on until the records end (`true`) or `budget` is spent; what is walked is taken from it.
+    pub fn step(&mut self, rules: &Rules, workspace: &mut Workspace, budget: &mut usize) -> Result<bool, Refusal> {
+        match &mut self.walk {
+            Some(walk) => walk.step(&self.batch[HEADER_BYTES..], rules, workspace, budget),
+            None => Ok(true),
         }
-        _ => None,
+    }
+
+    /// Forgets what was walked and begins anew with the next step; what the walk held in memory is free.
+    pub fn restart(&mut self, rules: &Rules, workspace: &mut Workspace) {
+        if let Some(walk) = self.walk.take() {
+            let fresh = Walk::new(walk.compression, walk.codec, self.info.records, walk.times, rules);
+            walk.unpack.end(workspace);
+            self.walk = Some(fresh);
+        }
+    }
+
+    /// After the last step: the batch as it is to be stored.
+    pub fn finish(self, rules: &Rules, workspace: &mut Workspace) -> Result<Checked, Refusal> {
+        let Check { mut batch, mut info, wall_ms, walk } = self;
+        let header = Batch::first(&batch).expect("it was checked").header;
+        let (claimed, log_append_time) = (header.max_timestamp.get(), header.is_log_append_time());
+        if let Some(walk) = walk {
+            walk.unpack.end(workspace);
+            info.timestamp_max = walk.seen.timestamp_max;
+            if let (Some(codec), Some(pack)) = (walk.codec, walk.pack) {
+                batch = batch::replace_records(&batch, codec.compression, &pack.finish());
+                check_size(&batch, rules)?;
+            }
+        }
+        if rules.log_append_time {
+            info.timestamp_max = wall_ms;
+            batch::set_log_append_time(&mut batch, wall_ms);
+        } else if info.timestamp_max != claimed || log_append_time {
+            batch::set_create_time(&mut batch, info.timestamp_max);
+        }
+        Ok(Checked { batch, info })
+    }
+}
+
+/// How far the records of a batch have been walked.
+struct Walk {
+    compression: Compression,
+    /// How the records are to be compressed, if otherwise than they came.
+    codec: Option<Codec>,
+    times: Times,
+    unpack: Unpack,
+    pack: Option<Pack>,
+    records: Records,
+    /// Decompressed bytes so far.
+    bytes: usize,
+    seen: Seen,
+}
+
+/// What the records showed that were walked.
+struct Seen {
+    timestamp_max: TimestampMs,
+    code: ErrorCode,
+    faults: Vec<(i32, &'static str)>,
+}
+
+impl Walk {
+    fn new(compression: Compression, codec: Option<Codec>, records: i32, times: Times, rules: &Rules) -> Walk {
+        // Of a record that is not compressed `max.message.bytes` is the limit.
+        let length_max = if compression == Compression::None { usize::MAX } else { rules.decompressed_bytes_max };
+        Walk {
+            compression,
+            codec,
+            times,
+            unpack: Unpack::new(compression),
+            pack: codec.map(Pack::new),
+            records: Records::new(records, length_max),
+            bytes: 0,
+            seen: Seen { timestamp_max: NO_TIMESTAMP, code: ErrorCode::InvalidRecord, faults: Vec::new() },
+        }
+    }
+
+    fn step(
+        &mut self,
+        payload: &[u8],
+        rules: &Rules,
+        workspace: &mut Workspace,
+        budget: &mut usize,
+    ) -> Result<bool, Refusal> {
+        while *budget > 0 {
+            let Some(piece) = self.unpack.next(payload, workspace).or_else(refuse_packed)? else {
+                self.records.finish().or_else(refuse_records)?;
+                return self.seen.verdict().map(|()| true);
+            };
+            *budget = budget.saturating_sub(piece.cost);
+            let (times, seen) = (&self.times, &mut self.seen);
+            let look = |index, record| seen.look(index, record, times, rules.key_required);
+            self.records.feed(piece.bytes, look).or_else(refuse_records)?;
+            self.bytes += piece.bytes.len();
+            if self.compression != Compression::None && self.bytes > rules.decompressed_bytes_max {
+                let message = format!(
+                    "the records decompress to more than max.decompressed.message.bytes of {}",
+                    rules.decompressed_bytes_max
+                );
+                // A producer that is told so sends less at a time.
+                return refuse(ErrorCode::MessageTooLarge, message);
+            }
+            if let Some(pack) = &mut self.pack {
+                pack.write(piece.bytes);
+                check_bytes_max(HEADER_BYTES + pack.bytes(), rules)?;
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Seen {
+    #[inline(always)]
+    fn look(&mut self, index: i32, record: Outline, times: &Times, key_required: bool) {
+        let timestamp = times.base.saturating_add(record.timestamp_delta);
+        self.timestamp_max = self.timestamp_max.max(timestamp);
+        let fault = if record.offset_delta != index {
+            "the offset delta is not the record's place in the batch"
+        } else if key_required && !record.has_key {
+            "a compacted topic takes no record without a key"
+        } else if !times.hold(timestamp) {
+            self.code = ErrorCode::InvalidTimestamp;
+            "the timestamp is out of the range that the topic allows"
+        } else {
+            return;
+        };
+        if self.faults.len() < FAULTS_MAX {
+            self.faults.push((index, fault));
+        }
+    }
+
+    fn verdict(&mut self) -> Result<(), Refusal> {
+        match self.faults.first() {
+            None => Ok(()),
+            Some((_, fault)) => {
+                Err(Refusal { code: self.code, message: (*fault).into(), faults: std::mem::take(&mut self.faults) })
+            }
+        }
+    }
+}
+
+fn refuse_packed<T>(error: UnpackError) -> Result<T, Refusal> {
+    match error {
+        UnpackError::Corrupt => refuse(ErrorCode::InvalidRecord, "the records cannot be decompressed"),
+        UnpackError::Lz4Frame => {
+            let message = "not every client reads such an lz4 frame: its blocks depend on each other or on a dictionary, \
+                           or its header's checksum is that of Kafka before 0.10";
+            refuse(ErrorCode::InvalidRecord, message)
+        }
+        // Smaller batches are read whatever window they declare.
+        UnpackError::Window => refuse(
+            ErrorCode::MessageTooLarge,
+            format!("the compressed records refer back by more than {WINDOW_BYTES_MAX} bytes"),
+        ),
+    }
+}
+
+fn refuse_records<T>(error: RecordsError) -> Result<T, Refusal> {
+    let message = match error {
+        RecordsError::NotWhole(index) => format!("record {index} of the batch is not whole, or too much"),
+        RecordsError::TooLong(index) => {
+            format!("record {index} of the batch is longer than max.decompressed.message.bytes")
+        }
     };
-    let records = match (&unpacked, compression) {
-        (Some(unpacked), _) => Some(&unpacked[..]),
-        (None, Compression::None) => Some(payload),
-        (None, _) => None,
-    };
-    if let Some(records) = records {
-        info.timestamp_max = check_records(records, header, &times, rules.key_required)?;
-    }
-    let time_stands = info.timestamp_max == header.max_timestamp.get() && !header.is_log_append_time();
-    if let (Some(codec), Some(records)) = (codec, records) {
-        *batch = batch::replace_records(batch, codec.compression, &compress(codec, records));
-        check_size(batch, rules)?;
-    }
-    if rules.log_append_time {
-        info.timestamp_max = wall_ms;
-        batch::set_log_append_time(batch, wall_ms);
-    } else if !time_stands {
-        batch::set_create_time(batch, info.timestamp_max);
-    }
-    Ok(info)
+    refuse(ErrorCode::InvalidRecord, message)
 }
 
 /// The one batch that `bytes` are.
@@ -114,7 +290,11 @@ fn check_bytes<'a>(bytes: &'a [u8], rules: &Rules) -> Result<Batch<'a>, Refusal>
 }
 
 fn check_size(batch: &[u8], rules: &Rules) -> Result<(), Refusal> {
-    let (size, max) = (batch.len(), rules.message_bytes_max);
+    check_bytes_max(batch.len(), rules)
+}
+
+fn check_bytes_max(size: usize, rules: &Rules) -> Result<(), Refusal> {
+    let max = rules.message_bytes_max;
     if size <= max {
         return Ok(());
     }
@@ -157,6 +337,7 @@ fn check_header(batch: &Batch<'_>, version: i16) -> Result<BatchInfo, Refusal> {
 }
 
 /// The times that records may have.
+#[derive(Clone, Copy)]
 struct Times {
     base: TimestampMs,
     earliest: TimestampMs,
@@ -183,53 +364,6 @@ impl Times {
     }
 }
 
-fn unpack(compression: Compression, payload: &[u8]) -> Result<Vec<u8>, Refusal> {
-    decompress(compression, payload, RECORDS_BYTES_MAX).or_else(|error| match error {
-        DecompressError::Corrupt => refuse(ErrorCode::InvalidRecord, "the records cannot be decompressed"),
-        // A producer that is told so sends less at a time.
-        DecompressError::TooLarge => refuse(
-            ErrorCode::MessageTooLarge,
-            format!("the records decompress to more than the {RECORDS_BYTES_MAX} bytes that can be looked through"),
-        ),
-    })
-}
-
-/// Checks each record; returns the latest of their times.
-fn check_records(
-    records: &[u8],
-    header: &BatchHeader,
-    times: &Times,
-    key_required: bool,
-) -> Result<TimestampMs, Refusal> {
-    let mut faults = Vec::new();
-    let mut code = ErrorCode::InvalidRecord;
-    let mut timestamp_max = NO_TIMESTAMP;
-    let walked = batch::outlines(records, header.records_count.get(), |index, record| {
-        let timestamp = times.base.saturating_add(record.timestamp_delta);
-        timestamp_max = timestamp_max.max(timestamp);
-        let fault = if record.offset_delta != index {
-            "the offset delta is not the record's place in the batch"
-        } else if key_required && !record.has_key {
-            "a compacted topic takes no record without a key"
-        } else if !times.hold(timestamp) {
-            code = ErrorCode::InvalidTimestamp;
-            "the timestamp is out of the range that the topic allows"
-        } else {
-            return;
-        };
-        if faults.len() < FAULTS_MAX {
-            faults.push((index, fault));
-        }
-    });
-    if let Err(index) = walked {
-        return refuse(ErrorCode::InvalidRecord, format!("record {index} of the batch is not whole, or too much"));
-    }
-    match faults.first() {
-        None => Ok(timestamp_max),
-        Some((_, fault)) => Err(Refusal { code, message: (*fault).into(), faults }),
-    }
-}
-
 /// What the log needs to know of a batch that it holds already.
 pub fn info(bytes: &[u8]) -> Option<BatchInfo> {
     let header = Batch::first(bytes).ok()?.header;
@@ -247,17 +381,20 @@ pub fn info(bytes: &[u8]) -> Option<BatchInfo> {
 mod tests {
     use super::*;
     use crate::wire::batch::BatchBuilder;
+    use crate::wire::compression::{compress, decompress};
 
     const NOW: TimestampMs = 1_000_000;
 
     fn rules() -> Rules {
         Rules {
             message_bytes_max: 1000,
+            decompressed_bytes_max: 1 << 20,
             timestamp_before_max_ms: 100,
             timestamp_after_max_ms: 100,
             log_append_time: false,
             key_required: false,
             codec: None,
+            header_only: false,
         }
     }
 
@@ -266,37 +403,41 @@ mod tests {
         BytesMut::from(&times.iter().fold(BatchBuilder::new(0), build).build()[..])
     }
 
-    fn packed(bytes: &[u8], compression: Compression) -> BytesMut {
-        batch::replace_records(
-            bytes,
-            compression,
-            &compress(Codec { compression, level: None }, &bytes[HEADER_BYTES..]),
-        )
+    fn codec(compression: Compression) -> Codec {
+        Codec { compression, level: None }
     }
 
-    fn refusal(mut batch: BytesMut, rules: &Rules) -> (ErrorCode, Vec<i32>) {
-        let refusal = check(&mut batch, 9, rules, NOW).expect_err("refused");
+    fn packed(bytes: &[u8], compression: Compression) -> BytesMut {
+        batch::replace_records(bytes, compression, &compress(codec(compression), &bytes[HEADER_BYTES..]))
+    }
+
+    fn checked(batch: BytesMut, rules: &Rules) -> Result<Checked, Refusal> {
+        check(batch, 9, rules, NOW, &mut Workspace::default())
+    }
+
+    fn refusal(batch: BytesMut, rules: &Rules) -> (ErrorCode, Vec<i32>) {
+        let refusal = checked(batch, rules).expect_err("refused");
         (refusal.code, refusal.faults.iter().map(|(index, _)| *index).collect())
     }
 
+    const ALL: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
     #[test]
     fn a_sound_batch_stays_as_it_is() {
-        for compression in [Compression::None, Compression::Lz4] {
+        for compression in ALL {
             let sent = packed(&batch(&[NOW, NOW + 5, NOW - 5]), compression);
-            let mut stored = sent.clone();
-            let info = check(&mut stored, 9, &rules(), NOW).expect("sound");
-            assert_eq!((info.records, info.timestamp_max, stored == sent), (3, NOW + 5, true));
+            let stored = checked(sent.clone(), &rules()).expect("sound");
+            assert_eq!((stored.info.records, stored.info.timestamp_max, stored.batch), (3, NOW + 5, sent));
         }
     }
 
     #[test]
     fn records_at_fault_are_named() {
         let late = batch(&[NOW, NOW + 101, NOW, NOW - 101]);
-        let expected = (ErrorCode::InvalidTimestamp, vec![1, 3]);
-        assert_eq!(refusal(late.clone(), &rules()), expected);
-        assert_eq!(refusal(packed(&late, Compression::Gzip), &rules()), expected);
         let compacted = Rules { key_required: true, ..rules() };
-        for compression in [Compression::None, Compression::Zstd] {
+        for compression in ALL {
+            assert_eq!(refusal(packed(&late, compression), &rules()), (ErrorCode::InvalidTimestamp, vec![1, 3]));
             let keyless = packed(&batch(&[NOW, NOW]), compression);
             assert_eq!(refusal(keyless, &compacted), (ErrorCode::InvalidRecord, vec![0, 1]));
         }
@@ -305,39 +446,109 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_is_not_that_of_the_records_is_refused_in_every_codec() {
+        let (one, two) = (batch(&[NOW]), batch(&[NOW, NOW]));
+        for compression in ALL {
+            let payload = |records: &[u8]| compress(codec(compression), records);
+            let records = |batch: &BytesMut| batch[HEADER_BYTES..].to_vec();
+            for wrong in
+                [records(&one), [records(&two), records(&one)].concat(), Vec::new(), records(&two)[1..].to_vec()]
+            {
+                let batch = batch::replace_records(&two, compression, &payload(&wrong));
+                assert_eq!(refusal(batch, &rules()), (ErrorCode::InvalidRecord, Vec::new()), "{compression:?}");
+            }
+            let twice = batch::replace_records(&two, compression, &payload(&[records(&one), records(&one)].concat()));
+            assert_eq!(refusal(twice, &rules()), (ErrorCode::InvalidRecord, vec![1]));
+        }
+    }
+
+    #[test]
+    fn what_does_not_decompress_is_refused_unless_only_headers_count() {
+        let trusting = Rules { header_only: true, ..rules() };
+        let compacted = Rules { key_required: true, ..trusting.clone() };
+        for compression in &ALL[1..] {
+            let noise = batch::replace_records(&batch(&[NOW]), *compression, b"noise that claims to be compressed");
+            assert_eq!(refusal(noise.clone(), &rules()).0, ErrorCode::InvalidRecord);
+            assert!(checked(noise.clone(), &trusting).is_ok());
+            assert_eq!(refusal(noise, &compacted).0, ErrorCode::InvalidRecord);
+        }
+    }
+
+    #[test]
     fn the_header_follows_the_records() {
-        let sent = batch(&[NOW, NOW + 5]);
-        let mut odd = sent.clone();
-        batch::set_log_append_time(&mut odd, 3);
-        let info = check(&mut odd, 9, &rules(), NOW).expect("sound");
-        assert_eq!((info.timestamp_max, odd), (NOW + 5, sent));
+        for compression in ALL {
+            let sent = packed(&batch(&[NOW, NOW + 5]), compression);
+            let mut odd = sent.clone();
+            batch::set_log_append_time(&mut odd, 3);
+            let stored = checked(odd, &rules()).expect("sound");
+            assert_eq!((stored.info.timestamp_max, &stored.batch), (NOW + 5, &sent));
+            let mut unknown = sent.clone();
+            batch::set_create_time(&mut unknown, NO_TIMESTAMP);
+            assert_eq!(checked(unknown, &rules()).expect("sound").batch, sent);
+        }
     }
 
     #[test]
     fn the_broker_stamps_and_compresses() {
         let sent = batch(&[5, 7]);
-        let gzip = Codec { compression: Compression::Gzip, level: None };
-        let rules = Rules { log_append_time: true, codec: Some(gzip), ..rules() };
-        for compression in [Compression::None, Compression::Snappy, Compression::Gzip] {
-            let mut stored = packed(&sent, compression);
-            assert_eq!(check(&mut stored, 9, &rules, NOW).expect("sound").timestamp_max, NOW);
-            let found = Batch::first(&stored).unwrap();
-            assert!(batch::crc_ok(&stored) && found.header.is_log_append_time());
-            assert_eq!(found.header.compression(), Some(Compression::Gzip));
-            let records = decompress(Compression::Gzip, &stored[HEADER_BYTES..], 1 << 20);
+        for (from, to) in ALL.iter().flat_map(|from| ALL.map(|to| (*from, to))) {
+            let rules = Rules { log_append_time: true, codec: Some(codec(to)), ..rules() };
+            let stored = checked(packed(&sent, from), &rules).expect("sound");
+            assert_eq!(stored.info.timestamp_max, NOW);
+            let found = Batch::first(&stored.batch).unwrap();
+            assert!(batch::crc_ok(&stored.batch) && found.header.is_log_append_time());
+            assert_eq!(found.header.compression(), Some(to));
+            let records = decompress(to, &stored.batch[HEADER_BYTES..], 1 << 20);
             assert_eq!(records.as_deref(), Ok(&sent[HEADER_BYTES..]));
         }
         // What becomes larger than allowed is refused, as it is in Kafka.
-        let plain = Codec { compression: Compression::None, level: None };
-        let small = Rules { message_bytes_max: 200, codec: Some(plain), ..rules };
-        assert_eq!(refusal(packed(&sent, Compression::Gzip), &small).0, ErrorCode::MessageTooLarge);
+        let small = Rules { message_bytes_max: 200, codec: Some(codec(Compression::None)), ..rules() };
+        assert_eq!(refusal(packed(&batch(&[NOW, NOW]), Compression::Gzip), &small).0, ErrorCode::MessageTooLarge);
     }
 
     #[test]
-    fn a_bomb_is_refused() {
-        let bomb = compress(Codec { compression: Compression::Zstd, level: None }, &vec![0; RECORDS_BYTES_MAX + 1]);
-        let bytes = batch::replace_records(&batch(&[NOW]), Compression::Zstd, &bomb);
-        let rules = Rules { message_bytes_max: 1 << 20, key_required: true, ..rules() };
-        assert_eq!(refusal(bytes, &rules).0, ErrorCode::MessageTooLarge);
+    fn a_bomb_is_refused_where_the_topic_says() {
+        let value = vec![0; 10_000];
+        let batch = BatchBuilder::new(0).record(NOW, None, Some(&value)).record(NOW, None, Some(&value)).build();
+        for compression in &ALL[1..] {
+            let bomb = packed(&batch, *compression);
+            let with = |decompressed_bytes_max| Rules { decompressed_bytes_max, message_bytes_max: 1 << 20, ..rules() };
+            let records = batch.len() - HEADER_BYTES;
+            assert!(checked(bomb.clone(), &with(records)).is_ok());
+            assert_eq!(refusal(bomb.clone(), &with(records - 1)).0, ErrorCode::MessageTooLarge);
+            // A record alone is above the limit: Kafka's error.
+            assert_eq!(refusal(bomb, &with(9_000)).0, ErrorCode::InvalidRecord);
+        }
+    }
+
+    #[test]
+    fn a_check_in_steps_is_the_same_and_each_step_is_bounded() {
+        let value = vec![0; 1 << 20];
+        let batch = (0..8).fold(BatchBuilder::new(0), |b, _| b.record(NOW, None, Some(&value))).build();
+        for compression in ALL {
+            let large = Rules { message_bytes_max: 16 << 20, decompressed_bytes_max: 16 << 20, ..rules() };
+            let mut workspace = Workspace::default();
+            let mut pack = Pack::new(codec(compression));
+            batch[HEADER_BYTES..].chunks(64 << 10).for_each(|piece| pack.write(piece));
+            let sent = batch::replace_records(&batch, compression, &pack.finish());
+            let mut check = Check::new(sent.clone(), 9, &large, NOW).expect("sound");
+            let mut steps = 0;
+            while !check.step(&large, &mut workspace, &mut { 100_000 }).expect("sound") {
+                steps += 1;
+                let walk = check.walk.as_ref().expect("it is walked");
+                assert!(
+                    walk.bytes <= (steps + 1) * (100_000 + (256 << 10)),
+                    "{compression:?}: {} in {steps}",
+                    walk.bytes
+                );
+                if steps == 20 {
+                    check.restart(&large, &mut workspace);
+                    assert_eq!(check.walk.as_ref().map(|walk| walk.bytes), Some(0));
+                }
+            }
+            assert!(steps > 40, "{compression:?}: {steps}");
+            let stored = check.finish(&large, &mut workspace).expect("sound");
+            assert_eq!((stored.batch, stored.info.records), (sent, 8));
+        }
     }
 }

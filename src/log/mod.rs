@@ -12,6 +12,7 @@
 pub mod check;
 pub mod find;
 mod producers;
+mod records;
 pub mod scan;
 mod segment;
 

@@ -268,6 +268,7 @@ fn epochs_and_their_ends() {
 mod batches {
     use super::*;
     use crate::log::check::{Refusal, Rules, check};
+    use crate::wire::compression::Workspace;
     use crate::wire::error::ErrorCode;
 
     const NOW_MS: TimestampMs = 1_000_000;
@@ -276,11 +277,13 @@ mod batches {
     fn rules() -> Rules {
         Rules {
             message_bytes_max: 1000,
+            decompressed_bytes_max: 1 << 20,
             timestamp_before_max_ms: 5000,
             timestamp_after_max_ms: 1000,
             log_append_time: false,
             key_required: false,
             codec: None,
+            header_only: false,
         }
     }
 
@@ -293,7 +296,7 @@ mod batches {
     }
 
     fn checked(bytes: &[u8], rules: &Rules) -> Result<BatchInfo, Refusal> {
-        check(&mut BytesMut::from(bytes), VERSION, rules, NOW_MS)
+        check(bytes.into(), VERSION, rules, NOW_MS, &mut Workspace::default()).map(|checked| checked.info)
     }
 
     /// With another value at a position behind the checksum, which is made right again.
@@ -341,7 +344,7 @@ mod batches {
             assert_eq!(code(&bytes, &rules), expected, "{name}");
         }
         let zstd = with(good, 21, &[0, 4]);
-        let old = check(&mut BytesMut::from(&zstd[..]), 6, &rules, NOW_MS).unwrap_err();
+        let old = check(zstd[..].into(), 6, &rules, NOW_MS, &mut Workspace::default()).unwrap_err();
         assert_eq!(old.code, ErrorCode::UnsupportedCompressionType);
     }
 

@@ -41,6 +41,7 @@ use crate::config::Config;
 use crate::metadata::{Image, Topic};
 use crate::types::{Now, Offset, PartitionIndex, ShardId, Time, Uuid};
 use crate::wire::codec::DecodeError;
+use crate::wire::compression::Workspace;
 use crate::wire::frame::{FrameError, Head, is_unsayable};
 use crate::wire::messages::ApiKey;
 use bytes::{Bytes, BytesMut};
@@ -95,6 +96,7 @@ pub struct Shard {
     /// Of the data directory: all, and free, as the shell last saw it.
     disk_bytes: (u64, u64),
     expire_at: Time,
+    workspace: Workspace,
     out: Vec<Output>,
 }
 

@@ -4,7 +4,7 @@ use super::connection::{ConnectionId, Slot};
 use super::message::{Answer, Ask, Op, RequestId};
 use super::rules::TopicRules;
 use super::{Pending, Shard};
-use crate::log::check::{self, Refusal};
+use crate::log::check::{self, Checked, Refusal};
 use crate::metadata::is_internal;
 use crate::types::{Now, PartitionId, PartitionIndex, Time, TimestampMs, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
@@ -155,10 +155,10 @@ impl Shard {
         version: i16,
         part: &mut Part,
         number: u32,
-        mut batch: BytesMut,
+        batch: BytesMut,
         rules: Arc<TopicRules>,
     ) -> Result<Ask, Refusal> {
-        let info = check::check(&mut batch, version, &rules.check, now.wall_ms)?;
+        let Checked { batch, info } = check::check(batch, version, &rules.check, now.wall_ms, &mut self.workspace)?;
         if rules.check.log_append_time {
             part.log_append_time = now.wall_ms;
         }

@@ -346,6 +346,7 @@ impl Recovery {
             applied_untold: false,
             disk_bytes: (0, 0),
             expire_at: Time::default(),
+            workspace: Default::default(),
             out: Vec::new(),
             node: self.node,
         })

@@ -1,6 +1,6 @@
 //! A topic's settings in the form in which shards use them.
 
-use crate::config::{AckDurability, Compression, Config, TimestampType, TopicSettings};
+use crate::config::{AckDurability, AckValidation, Compression, Config, TimestampType, TopicSettings};
 use crate::log::{self, check};
 use crate::metadata::Topic;
 use crate::types::PartitionIndex;
@@ -40,11 +40,13 @@ impl TopicRules {
             topic: topic.clone(),
             check: check::Rules {
                 message_bytes_max: (settings.message_bytes_max as usize).min(batch_bytes_max),
+                decompressed_bytes_max: settings.decompressed_bytes_max as usize,
                 timestamp_before_max_ms: millis(settings.timestamp_before_max_ms),
                 timestamp_after_max_ms: millis(settings.timestamp_after_max_ms),
                 log_append_time: settings.timestamp_type == TimestampType::LogAppendTime,
                 key_required: settings.cleanup_policy.compact,
                 codec: codec(&settings),
+                header_only: settings.ack_validation == AckValidation::Header,
             },
             log: Arc::new(log::Settings {
                 segment_bytes: settings.segment_bytes_max,

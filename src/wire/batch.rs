@@ -354,85 +354,6 @@ impl<'a> Iterator for RecordCursor<'a> {
     }
 }
 
-/// What the broker looks at in a record.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Outline {
-    pub timestamp_delta: i64,
-    pub offset_delta: i32,
-    pub has_key: bool,
-}
-
-impl Outline {
-    /// Reads the record at `at`, which moves behind it, and passes over its contents. `None` if it is not whole.
-    #[inline(always)]
-    fn decode(bytes: &[u8], at: &mut usize) -> Option<Outline> {
-        let length = usize::try_from(int(bytes, at)?).ok()?;
-        let end = *at + length;
-        // The attributes, which mean nothing.
-        *at += 1;
-        let (timestamp_delta, offset_delta) = (long(bytes, at)?, int(bytes, at)?);
-        let has_key = pass(bytes, at)?;
-        pass(bytes, at)?;
-        let headers = u32::try_from(int(bytes, at)?).ok()?;
-        for _ in 0..headers {
-            pass(bytes, at)?.then_some(())?;
-            pass(bytes, at)?;
-        }
-        let whole = *at == end && end <= bytes.len();
-        whole.then_some(Outline { timestamp_delta, offset_delta, has_key })
-    }
-}
-
-// A reader of its own: through [`Reader`] and [`Record`] a walk takes four times as long, and every record that comes in is
-// walked.
-
-#[inline(always)]
-fn varint_bits<const BYTES_MAX: usize>(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0;
-    for i in 0..BYTES_MAX {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << (7 * i);
-        if byte < 0x80 {
-            return Some(value);
-        }
-    }
-    None
-}
-
-#[inline(always)]
-fn int(bytes: &[u8], at: &mut usize) -> Option<i32> {
-    let bits = u32::try_from(varint_bits::<5>(bytes, at)?).ok()?;
-    Some((bits >> 1) as i32 ^ -((bits & 1) as i32))
-}
-
-#[inline(always)]
-fn long(bytes: &[u8], at: &mut usize) -> Option<i64> {
-    let bits = varint_bits::<10>(bytes, at)?;
-    Some((bits >> 1) as i64 ^ -((bits & 1) as i64))
-}
-
-/// Moves `at` behind a field with a length; whether it is not null.
-#[inline(always)]
-fn pass(bytes: &[u8], at: &mut usize) -> Option<bool> {
-    let length = int(bytes, at)?;
-    if length == -1 {
-        return Some(false);
-    }
-    *at += usize::try_from(length).ok()?;
-    Some(true)
-}
-
-/// Shows `look` each of the `count` records, decompressed, in order. They are all that `bytes` hold; the error is the index
-/// of the first that is not there whole, or `count` if bytes are left over.
-pub fn outlines(bytes: &[u8], count: i32, mut look: impl FnMut(i32, Outline)) -> Result<(), i32> {
-    let mut at = 0;
-    for index in 0..count {
-        look(index, Outline::decode(bytes, &mut at).ok_or(index)?);
-    }
-    if at == bytes.len() { Ok(()) } else { Err(count) }
-}
-
 /// Makes an uncompressed batch of records.
 #[derive(Debug)]
 pub struct BatchBuilder {
@@ -595,28 +516,6 @@ mod tests {
             (Some(Compression::Zstd), &b"other"[..])
         );
         assert_eq!(replace_records(&replaced, Compression::None, &bytes[HEADER_BYTES..]), bytes);
-    }
-
-    #[test]
-    fn outlines_are_the_records() {
-        let bytes = sample(0);
-        let records = &bytes[HEADER_BYTES..];
-        let mut seen = Vec::new();
-        assert_eq!(outlines(records, 2, |_, outline| seen.push(outline)), Ok(()));
-        let first = Outline { timestamp_delta: 0, offset_delta: 0, has_key: true };
-        assert_eq!(seen, [first, Outline { timestamp_delta: -10, offset_delta: 1, has_key: false }]);
-        assert_eq!(outlines(records, 1, |_, _| {}), Err(1));
-        assert_eq!(outlines(records, i32::MAX, |_, _| {}), Err(2));
-        assert_eq!(outlines(&records[..records.len() - 1], 2, |_, _| {}), Err(1));
-        for at in 0..records.len() {
-            for value in [0, 1, 0x7f, 0x80, 0xff] {
-                let mut changed = records.to_vec();
-                changed[at] = value;
-                let whole = RecordCursor::new(&changed, 2).all(|record| record.is_ok());
-                // Names of headers are not looked at.
-                assert!(!whole || outlines(&changed, 2, |_, _| {}).is_ok());
-            }
-        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod admin;
 mod batches;
 mod client;
+mod compressed;
 mod fetch;
 mod fuzz;
 mod groups;

@@ -1,4 +1,15 @@
-//! Compression of a batch's records, for the few places that must look into them or store them in another way.
+//! Compression of a batch's records: all at once for who holds them in memory ([`compress`], [`decompress`]), and in pieces
+//! for the broker ([`Unpack`], [`Pack`]).
+
+mod gzip;
+mod lz4;
+mod pack;
+mod snappy;
+mod unpack;
+mod zstd;
+
+pub use self::pack::Pack;
+pub use self::unpack::{Piece, Unpack, UnpackError, WINDOW_BYTES_MAX, Workspace};
 
 use super::batch::Compression;
 use std::io::{Read, Write};
@@ -16,6 +27,16 @@ pub struct Codec {
     pub level: Option<i32>,
 }
 
+impl Codec {
+    fn gzip_level(self) -> flate2::Compression {
+        self.level.and_then(|level| u32::try_from(level).ok()).map(flate2::Compression::new).unwrap_or_default()
+    }
+
+    fn zstd_level(self) -> i32 {
+        self.level.unwrap_or(::zstd::DEFAULT_COMPRESSION_LEVEL)
+    }
+}
+
 /// Why bytes do not decompress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum DecompressError {
@@ -31,8 +52,7 @@ pub fn compress(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     match codec.compression {
         Compression::None => bytes.to_vec(),
         Compression::Gzip => {
-            let level = codec.level.and_then(|level| u32::try_from(level).ok()).map(flate2::Compression::new);
-            let mut writer = flate2::write::GzEncoder::new(out, level.unwrap_or_default());
+            let mut writer = flate2::write::GzEncoder::new(out, codec.gzip_level());
             writer.write_all(bytes).and_then(|()| writer.finish()).expect(TO_MEMORY)
         }
         Compression::Snappy => snap::raw::Encoder::new().compress_vec(bytes).expect("a batch is below snappy's 4 GiB"),
@@ -41,10 +61,7 @@ pub fn compress(codec: Codec, bytes: &[u8]) -> Vec<u8> {
             writer.write_all(bytes).expect(TO_MEMORY);
             writer.finish().expect(TO_MEMORY)
         }
-        Compression::Zstd => {
-            let level = codec.level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL);
-            zstd::encode_all(bytes, level).expect(TO_MEMORY)
-        }
+        Compression::Zstd => ::zstd::encode_all(bytes, codec.zstd_level()).expect(TO_MEMORY),
     }
 }
 
@@ -56,7 +73,7 @@ pub fn decompress(compression: Compression, bytes: &[u8], bytes_max: usize) -> R
         Compression::Snappy => snappy(bytes, bytes_max),
         Compression::Lz4 => read_all(lz4_flex::frame::FrameDecoder::new(bytes), bytes_max),
         Compression::Zstd => {
-            let decoder = zstd::stream::read::Decoder::new(bytes).map_err(|_| DecompressError::Corrupt)?;
+            let decoder = ::zstd::stream::read::Decoder::new(bytes).map_err(|_| DecompressError::Corrupt)?;
             read_all(decoder, bytes_max)
         }
     }
@@ -120,7 +137,7 @@ mod tests {
             (Compression::Snappy, block),
             (Compression::Snappy, java),
             (Compression::Lz4, lz4.finish().unwrap()),
-            (Compression::Zstd, zstd::encode_all(&text()[..], 1).unwrap()),
+            (Compression::Zstd, ::zstd::encode_all(&text()[..], 1).unwrap()),
         ]
     }
 
