@@ -36,6 +36,8 @@ pub struct Coordinator {
     timers: BTreeSet<(Time, Arc<str>)>,
     /// The partition's records before this offset are applied.
     offset_end: Offset,
+    /// The deletion of positions in deleted topics is over when so many records are.
+    pub(super) forgotten_end: u64,
     /// Records that were left out, for the events that tell of them when all are read.
     unknown_kinds: BTreeMap<i16, u64>,
     malformed_keys: Option<(u64, Vec<u8>)>,
@@ -59,6 +61,7 @@ impl Coordinator {
             desk,
             timers: BTreeSet::new(),
             offset_end: 0,
+            forgotten_end: 0,
             unknown_kinds: BTreeMap::new(),
             malformed_keys: None,
         }

@@ -82,6 +82,16 @@ impl Decisions {
         self.bytes
     }
 
+    /// Records ever decided.
+    pub fn number_decided(&self) -> u64 {
+        self.number_decided
+    }
+
+    /// Of those the ones whose append is over.
+    pub fn number_over(&self) -> u64 {
+        self.number_over
+    }
+
     /// Records that wait for the disk.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.appends.iter().flat_map(|(_, records)| records).chain(&self.gathered)

@@ -148,8 +148,8 @@ impl Coordinator {
         topics.filter(|topic| !exists(topic)).cloned().collect()
     }
 
-    /// Forgets the positions in a topic that is no more; whether there are any.
-    pub fn topic_deleted(&mut self, topic: &str) -> bool {
+    /// Forgets the positions in a topic that is no more.
+    pub fn topic_deleted(&mut self, topic: &str) {
         let mut gone: BTreeMap<Arc<str>, BTreeSet<i32>> = BTreeMap::new();
         for group in self.groups.values() {
             if let Some(partitions) = group.ledger.offsets.get(topic) {
@@ -164,14 +164,18 @@ impl Coordinator {
                 gone.entry(record.group.clone()).or_default().insert(partition);
             }
         }
-        let any = !gone.is_empty();
         for (name, partitions) in gone {
             let group = self.groups.get_mut(&name).expect("a group stays while it has records to store");
             let tombstones = partitions.into_iter().map(|partition| Record::offset(&name, topic, partition, None));
             // A tombstone is smaller than the record that it deletes, which was not too large.
             let decided = group.decide(tombstones.collect(), Then::Nothing { group: name.clone() }, &mut self.desk);
             assert!(decided.is_ok(), "{name}: the positions in {topic} cannot be deleted");
+            self.forgotten_end = self.desk.decisions.number_decided();
         }
-        any
+    }
+
+    /// Whether positions in deleted topics are still in the log.
+    pub fn is_forgetting(&self) -> bool {
+        self.desk.decisions.number_over() < self.forgotten_end
     }
 }

@@ -225,7 +225,7 @@ impl Shard {
         self.image = image;
         self.settings_changed(delta);
         self.topics_deleted(now, delta);
-        self.groups_topics_deleted(delta);
+        self.groups.topics_deleted(delta);
         self.applied_untold = true;
     }
 

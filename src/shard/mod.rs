@@ -23,6 +23,7 @@ mod produce;
 pub mod query;
 pub mod recovery;
 pub mod rules;
+pub mod runtime;
 mod session;
 pub mod store;
 
@@ -87,6 +88,7 @@ pub struct Shard {
     rules: HashMap<Uuid, Arc<TopicRules>>,
     sessions: Sessions,
     groups: Groups,
+    topic_wish: groups::TopicWish,
     /// On the first shard only.
     commands: Option<Commands>,
     /// Partitions of deleted topics whose directories are not yet out of the way.
@@ -134,8 +136,8 @@ impl Shard {
             Input::MetadataAppended { index_last, ok } => self.metadata_appended(now, index_last, ok),
             Input::MetadataSnapshotted { ok } => self.metadata_snapshotted(ok),
             Input::PartitionRemoved { log } => self.partition_removed(log),
-            Input::GroupCheckpointRead { log, bytes } => self.group_checkpoint_read(now, log, bytes),
-            Input::GroupCheckpointWritten { log } => self.group_checkpoint_written(log),
+            Input::GroupCheckpointRead { log, bytes } => self.groups.checkpoint_read(now, &self.store, log, bytes),
+            Input::GroupCheckpointWritten { log } => self.groups.checkpoint_written(log),
             Input::DiskBytes { total, free } => self.disk_bytes = (total, free),
             Input::Drain => self.store.drain_all(),
         }
@@ -322,7 +324,7 @@ impl Shard {
             Message::Unwatch { request, partitions } => self.unwatch(from, request, &partitions),
             Message::Command(request) => self.command(now, from, request),
             Message::CommandDone { request, response } => self.command_done(request, response),
-            Message::GroupAsk(ask) => self.group_asked(now, from, *ask),
+            Message::GroupAsk(ask) => self.groups.asked(now, &self.image, from, &ask),
             Message::GroupAnswers { answers } => {
                 for (request, part, answer) in answers {
                     self.group_answered(request, part, answer);

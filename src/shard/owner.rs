@@ -4,7 +4,7 @@ use super::Shard;
 use super::message::{ActiveProducer, Answer, Ask, Data, Message, Op, ReadAnswer, RequestId};
 use super::store::{AppendError, LogIndex};
 use crate::log::check::Refusal;
-use crate::log::{Log, Read, SequenceError};
+use crate::log::{Log, Read};
 use crate::types::{Now, Offset, PartitionId, ShardId};
 use crate::wire::error::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
@@ -52,22 +52,8 @@ fn epoch_error(log: Option<&Log>, leader_epoch: i32) -> Option<ErrorCode> {
     }
 }
 
-/// What a client is told of an append that is refused.
-pub(super) fn append_error(error: AppendError) -> (ErrorCode, &'static str) {
-    match error {
-        AppendError::Sequence(SequenceError::StaleEpoch) => {
-            (ErrorCode::InvalidProducerEpoch, "a newer epoch of this producer has written")
-        }
-        AppendError::Sequence(SequenceError::OutOfOrder) => {
-            (ErrorCode::OutOfOrderSequenceNumber, "the batch does not follow the producer's last one")
-        }
-        AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
-        AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
-    }
-}
-
 fn append_refusal(error: AppendError) -> Refusal {
-    let (code, message) = append_error(error);
+    let (code, message) = error.told();
     Refusal::new(code, message)
 }
 
@@ -225,7 +211,7 @@ impl Shard {
     }
 
     fn advance_one(&mut self, now: Now, index: LogIndex) {
-        self.groups_advance(now, index);
+        self.groups.advanced(now, &self.store, index);
         let Some(mut waiting) = self.waiting.remove(&index) else { return };
         let Some(log) = self.store.log(index) else { return };
         let (high_watermark, failed) = (log.high_watermark(), self.store.is_failed());

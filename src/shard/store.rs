@@ -17,6 +17,7 @@ use crate::journal::{BlockWrite, ENTRY_HEADER_BYTES, Entry, EntryKind, FileIndex
 use crate::log::{BatchInfo, Close, Flush, Log, Placement, Restored, SequenceError, SequenceVerdict, Settings};
 use crate::types::{Now, Offset, PartitionId, Time, Uuid};
 use crate::wire::batch::{checksum, patch_base_offset_and_epoch};
+use crate::wire::error::ErrorCode;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -97,6 +98,22 @@ pub enum AppendError {
     TooLarge,
     /// The disk fails: KAFKA_STORAGE_ERROR.
     Storage,
+}
+
+impl AppendError {
+    /// What a client is told of an append that is refused.
+    pub fn told(self) -> (ErrorCode, &'static str) {
+        match self {
+            AppendError::Sequence(SequenceError::StaleEpoch) => {
+                (ErrorCode::InvalidProducerEpoch, "a newer epoch of this producer has written")
+            }
+            AppendError::Sequence(SequenceError::OutOfOrder) => {
+                (ErrorCode::OutOfOrderSequenceNumber, "the batch does not follow the producer's last one")
+            }
+            AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
+            AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
+        }
+    }
 }
 
 /// An accepted batch, whether new or written before.

@@ -1,31 +1,32 @@
-//! The coordinators of consumer groups: one for each partition of `__consumer_offsets` that this core owns.
-//!
-//! What a coordinator decides in a turn is one batch in its partition's log ([`Shard::groups_append`]); what follows from
-//! it goes out when the partition's high watermark has passed the batch ([`Shard::groups_advance`]).
+//! Consumer groups on one core: the coordinators of the partitions of `__consumer_offsets` that this core owns, in a
+//! [`Runtime`], and the client's side of their requests (`request.rs`).
 
-mod checkpoint;
-mod load;
+mod ask;
+mod coordinator;
 mod request;
 
-pub use request::{GroupAnswer, GroupAsk, GroupRequest};
+pub use ask::{GroupAnswer, GroupAsk};
+pub use request::{GroupRequest, TopicWish};
 
-use self::checkpoint::{Capture, Saved};
-use self::load::Load;
-use super::Shard;
+use self::coordinator::Call;
 use super::command::uuid_next;
 use super::message::{Message, RequestId};
-use super::owner::append_error;
-use super::store::LogIndex;
+use super::node::Node;
+use super::port::Output;
+use super::rules::TopicRules;
+use super::runtime::{self, Runtime};
+use super::store::{LogIndex, Store};
+use super::{Pending, Shard};
 use crate::config::Config;
-use crate::group::{Append, AppendId, Caller, Coordinator, Event, Request, Settings, Ticket, refusal};
-use crate::log::check;
-use crate::metadata::{Delta, Image, Topic};
-use crate::types::{Now, Offset, PartitionId, PartitionIndex, ShardId, Time, TimestampMs};
-use crate::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, replace_records};
-use crate::wire::compression::{Codec, compress};
+use crate::group::{Caller, Coordinator, Event, Settings, Ticket, refusal};
+use crate::metadata::{Delta, Image};
+use crate::types::{Now, PartitionId, ShardId, Time, Uuid};
+use crate::wire::batch::Compression;
+use crate::wire::compression::Codec;
 use crate::wire::error::ErrorCode;
-use bytes::BytesMut;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use crate::wire::frame::Head;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use super::query::OFFSETS_TOPIC;
@@ -33,110 +34,151 @@ pub use super::query::OFFSETS_TOPIC;
 /// Bytes of keys and values in one batch: with what surrounds them it fits into every journal file.
 const APPEND_BYTES_MAX: usize = 1 << 20;
 
-/// A coordinator and what it has to do with its partition.
-struct Host {
-    coordinator: Coordinator,
-    log: LogIndex,
-    load: Load,
-    /// Appends under way, in order: up to where the log must be committed, or why there is nothing to wait for.
-    appends: VecDeque<(AppendId, Result<Offset, ErrorCode>)>,
-    saved: Saved,
-    /// What there was when the loading began, and which topics were deleted since then until it ended.
-    known: Image,
-    deleted: BTreeSet<Arc<str>>,
-    forgetting: Forgetting,
-}
+/// Answers for one shard: each with its request and its part.
+pub type Answers = Vec<(RequestId, u32, GroupAnswer)>;
 
-/// How far a coordinator is with storing that positions in deleted topics are gone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Forgetting {
-    Done,
-    Decided,
-    /// Until this append is over.
-    Appended(AppendId),
-}
-
-impl Host {
-    /// A log may move while it is being loaded: its settings change, for one. What is known then is no checkpoint yet.
-    fn is_checkpoint_due(&self) -> bool {
-        self.load == Load::Done && self.saved.is_due()
-    }
-
-    fn forget(&mut self, topic: &str) {
-        assert_eq!(self.load, Load::Done);
-        if self.coordinator.topic_deleted(topic) {
-            self.forgetting = Forgetting::Decided;
-        }
-    }
-
-    /// Whether a crash could bring positions in deleted topics back.
-    fn is_forgetting(&self) -> bool {
-        match self.load {
-            Load::Done => self.forgetting != Forgetting::Done,
-            // It may take forever, and nobody is to wait for that.
-            Load::Retry { .. } => false,
-            Load::Begun | Load::Checkpoint | Load::Log { .. } => !self.deleted.is_empty(),
-        }
-    }
-}
-
+/// The coordinators of this core, and what they say to the shards.
 pub struct Groups {
-    settings: Settings,
-    codec: Option<Codec>,
+    runtime: Runtime<Coordinator>,
+    shard: ShardId,
+    shards: u16,
     /// Random bits for members' ids.
     seed: u128,
-    /// The image whose topic the hosts belong to.
+    /// The image that the coordinators follow.
     image_index: Option<u64>,
-    topic: Option<Arc<Topic>>,
-    hosts: BTreeMap<PartitionIndex, Host>,
-    by_log: HashMap<LogIndex, PartitionIndex>,
-    /// Coordinators that may have something to append or to say.
-    touched: BTreeSet<PartitionIndex>,
-    deadline: Option<Time>,
-    answers: BTreeMap<ShardId, Vec<(RequestId, u32, GroupAnswer)>>,
-    /// The controller has been asked for the topic since the last image.
-    topic_wanted: bool,
-    capture: Option<Capture>,
-    capture_queue: VecDeque<PartitionIndex>,
-    saving: usize,
-    /// The last checkpoints before the end have been queued.
-    ending: bool,
+    answers: BTreeMap<ShardId, Answers>,
 }
 
 impl Groups {
-    pub fn new(config: &Config, seed: u128) -> Groups {
+    pub fn new(config: &Config, seed: u128, shard: ShardId, node: &Node) -> Groups {
         Groups {
-            settings: settings(config),
-            codec: codec(config),
+            runtime: Runtime::new(settings(config), codec(config), shard, node.shards),
+            shard,
+            shards: node.shards,
             seed,
             image_index: None,
-            topic: None,
-            hosts: BTreeMap::new(),
-            by_log: HashMap::new(),
-            touched: BTreeSet::new(),
-            deadline: None,
             answers: BTreeMap::new(),
-            topic_wanted: false,
-            capture: None,
-            capture_queue: VecDeque::new(),
-            saving: 0,
-            ending: false,
         }
+    }
+
+    /// Whether [`Groups::follow`] has seen this image.
+    pub fn follows(&self, image: &Image) -> bool {
+        self.image_index == Some(image.index())
+    }
+
+    /// Makes the coordinators be those of the image's topic, whose settings these are.
+    pub fn follow(&mut self, image: &Image, rules: Option<Arc<TopicRules>>) {
+        assert!(rules.as_ref().is_none_or(|rules| &*rules.topic.name == OFFSETS_TOPIC));
+        self.image_index = Some(image.index());
+        self.runtime.follow(image, rules);
+    }
+
+    /// Positions in topics that are no more are forgotten.
+    pub fn topics_deleted(&mut self, delta: &Delta) {
+        let names: BTreeSet<Arc<str>> = delta.topics_deleted.values().map(|topic| topic.name.clone()).collect();
+        self.runtime.topics_deleted(&names);
     }
 
     /// The names of deleted topics must not be used again yet: positions in them could come back.
     pub fn is_forgetting(&self) -> bool {
-        self.hosts.values().any(Host::is_forgetting)
+        self.runtime.is_forgetting()
     }
 
     /// When a turn is due although nothing happens.
     pub fn deadline(&self) -> Option<Time> {
-        if self.is_capturing() { Some(Time(0)) } else { self.deadline }
+        self.runtime.deadline()
     }
 
-    fn host_of(&mut self, log: LogIndex) -> Option<(PartitionIndex, &mut Host)> {
-        let partition = *self.by_log.get(&log)?;
-        Some((partition, self.hosts.get_mut(&partition).expect("by_log names hosts that are there")))
+    /// The checkpoints of a clean end are written.
+    pub fn is_saved(&self) -> bool {
+        self.runtime.is_saved()
+    }
+
+    pub fn begin_turn(&mut self, now: Now, store: &mut Store) {
+        self.runtime.begin_turn(now, store);
+    }
+
+    /// Gives the logs what the coordinators have decided; whether there was anything.
+    pub fn append(&mut self, now: Now, store: &mut Store) -> bool {
+        self.runtime.append(now, store)
+    }
+
+    /// A log has moved, or failed.
+    pub fn advanced(&mut self, now: Now, store: &Store, log: LogIndex) {
+        self.runtime.advanced(now, store, log);
+    }
+
+    pub fn checkpoint_read(&mut self, now: Now, store: &Store, log: LogIndex, bytes: Option<Vec<u8>>) {
+        self.runtime.checkpoint_read(now, store, log, bytes);
+    }
+
+    pub fn checkpoint_written(&mut self, log: LogIndex) {
+        self.runtime.checkpoint_written(log);
+    }
+
+    /// Batches of a coordinator's log, or a read that failed.
+    pub fn read_done(&mut self, now: Now, store: &Store, log: LogIndex, data: Option<Vec<Bytes>>) {
+        self.runtime.read_done(now, store, log, data);
+    }
+
+    /// Ends a turn: what the shard is to do beside sending the answers.
+    pub fn end_turn(&mut self, store: &Store) -> Vec<runtime::Output<Coordinator>> {
+        self.runtime.end_turn(store);
+        let mut rest = Vec::new();
+        for output in self.runtime.take_output() {
+            match output {
+                runtime::Output::Answer(answer) => self.reply(answer.ticket, Some(Box::new(answer.response))),
+                runtime::Output::Event(event) => log(event),
+                output => rest.push(output),
+            }
+        }
+        rest
+    }
+
+    /// What this and other shards are to be told.
+    pub fn take_answers(&mut self) -> BTreeMap<ShardId, Answers> {
+        std::mem::take(&mut self.answers)
+    }
+
+    fn reply(&mut self, ticket: Ticket, answer: GroupAnswer) {
+        self.answers.entry(ticket.shard).or_default().push((ticket.request, ticket.part, answer));
+    }
+
+    /// A request of a shard for coordinators of this core.
+    pub fn asked(&mut self, now: Now, image: &Image, from: ShardId, ask: &GroupAsk) {
+        let head = Head::decode(&ask.frame).expect("the connection's shard has decoded it");
+        let client_id = head.client_id.clone().unwrap_or_default();
+        let host = format!("/{}", ask.peer.to_canonical());
+        let current = self.runtime.topic() == Some(ask.topic);
+        let body = &ask.frame[head.body_start..];
+        let topics =
+            |name: &str, index| image.topic(name).is_some_and(|topic| (0..topic.partition_count()).contains(&index));
+        let ticket = |part| Ticket { shard: from, request: ask.request, part };
+        let result = request::visit(&head, body, ask.partitions, |part, index, request| {
+            if !self.owns(ask.topic, index) {
+                return;
+            }
+            let caller = Caller {
+                ticket: ticket(part),
+                version: head.version,
+                client_id: &client_id,
+                client_host: &host,
+                random: uuid_next(&mut self.seed).0,
+                member_bytes_elsewhere: 0,
+            };
+            let call = Call { caller, request, topics: &topics };
+            if !current || !self.runtime.handle(now, index, call) {
+                let response = refusal(request, head.version, ErrorCode::CoordinatorNotAvailable);
+                self.reply(ticket(part), Some(Box::new(response)));
+            }
+        });
+        if result.is_err() {
+            self.reply(ticket(0), None);
+        }
+    }
+
+    fn owns(&self, topic: Uuid, index: i32) -> bool {
+        PartitionId { topic, index }.shard(self.shards) == self.shard
     }
 }
 
@@ -167,235 +209,61 @@ fn codec(config: &Config) -> Option<Codec> {
     Some(Codec { compression, level: None })
 }
 
-/// The records of an append as a batch.
-fn batch(append: &Append<'_>, codec: Option<Codec>, wall_ms: TimestampMs) -> BytesMut {
-    let add = |batch: BatchBuilder, record: &crate::group::Record| {
-        batch.record(wall_ms, Some(&record.key), record.value.as_deref())
-    };
-    let plain = append.records.iter().fold(BatchBuilder::new(0), add).build();
-    match codec {
-        None => plain.try_into_mut().unwrap_or_else(|plain| BytesMut::from(&plain[..])),
-        Some(codec) => replace_records(&plain, codec.compression, &compress(codec, &plain[HEADER_BYTES..])),
-    }
-}
-
 impl Shard {
     /// Once a turn, before answers go out.
     pub(super) fn groups_turn(&mut self, now: Now) {
-        self.groups_follow(now);
-        self.groups_tick(now);
+        if !self.groups.follows(&self.image) {
+            let topic = self.image.topic(OFFSETS_TOPIC).cloned();
+            let rules = topic.map(|topic| self.rules_of(&topic));
+            self.groups.follow(&self.image, rules);
+        }
+        self.groups.begin_turn(now, &mut self.store);
         loop {
             self.advance(now);
-            if !self.groups_append(now) {
+            if !self.groups.append(now, &mut self.store) {
                 break;
             }
         }
-        self.groups_end();
-        self.groups_capture();
-        self.groups_answer();
-    }
-
-    /// Makes the coordinators be those of the image's topic.
-    fn groups_follow(&mut self, now: Now) {
-        if self.groups.image_index == Some(self.image.index()) {
-            return;
+        for output in self.groups.end_turn(&self.store) {
+            self.groups_output(output);
         }
-        self.groups.image_index = Some(self.image.index());
-        self.groups.topic_wanted = false;
-        let topic = self.image.topic(OFFSETS_TOPIC).cloned();
-        if self.groups.topic.as_ref().map(|topic| topic.id) != topic.as_ref().map(|topic| topic.id) {
-            self.groups_leave();
-        }
-        self.groups.topic = topic.clone();
-        let Some(topic) = topic else { return };
-        let rules = self.rules_of(&topic);
-        for index in 0..topic.partition_count() {
-            let id = PartitionId { topic: topic.id, index };
-            if id.shard(self.node.shards) != self.id || self.groups.hosts.contains_key(&index) {
-                continue;
-            }
-            let log = self.store.open(id, &rules.partition_name(index), &rules.log);
-            let host = Host {
-                coordinator: Coordinator::new(self.groups.settings.clone()),
-                log,
-                load: Load::Begun,
-                appends: VecDeque::new(),
-                saved: Saved::default(),
-                known: self.image.clone(),
-                deleted: BTreeSet::new(),
-                forgetting: Forgetting::Done,
-            };
-            self.groups.hosts.insert(index, host);
-            self.groups.by_log.insert(log, index);
-            self.groups_load(now, index);
-        }
-    }
-
-    /// The topic is gone: so are its coordinators.
-    fn groups_leave(&mut self) {
-        let shard = self.id;
-        let groups = &mut self.groups;
-        groups.by_log.clear();
-        groups.capture = None;
-        groups.capture_queue.clear();
-        let mut answers = Vec::new();
-        for host in std::mem::take(&mut groups.hosts).values_mut() {
-            host.coordinator.unload();
-            answers.append(&mut host.coordinator.take_answers());
-        }
-        for answer in answers {
-            self.group_reply(shard, answer.ticket, Some(Box::new(answer.response)));
-        }
-    }
-
-    /// Positions in topics that are no more are forgotten.
-    pub(super) fn groups_topics_deleted(&mut self, delta: &Delta) {
-        if self.groups.hosts.is_empty() {
-            return;
-        }
-        let names: Vec<Arc<str>> = delta.topics_deleted.values().map(|topic| topic.name.clone()).collect();
-        for (partition, host) in &mut self.groups.hosts {
-            for name in &names {
-                if host.load == Load::Done {
-                    host.forget(name);
-                    self.groups.touched.insert(*partition);
-                } else {
-                    host.deleted.insert(name.clone());
-                }
+        for (to, answers) in self.groups.take_answers() {
+            if to == self.id {
+                answers.into_iter().for_each(|(request, part, answer)| self.group_answered(request, part, answer));
+            } else {
+                self.send(to, Message::GroupAnswers { answers });
             }
         }
     }
 
-    fn groups_tick(&mut self, now: Now) {
-        if self.groups.deadline.is_none_or(|deadline| deadline > now.mono) {
-            return;
-        }
-        let mut again = Vec::new();
-        for (partition, host) in &mut self.groups.hosts {
-            if let Load::Retry { at } = host.load
-                && at <= now.mono
-            {
-                again.push(*partition);
+    fn groups_output(&mut self, output: runtime::Output<Coordinator>) {
+        match output {
+            runtime::Output::CheckpointRead { log, name, topic } => {
+                self.out.push(Output::GroupCheckpointRead { log, name, topic });
             }
-            if host.coordinator.deadline().is_some_and(|deadline| deadline <= now.mono) {
-                host.coordinator.tick(now);
-                self.groups.touched.insert(*partition);
+            runtime::Output::CheckpointWrite { log, name, topic, bytes } => {
+                self.out.push(Output::GroupCheckpointWrite { log, name, topic, bytes });
             }
-        }
-        for partition in again {
-            self.groups_load_next(now, partition);
-        }
-    }
-
-    /// One request, or one group's share of it, to the coordinator of a partition.
-    fn group_handle(&mut self, now: Now, partition: PartitionIndex, mut caller: Caller<'_>, request: &Request<'_>) {
-        if matches!(request, Request::JoinGroup(_)) {
-            let others = self.groups.hosts.iter().filter(|(index, _)| **index != partition);
-            caller.member_bytes_elsewhere = others.map(|(_, host)| host.coordinator.member_bytes()).sum();
-        }
-        let Some(host) = self.groups.hosts.get_mut(&partition) else {
-            let response = refusal(request, caller.version, ErrorCode::CoordinatorNotAvailable);
-            return self.group_reply(self.id, caller.ticket, Some(Box::new(response)));
-        };
-        let image = &self.image;
-        let topics =
-            |name: &str, index| image.topic(name).is_some_and(|topic| (0..topic.partition_count()).contains(&index));
-        host.coordinator.handle(now, &caller, request, &topics);
-        self.groups.touched.insert(partition);
-    }
-
-    fn group_random(&mut self) -> [u8; 16] {
-        uuid_next(&mut self.groups.seed).0
-    }
-
-    /// Gives the logs what the coordinators have decided; whether there was anything.
-    fn groups_append(&mut self, now: Now) -> bool {
-        let codec = self.groups.codec;
-        let mut any = false;
-        let touched: Vec<PartitionIndex> = self.groups.touched.iter().copied().collect();
-        for partition in touched {
-            let Some(host) = self.groups.hosts.get_mut(&partition) else { continue };
-            while let Some(append) = host.coordinator.plan_append() {
-                let (id, batch) = (append.id, batch(&append, codec, now.wall_ms));
-                let info = check::info(&batch).expect("it was just made");
-                let bytes = batch.len() as u64;
-                let appended = self.store.append(now, host.log, batch, &info);
-                let end = appended.map(|appended| appended.offset_end).map_err(|error| append_error(error).0);
-                host.saved.tail_bytes += if end.is_ok() { bytes } else { 0 };
-                host.appends.push_back((id, end));
-                any = true;
+            runtime::Output::Read { log, plan } => {
+                let request = self.start(Pending::GroupLoad { log });
+                self.out.push(Output::Read { request, part: 0, plan });
             }
-            if host.forgetting == Forgetting::Decided {
-                let (last, _) = host.appends.back().expect("what was decided has just been appended");
-                host.forgetting = Forgetting::Appended(*last);
+            runtime::Output::Originate { asks, .. } => {
+                asks.into_iter().for_each(|(_, ask)| match ask {});
             }
-            self.groups_settle(now, partition);
-        }
-        any
-    }
-
-    /// A log has moved, or failed.
-    pub(super) fn groups_advance(&mut self, now: Now, log: LogIndex) {
-        if let Some(&partition) = self.groups.by_log.get(&log) {
-            self.groups_settle(now, partition);
+            runtime::Output::Answer(_) | runtime::Output::Event(_) => unreachable!("the groups take them"),
         }
     }
 
-    /// Tells the coordinator which of its appends are over.
-    fn groups_settle(&mut self, now: Now, partition: PartitionIndex) {
-        let Some(host) = self.groups.hosts.get_mut(&partition) else { return };
-        let high_watermark = self.store.log(host.log).map_or(0, |log| log.high_watermark());
-        let failed = self.store.is_failed() || self.store.log(host.log).is_none();
-        while let Some(&(id, end)) = host.appends.front() {
-            let result = match end {
-                Ok(end) if end <= high_watermark => Ok(end),
-                Ok(_) if failed => Err(ErrorCode::KafkaStorageError),
-                Ok(_) => return,
-                Err(code) => Err(code),
-            };
-            host.appends.pop_front();
-            if host.forgetting == Forgetting::Appended(id) {
-                host.forgetting = Forgetting::Done;
-            }
-            host.coordinator.appended(now, id, result);
-            self.groups.touched.insert(partition);
-        }
-        if host.is_checkpoint_due() {
-            host.saved.queued = true;
-            self.groups.capture_queue.push_back(partition);
-        }
+    /// Batches of a coordinator's log, or a read that failed.
+    pub(super) fn groups_read(&mut self, now: Now, request: RequestId, log: LogIndex, data: Option<Vec<Bytes>>) {
+        self.requests.remove(&request);
+        self.groups.read_done(now, &self.store, log, data);
     }
 
-    /// What the coordinators have to say, and when they want to be asked again.
-    fn groups_answer(&mut self) {
-        let touched = std::mem::take(&mut self.groups.touched);
-        if touched.is_empty() && self.groups.answers.is_empty() {
-            return;
-        }
-        let shard = self.id;
-        for partition in touched {
-            let Some(host) = self.groups.hosts.get_mut(&partition) else { continue };
-            host.coordinator.take_events().into_iter().for_each(log);
-            for answer in host.coordinator.take_answers() {
-                self.group_reply(shard, answer.ticket, Some(Box::new(answer.response)));
-            }
-        }
-        let due = |host: &Host| match host.load {
-            Load::Retry { at } => Some(at),
-            _ => host.coordinator.deadline(),
-        };
-        self.groups.deadline = self.groups.hosts.values().filter_map(due).min();
-        while let Some((to, answers)) = self.groups.answers.pop_first() {
-            self.send(to, Message::GroupAnswers { answers });
-        }
-    }
-
-    fn group_reply(&mut self, shard: ShardId, ticket: Ticket, answer: GroupAnswer) {
-        if ticket.shard == shard {
-            self.group_answered(ticket.request, ticket.part, answer);
-        } else {
-            self.groups.answers.entry(ticket.shard).or_default().push((ticket.request, ticket.part, answer));
-        }
+    /// What [`super::Input::Drain`] asked for is done, or cannot be done because the disk fails.
+    pub fn is_drained(&self) -> bool {
+        self.store.is_drained() && (self.groups.is_saved() || self.store.is_failed())
     }
 }
 
@@ -427,29 +295,5 @@ fn log(event: Event) {
         Event::AppendFailed { group, reason } => {
             tracing::error!("group {group}: its records cannot be stored: {reason}");
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_coordinator_that_loads_makes_no_checkpoint() {
-        let mut host = Host {
-            coordinator: Coordinator::new(Settings::default()),
-            log: LogIndex(0),
-            load: Load::Checkpoint,
-            appends: VecDeque::new(),
-            saved: Saved { tail_bytes: u64::MAX, ..Saved::default() },
-            known: Image::default(),
-            deleted: BTreeSet::new(),
-            forgetting: Forgetting::Done,
-        };
-        assert!(!host.is_checkpoint_due());
-        host.load = Load::Done;
-        assert!(host.is_checkpoint_due());
-        host.saved.queued = true;
-        assert!(!host.is_checkpoint_due(), "one at a time");
     }
 }

@@ -1,12 +1,14 @@
 //! The side of the connection: a request goes to the cores of its groups' coordinators, which take it apart; their answers
 //! meet here.
 
-use super::OFFSETS_TOPIC;
-use crate::group::{Caller, Request, Response, Ticket, offset_fetch_join, offset_fetch_split, partition_of, refusal};
+use super::ask::{GroupAnswer, GroupAsk};
+use crate::group::{Request, Response, offset_fetch_join, offset_fetch_split, partition_of, refusal};
+use crate::metadata::Image;
 use crate::shard::connection::{ConnectionId, Slot};
 use crate::shard::message::{CommandRequest, Message, RequestId};
+use crate::shard::query::OFFSETS_TOPIC;
 use crate::shard::{Pending, Shard};
-use crate::types::{Now, PartitionId, PartitionIndex, ShardId, Uuid};
+use crate::types::{Now, PartitionId, PartitionIndex, ShardId};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::{Head, response_frame};
@@ -18,25 +20,9 @@ use crate::wire::messages::{
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// OffsetFetch from here on asks for several groups (KIP-709).
 const FETCH_VERSION_GROUPS: i16 = 8;
-
-/// A request to the coordinators of one shard.
-#[derive(Clone, Debug)]
-pub struct GroupAsk {
-    pub request: RequestId,
-    /// The topic whose partitions were counted to find the coordinators.
-    pub topic: Uuid,
-    pub partitions: i32,
-    pub peer: IpAddr,
-    /// The whole request frame, without its length.
-    pub frame: Bytes,
-}
-
-/// One part of the answer; `None` if the request's bytes were no request.
-pub type GroupAnswer = Option<Box<Response>>;
 
 /// A request to coordinators in progress.
 pub struct GroupRequest {
@@ -49,8 +35,21 @@ pub struct GroupRequest {
     outstanding: usize,
 }
 
+/// A shard's wish that there be a topic for groups: told to the controller once for each image that has none.
+#[derive(Default)]
+pub struct TopicWish {
+    told: Option<u64>,
+}
+
+impl TopicWish {
+    fn is_new(&mut self, image: &Image) -> bool {
+        assert!(image.topic(OFFSETS_TOPIC).is_none());
+        self.told.replace(image.index()) != Some(image.index())
+    }
+}
+
 /// Shows `visit` each part of a request, its number, and the partition whose coordinator is to serve it.
-fn visit(
+pub fn visit(
     head: &Head<'_>,
     body: &[u8],
     partitions: i32,
@@ -158,7 +157,9 @@ impl Shard {
         };
         let Some((topic, _)) = topic else {
             if api != ApiKey::ListGroups {
-                self.want_offsets_topic(now);
+                if self.topic_wish.is_new(&self.image) {
+                    self.ask_controller(now, CommandRequest::MakeOffsetsTopic);
+                }
                 visit(head, body, partitions, |part, _, request| {
                     pending.responses.insert(part, refusal(request, version, ErrorCode::CoordinatorNotAvailable));
                 })?;
@@ -181,43 +182,12 @@ impl Shard {
         for owner in owners {
             let ask = GroupAsk { request, topic, partitions, peer, frame: frame.clone() };
             if owner == self.id {
-                self.group_asked(now, owner, ask);
+                self.groups.asked(now, &self.image, owner, &ask);
             } else {
                 self.send(owner, Message::GroupAsk(Box::new(ask)));
             }
         }
         Ok(())
-    }
-
-    /// A request for coordinators of this shard.
-    pub(in crate::shard) fn group_asked(&mut self, now: Now, shard: ShardId, ask: GroupAsk) {
-        let head = Head::decode(&ask.frame).expect("the connection's shard has decoded it");
-        let client_id = head.client_id.clone().unwrap_or_default();
-        let host = format!("/{}", ask.peer.to_canonical());
-        let current = self.groups.topic.as_ref().is_some_and(|topic| topic.id == ask.topic);
-        let body = &ask.frame[head.body_start..];
-        let ticket = |part| Ticket { shard, request: ask.request, part };
-        let result = visit(&head, body, ask.partitions, |part, index, request| {
-            if (PartitionId { topic: ask.topic, index }).shard(self.node.shards) != self.id {
-                return;
-            }
-            if !current {
-                let response = refusal(request, head.version, ErrorCode::CoordinatorNotAvailable);
-                return self.group_reply(self.id, ticket(part), Some(Box::new(response)));
-            }
-            let caller = Caller {
-                ticket: ticket(part),
-                version: head.version,
-                client_id: &client_id,
-                client_host: &host,
-                random: self.group_random(),
-                member_bytes_elsewhere: 0,
-            };
-            self.group_handle(now, index, caller, request);
-        });
-        if result.is_err() {
-            self.group_reply(self.id, ticket(0), None);
-        }
     }
 
     /// One part of an answer.
@@ -243,14 +213,6 @@ impl Shard {
         let Some(Pending::Group(pending)) = self.requests.remove(&request) else { return };
         let response = encode(pending.api, pending.version, pending.correlation_id, pending.responses);
         self.respond(pending.connection, pending.slot, response);
-    }
-
-    /// Has the controller make the topic, as a client's FindCoordinator would; nobody waits for its answer.
-    fn want_offsets_topic(&mut self, now: Now) {
-        if std::mem::replace(&mut self.groups.topic_wanted, true) {
-            return;
-        }
-        self.ask_controller(now, CommandRequest::MakeOffsetsTopic);
     }
 }
 

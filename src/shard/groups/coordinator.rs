@@ -1,0 +1,122 @@
+//! The coordinator of groups as the runtime of coordinators sees it.
+
+use crate::group::{
+    Answer, AppendId, Caller, Checkpoint, CheckpointError, Coordinator, Event, Request, Settings, Topics,
+};
+use crate::shard::runtime::{self, Originated};
+use crate::types::{Now, Offset, Time};
+use crate::wire::error::ErrorCode;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+/// A request, or one group's share of it, and who makes it.
+pub struct Call<'a> {
+    pub caller: Caller<'a>,
+    pub request: &'a Request<'a>,
+    /// The partitions that there are.
+    pub topics: Topics<'a>,
+}
+
+impl runtime::Coordinator for Coordinator {
+    type Settings = Settings;
+    type Request<'a> = Call<'a>;
+    type Answer = Answer;
+    type Event = Event;
+    type AppendId = AppendId;
+    type Checkpoint = Checkpoint;
+    // A group needs no other partition.
+    type Ask = Infallible;
+    type AskAnswer = Infallible;
+    type Error = CheckpointError;
+
+    fn new(settings: &Settings) -> Self {
+        Coordinator::new(settings.clone())
+    }
+
+    fn restore(&mut self, bytes: &[u8]) -> Result<Offset, CheckpointError> {
+        Coordinator::restore(self, bytes)
+    }
+
+    fn replay(&mut self, offset: Offset, key: &[u8], value: Option<&[u8]>) {
+        Coordinator::replay(self, offset, key, value);
+    }
+
+    fn offset_end(&self) -> Offset {
+        Coordinator::offset_end(self)
+    }
+
+    fn loaded(&mut self, now: Now, exists: &dyn Fn(&str) -> bool) -> bool {
+        Coordinator::loaded(self, now);
+        let missing = self.topics_missing(exists);
+        missing.iter().for_each(|topic| self.topic_deleted(topic));
+        true
+    }
+
+    fn handle(&mut self, now: Now, memory_elsewhere: usize, call: Call<'_>) {
+        let caller = Caller { member_bytes_elsewhere: memory_elsewhere, ..call.caller };
+        Coordinator::handle(self, now, &caller, call.request, call.topics);
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.member_bytes()
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        Coordinator::deadline(self)
+    }
+
+    fn tick(&mut self, now: Now) {
+        Coordinator::tick(self, now);
+    }
+
+    fn topics_deleted(&mut self, topics: &BTreeSet<Arc<str>>) {
+        topics.iter().for_each(|topic| self.topic_deleted(topic));
+    }
+
+    fn is_forgetting(&self) -> bool {
+        Coordinator::is_forgetting(self)
+    }
+
+    fn plan_append(&mut self, record: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Option<AppendId> {
+        let append = Coordinator::plan_append(self)?;
+        append.records.iter().for_each(|of| record(&of.key, of.value.as_deref()));
+        Some(append.id)
+    }
+
+    fn appended(&mut self, now: Now, id: AppendId, result: Result<Offset, ErrorCode>) {
+        Coordinator::appended(self, now, id, result);
+    }
+
+    fn unload(&mut self) {
+        Coordinator::unload(self);
+    }
+
+    fn take_answers(&mut self) -> Vec<Answer> {
+        Coordinator::take_answers(self)
+    }
+
+    fn take_events(&mut self) -> Vec<Event> {
+        Coordinator::take_events(self)
+    }
+
+    fn take_requests(&mut self) -> Vec<Originated<Infallible>> {
+        Vec::new()
+    }
+
+    fn answered(&mut self, _: Now, _: u64, _: u32, answer: Infallible) {
+        match answer {}
+    }
+
+    fn checkpoint(&self) -> Checkpoint {
+        Coordinator::checkpoint(self)
+    }
+
+    fn checkpoint_part(&self, checkpoint: &mut Checkpoint, bytes: usize) -> bool {
+        Coordinator::checkpoint_part(self, checkpoint, bytes)
+    }
+
+    fn checkpoint_finish(checkpoint: Checkpoint) -> Vec<u8> {
+        checkpoint.finish()
+    }
+}
