@@ -13,7 +13,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("types", &[]),
     ("wire", &["types"]),
     ("flat", &["types"]),
-    ("config", &["types"]),
+    ("config", &["types", "wire::codec"]),
     ("journal", &["types", "flat", "wire::batch", "wire::compression", "wire::crc", "wire::error"]),
     ("log", &["types", "flat", "wire::batch", "wire::compression", "wire::crc", "wire::error"]),
     ("replica", &["types", "flat", "wire"]),

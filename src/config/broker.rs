@@ -34,6 +34,9 @@ pub(super) struct Given {
     pub origin: String,
 }
 
+/// Values by names that the tables do not have: unknown ones, and settings of one listener. They are kept and shown.
+pub(super) type Others = BTreeMap<String, Vec<Given>>;
+
 /// Every value that was given, by setting; of each the strongest source first.
 pub(super) type Values = BTreeMap<&'static str, Vec<Given>>;
 
@@ -41,6 +44,7 @@ pub(super) type Values = BTreeMap<&'static str, Vec<Given>>;
 #[derive(Clone, Debug)]
 pub struct Config {
     values: Values,
+    pub(super) others: Others,
     pub node_id: BrokerId,
     pub rack: Option<String>,
     /// What to serve: at least one, all PLAINTEXT.
@@ -124,33 +128,37 @@ impl Config {
     }
 
     /// This configuration with the values that were set while the broker runs: for this broker, and for all brokers.
-    /// Replaces earlier such values. Also says which of them cannot be used and are left out: unknown names, or values
-    /// that the present version refuses.
+    /// Replaces earlier such values. Also says which of them cannot be used and are left out, because the present version
+    /// refuses them.
     pub fn with_dynamic(
         &self,
         broker: &BTreeMap<String, String>,
         all_brokers: &BTreeMap<String, String>,
     ) -> (Config, Vec<String>) {
-        let mut values = self.values.clone();
-        values.values_mut().for_each(|given| given.retain(|given| given.source == Source::StaticBroker));
+        let (mut values, mut others) = (self.values.clone(), self.others.clone());
+        let all_given = values.values_mut().chain(others.values_mut());
+        all_given.for_each(|given| given.retain(|given| given.source == Source::StaticBroker));
         let mut left_out = Vec::new();
         for (source, settings) in [(Source::DynamicDefaultBroker, all_brokers), (Source::DynamicBroker, broker)] {
             for (name, value) in settings {
                 let per_broker = source == Source::DynamicBroker;
                 match super::validate_broker_dynamic(name, Some(value), per_broker) {
                     Ok(()) => {
-                        let name = broker_definition(name).name;
                         let given = Given { value: value.clone(), source, origin: "set while running".into() };
-                        values.entry(name).or_default().insert(0, given);
+                        match definition(Scope::Broker, name) {
+                            Some(known) => values.entry(known.name).or_default().insert(0, given),
+                            None => others.entry(name.clone()).or_default().insert(0, given),
+                        }
                     }
                     Err(why) => left_out.push(why),
                 }
             }
         }
         values.retain(|_, given| !given.is_empty());
+        others.retain(|_, given| !given.is_empty());
         assert!(values.values().all(|given| given.is_sorted_by_key(|given| given.source)));
         match Config::build(values) {
-            Ok(config) => (config, left_out),
+            Ok(config) => (Config { others, ..config }, left_out),
             Err(why) => {
                 left_out.push(why.to_string());
                 (self.clone(), left_out)
@@ -214,6 +222,7 @@ impl Config {
             topic_replication_factor_min: read.integer("topic.replication.factor.min"),
             topic_replication_factor_max: read.integer("topic.replication.factor.max"),
             values,
+            others: Others::new(),
         };
         assert!(!config.listeners.is_empty() && !config.advertised_listeners.is_empty());
         Ok(config)
@@ -522,7 +531,7 @@ mod tests {
             &map(&[("max.connections", "30"), ("node.id", "4"), ("no.such", "1")]),
             &map(&[("max.connections", "20"), ("message.max.bytes", "3000")]),
         );
-        assert_eq!(left_out.len(), 2);
+        assert_eq!(left_out.len(), 1);
         assert_eq!(changed.connections_max, 30);
         assert_eq!(changed.get("max.connections"), Some(("30", Source::DynamicBroker)));
         assert_eq!(changed.get("message.max.bytes"), Some(("3000", Source::DynamicDefaultBroker)));

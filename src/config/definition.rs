@@ -118,6 +118,11 @@ impl Definition {
         self.value_type == Type::Password
     }
 
+    /// Whether it is shown only where it is given.
+    pub(super) fn hidden(&self) -> bool {
+        self.internal || self.legacy
+    }
+
     /// What DescribeConfigs says about the setting.
     pub fn documentation(&self) -> String {
         let mut text = self.meaning();

@@ -21,10 +21,13 @@ pub mod properties;
 mod topic;
 mod value;
 
-pub use alter::{AlterOp, alter, validate_broker_dynamic};
+pub use alter::{AlterOp, alter, validate_broker_dynamic, validate_broker_dynamic_all};
 pub use broker::{Config, Source};
 pub use definition::{Definition, Effect, Importance, Mode, Refusal, Scope, Type, definition, definitions};
-pub use describe::{Described, Synonym, describe_broker, describe_broker_default, describe_group, describe_topic};
+pub use describe::{
+    Described, Names, Synonym, describe_broker, describe_broker_default, describe_client_metrics, describe_group,
+    describe_topic,
+};
 pub use group::{validate_group, validate_group_all};
 pub use listener::Listener;
 pub use load::{ConfigError, Loaded};

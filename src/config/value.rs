@@ -138,6 +138,20 @@ pub fn parse_cores(value: &str) -> Result<Vec<usize>, String> {
 }
 
 impl Definition {
+    /// A value that the setting takes, as the broker reads it: without blanks around it, numbers and lists in one form.
+    pub(super) fn canonical(&self, value: &str) -> String {
+        let trimmed = value.trim();
+        match self.value_type {
+            Type::Boolean => trimmed.to_ascii_lowercase(),
+            Type::Int | Type::Short | Type::Long => {
+                trimmed.parse::<i64>().map_or_else(|_| trimmed.to_string(), |number| number.to_string())
+            }
+            Type::Double => trimmed.parse::<f64>().map_or_else(|_| trimmed.to_string(), |number| format!("{number:?}")),
+            Type::List => split_list(value).join(","),
+            Type::String | Type::Class | Type::Password => trimmed.to_string(),
+        }
+    }
+
     /// Whether the setting takes this value; if not, Kafka's words why.
     pub fn check(&self, value: &str) -> Result<(), String> {
         let invalid = |why: String| Err(format!("Invalid value {value} for configuration {}: {why}", self.name));
@@ -161,7 +175,7 @@ impl Definition {
             Type::List => self.check_list(value),
             Type::String | Type::Class | Type::Password => match &self.range {
                 Range::NonEmpty if value.is_empty() => invalid("String must be non-empty".into()),
-                Range::OneOf { words, ignore_case } if !is_one_of(value, words, *ignore_case) => {
+                Range::OneOf { words, ignore_case } if !is_one_of(trimmed, words, *ignore_case) => {
                     let case = if *ignore_case { " (case insensitive)" } else { "" };
                     invalid(format!("String must be one of{case}: {}", words.join(", ")))
                 }
@@ -332,6 +346,7 @@ mod tests {
             ("compression.zstd.level", "-131072"),
             ("preallocate", "TRUE"),
             ("retention.ms", " -1 "),
+            ("compression.type", " gzip "),
             ("leader.replication.throttled.replicas", "*"),
             ("leader.replication.throttled.replicas", "0:1,1:2"),
             ("ack.durability", "memory"),

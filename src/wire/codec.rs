@@ -13,6 +13,8 @@ use std::ops::Range;
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 /// Bytes of one message's fields, spans aside. What is longer was asked for by mistake or in bad faith.
 pub const FIELD_BYTES_MAX: usize = 256 << 20;
+/// Where a text for people that is made of many things stops growing.
+const TEXT_BYTES_MAX: usize = 4096;
 /// Stands for what was cut out of a text.
 const ELLIPSIS: &str = "…";
 /// Spans shorter than this are copied between the fields around them: a part of its own would cost more.
@@ -83,6 +85,20 @@ pub fn cut_text(text: &str, bytes_max: usize) -> Cow<'_, str> {
     let head = text.floor_char_boundary(kept * 3 / 4);
     let end = text.ceil_char_boundary(text.len() - (kept - head));
     Cow::Owned(format!("{}{ELLIPSIS}{}", &text[..head], &text[end..]))
+}
+
+/// The items with the separator between them, as far as a text for people goes: what follows becomes an ellipsis.
+pub fn join_text<'a>(items: impl IntoIterator<Item = &'a str>, separator: &str) -> String {
+    let mut text = String::new();
+    for (item, first) in items.into_iter().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
+        if text.len() > TEXT_BYTES_MAX {
+            text.push_str(ELLIPSIS);
+            break;
+        }
+        text.push_str(if first { "" } else { separator });
+        text.push_str(item);
+    }
+    text
 }
 
 /// Record batches, untouched: as they lie in a received message, or as spans to send without copying.
@@ -634,6 +650,14 @@ mod tests {
         let mut r = Reader::new(&bytes);
         assert!((1000..=1024).contains(&r.string(false).unwrap().len()));
         assert!((32_000..=STRING_BYTES_MAX).contains(&r.string(true).unwrap().len()));
+    }
+
+    #[test]
+    fn many_names_make_a_short_text() {
+        assert_eq!(join_text(["a", "b", ""], ", "), "a, b, ");
+        assert_eq!(join_text([], ", "), "");
+        let long = join_text(std::iter::repeat_n("name", 1_000_000), ",");
+        assert!(long.len() < TEXT_BYTES_MAX + 20 && long.ends_with("name…"), "{}", long.len());
     }
 
     #[test]

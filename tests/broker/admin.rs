@@ -11,6 +11,8 @@ use klamm::wire::messages::*;
 /// Operations on a setting, and kinds of resources.
 const SET: i8 = 0;
 const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
 const LOGGER: i8 = 8;
@@ -394,4 +396,147 @@ fn the_offsets_topic_keeps_its_partitions() {
         let message = response.results[0].error_message.as_deref().expect("a message");
         assert!(message.starts_with("The number of partitions of __consumer_offsets"), "{message}");
     }
+}
+
+/// A setting as DescribeConfigs shows it: value, source, and whether it is sensitive.
+fn shown(client: &mut Client, (resource_type, name): (i8, &str), setting: &str) -> Option<(Option<String>, i8, bool)> {
+    use klamm::wire::messages::describe_configs_request::DescribeConfigsResource;
+    let resource = DescribeConfigsResource {
+        resource_type,
+        resource_name: name.to_string().into(),
+        configuration_keys: Some(vec![setting.to_string().into()]),
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let response = ask!(client, DescribeConfigs, 4, DescribeConfigsResponse, request);
+    let setting = response.results[0].configs.first()?;
+    Some((setting.value.as_deref().map(str::to_string), setting.config_source, setting.is_sensitive))
+}
+
+#[test]
+fn odd_settings_of_brokers_are_changed_and_shown_as_by_kafka() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let (one, all) = ((BROKER, "1"), (BROKER, ""));
+    let hidden = |source| Some((Option::None, source, true));
+    let plain = |value: &str, source| Some((Some(value.to_string()), source, false));
+    let prefixed = "listener.name.x.ssl.client.auth";
+    let listener_only =
+        "These security configs can be dynamically updated only per-listener using the listener prefix: ";
+    let of_one = "Cannot update these configs at default cluster level, broker id must be specified: ";
+    for (resource, name, operation, value, code, message, then) in [
+        (one, "node.id", SET, "1", InvalidRequest, "Cannot update these configs dynamically: [node.id]", Option::None),
+        (one, "ssl.truststore.type", SET, "PEM", InvalidRequest, listener_only, Option::None),
+        (all, "ssl.truststore.type", SET, "PEM", InvalidRequest, listener_only, Option::None),
+        (all, "ssl.client.auth", SET, "none", InvalidRequest, of_one, Option::None),
+        (all, prefixed, SET, "none", InvalidRequest, of_one, Option::None),
+        (one, prefixed, SET, "none", None, "", plain("none", 2)),
+        (one, "listener.name.x.ssl.key.password", SET, "secret", None, "", hidden(2)),
+        (all, "listener.name.x.max.connections", SET, "5", None, "", plain("5", 3)),
+        (one, "no.such", SET, "secret", None, "", hidden(2)),
+        (all, "no.such", SET, "secret", None, "", hidden(3)),
+        (one, "no.such", APPEND, "more", InvalidConfig, "Unknown config name: no.such", hidden(2)),
+        (one, "message.max.bytes", SET, " 5000000 ", None, "", plain("5000000", 2)),
+        (one, "message.max.bytes", SET, "x", InvalidRequest, "Invalid value x for configuration", plain("5000000", 2)),
+        (
+            one,
+            "message.max.bytes",
+            APPEND,
+            "1",
+            InvalidConfig,
+            "Config value append is not allowed for config key: ",
+            plain("5000000", 2),
+        ),
+    ] {
+        let what = format!("{resource:?} {name} {operation} {value}");
+        let (got, text) = change(&mut client, resource, (name, operation, Some(value)), false);
+        assert_eq!(got, code, "{what}: {text}");
+        assert!(text.starts_with(message), "{what}: {text}");
+        // Kafka answers before its broker has heard of it.
+        if then.is_some() {
+            wait_for(&what, || (shown(&mut client, resource, name) == then).then_some(()));
+        }
+    }
+    for (resource, name) in [
+        (one, prefixed),
+        (one, "listener.name.x.ssl.key.password"),
+        (all, "listener.name.x.max.connections"),
+        (one, "no.such"),
+        (all, "no.such"),
+        (one, "message.max.bytes"),
+    ] {
+        assert_eq!(change(&mut client, resource, (name, DELETE, Option::None), false), (None, String::new()));
+    }
+}
+
+#[test]
+fn odd_settings_of_topics_are_changed_and_shown_as_by_kafka() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let name = subject.name("odd");
+    client.create(&name, 1, &[]);
+    let topic = (TOPIC, &*name);
+    let throttled = "leader.replication.throttled.replicas";
+    let list = |start: u32| (start..start + 3200).map(|n| format!("{n}:1")).collect::<Vec<_>>().join(",");
+    let (first, second) = (list(1_000_000), list(2_000_000));
+    let too_long = "The configuration value cannot be added because it exceeds the maximum value size of 32767 bytes.";
+    for (name, operation, value, code, message, then) in [
+        ("retention.ms", SET, " 5000 ", None, "", "5000"),
+        ("cleanup.policy", SET, "compact , delete", None, "", "compact,delete"),
+        (
+            "cleanup.policy",
+            APPEND,
+            "",
+            InvalidConfig,
+            "Configuration 'cleanup.policy' values must not be empty.",
+            "compact,delete",
+        ),
+        ("cleanup.policy", SUBTRACT, "", None, "", "compact,delete"),
+        ("cleanup.policy", SET, "", None, "", ""),
+        ("compression.type", SET, " gzip ", None, "", "gzip"),
+        ("preallocate", SET, " TRUE ", None, "", "true"),
+        ("internal.segment.bytes", SET, "1048577", None, "", "1048577"),
+        (throttled, APPEND, "", None, "", ""),
+        (throttled, APPEND, &first, None, "", &*first),
+        (throttled, APPEND, &second, InvalidConfig, too_long, &first),
+    ] {
+        let what = format!("{name} {operation} {value:.20}");
+        let (got, text) = change(&mut client, topic, (name, operation, Some(value)), false);
+        assert_eq!((got, &*text), (code, message), "{what}");
+        wait_for(&what, || (shown(&mut client, topic, name) == Some((Some(then.to_string()), 1, false))).then_some(()));
+    }
+}
+
+#[test]
+fn loggers_and_client_metrics_are_answered_for() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let subscription = subject.name("m");
+    for (resource, operation, code, message) in [
+        ((LOGGER, "1"), SET, InvalidConfig, "Logger no.such does not exist!"),
+        ((LOGGER, "1"), APPEND, InvalidRequest, "APPEND operation is not allowed for the BROKER_LOGGER resource"),
+        ((LOGGER, "2"), SET, InvalidRequest, "Unexpected node id. Expected 1, but received 2"),
+        ((LOGGER, ""), SET, InvalidRequest, "Node id must be an integer, but it is: "),
+        ((METRICS, ""), SET, InvalidRequest, "Subscription name can't be empty"),
+        ((METRICS, &*subscription), SET, InvalidRequest, ""),
+    ] {
+        let (got, text) = change(&mut client, resource, ("no.such", operation, Some("INFO")), false);
+        assert_eq!(got, code, "{resource:?}: {text}");
+        assert!(text.starts_with(message), "{text}");
+    }
+    let defaults = [("interval.ms", "300000"), ("match", ""), ("metrics", "")];
+    for (name, value) in defaults {
+        let default = Some((Some(value.to_string()), 5, false));
+        assert_eq!(shown(&mut client, (METRICS, &subscription), name), default);
+    }
+}
+
+#[test]
+fn a_value_that_is_longer_than_it_may_be_can_still_be_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let value = "x".repeat(50_000);
+    let broker = Broker::start(dir.path(), &[("metric.reporters", &value), ("sasl.enabled.mechanisms", "PLAIN")]);
+    let mut client = Client::connect(broker.address);
+    let (shown, source) = described(&mut client, (BROKER, "1"), "metric.reporters").expect("it is given");
+    assert_eq!((shown.len(), source), (32_767, 4));
+    assert!(shown.contains('…') && shown.starts_with('x') && shown.ends_with('x'));
 }

@@ -6,12 +6,12 @@ use bytes::Bytes;
 
 use super::{Decision, refusal, reply};
 use crate::config::{
-    AlterOp, Scope, alter, validate_broker_dynamic, validate_group, validate_group_all, validate_topic,
+    AlterOp, Scope, alter, validate_broker_dynamic_all, validate_group, validate_group_all, validate_topic,
     validate_topic_all,
 };
 use crate::metadata::{Rejection, check_name};
 use crate::shard::query::{ALL_BROKERS, Resource, check_broker_name};
-use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::codec::{DecodeError, Reader, join_text};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::{
@@ -102,9 +102,11 @@ impl Decision<'_> {
 
     /// One answer for each of `changes`, in their order. A resource that occurs twice is refused each time.
     fn change_all(&mut self, changes: &[Change<'_>], validate_only: bool) -> Vec<Result<(), Rejection>> {
-        let key = |change: &Change<'_>| (change.resource_type, change.resource_name.to_string());
+        fn key<'b>(change: &Change<'b>) -> (i8, &'b str) {
+            (change.resource_type, change.resource_name)
+        }
         let mut seen = BTreeSet::new();
-        let twice: BTreeSet<_> = changes.iter().map(key).filter(|key| !seen.insert(key.clone())).collect();
+        let twice: BTreeSet<_> = changes.iter().map(key).filter(|key| !seen.insert(*key)).collect();
         let mut answers = Vec::with_capacity(changes.len());
         for change in changes {
             answers.push(match twice.contains(&key(change)) {
@@ -121,8 +123,32 @@ impl Decision<'_> {
             Resource::Topic => self.change_topic(change, validate_only),
             Resource::Broker => self.change_broker(change, validate_only),
             Resource::Group => self.change_group(change, validate_only),
-            other => Err(invalid(other.unsupported())),
+            Resource::BrokerLogger => self.change_loggers(change),
+            Resource::ClientMetrics if change.resource_name.is_empty() => {
+                Err(invalid("Subscription name can't be empty"))
+            }
+            Resource::ClientMetrics => {
+                Err(invalid("This broker collects no client metrics (KIP-714), so it keeps no subscriptions to them."))
+            }
         }
+    }
+
+    /// The levels of this broker's log are set at its start: there is no logger whose level could change.
+    fn change_loggers(&self, change: &Change<'_>) -> Result<(), Rejection> {
+        match change.resource_name.parse::<i32>() {
+            Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {}", change.resource_name))),
+            Ok(id) if id != self.node.id => {
+                return Err(invalid(format!("Unexpected node id. Expected {}, but received {id}", self.node.id)));
+            }
+            Ok(_) => {}
+        }
+        change.operations.iter().try_for_each(|&(name, operation, _)| match AlterOp::from_number(operation) {
+            Some(operation @ (AlterOp::Append | AlterOp::Subtract)) => {
+                let operation = format!("{operation:?}").to_uppercase();
+                Err(invalid(format!("{operation} operation is not allowed for the BROKER_LOGGER resource")))
+            }
+            _ => Err(Rejection::InvalidConfig(format!("Logger {name} does not exist!"))),
+        })
     }
 
     fn change_topic(&mut self, change: &Change<'_>, validate_only: bool) -> Result<(), Rejection> {
@@ -163,11 +189,8 @@ impl Decision<'_> {
         let image = self.controller.image_decided();
         let none = Settings::new();
         let settings_of = |broker| image.broker_settings(broker).map_or(&none, |settings| &**settings);
-        let settings = change.apply(Scope::Broker, settings_of(broker)).map_err(invalid)?;
-        let check = |name: &str, value: Option<&str>| validate_broker_dynamic(name, value, per_broker);
-        for (name, value) in &settings {
-            check(name, Some(value)).map_err(invalid)?;
-        }
+        let settings = change.apply(Scope::Broker, settings_of(broker)).map_err(Rejection::InvalidConfig)?;
+        validate_broker_dynamic_all(&settings, per_broker).map_err(invalid)?;
         // Each value may be right and all of them together wrong.
         let (_, left_out) = match per_broker {
             true => self.node.config.with_dynamic(&settings, settings_of(ALL_BROKERS)),
@@ -176,7 +199,7 @@ impl Decision<'_> {
         if let Some(why) = left_out.into_iter().next() {
             return Err(invalid(why));
         }
-        self.controller.set_broker_settings(broker, settings, validate_only, &check)
+        self.controller.set_broker_settings(broker, settings, validate_only, &|_, _| Ok(()))
     }
 }
 
@@ -198,7 +221,10 @@ impl Change<'_> {
         }
         match &without_value[..] {
             [] => Ok(()),
-            names => Err(invalid(format!("Null value not supported for : {}", names.join(",")))),
+            names => {
+                let names = join_text(names.iter().copied(), ",");
+                Err(invalid(format!("Null value not supported for : {names}")))
+            }
         }
     }
 
@@ -425,8 +451,15 @@ mod tests {
             (BROKER, "1", &set("message.max.bytes", "x"), 42, "Invalid value x for"),
             (BROKER, "", &set("ssl.client.auth", "none"), 42, default_level),
             (BROKER, "", &factors, 42, "set while running: topic.replication.factor.min: it is above"),
-            (8, "1", &set("root", "DEBUG"), 42, "Unsupported resource type: BROKER_LOGGER"),
-            (16, "m", &set("interval.ms", "1"), 42, "Unsupported resource type: CLIENT_METRICS"),
+            (BROKER, "1", &[("no.such", APPEND, Some("1"))], 40, "Unknown config name: no.such"),
+            (BROKER, "1", &[("num.io.threads", APPEND, Some("1"))], 40, "Config value append is not allowed for"),
+            (BROKER, "1", &set("ssl.keystore.type", "PEM"), 42, "These security configs can be dynamically"),
+            (8, "1", &set("root", "DEBUG"), 40, "Logger root does not exist!"),
+            (8, "1", &[("root", APPEND, Some("DEBUG"))], 42, "APPEND operation is not allowed for the BROKER_LOGGER"),
+            (8, "2", &set("root", "DEBUG"), 42, "Unexpected node id. Expected 1, but received 2"),
+            (8, "", &set("root", "DEBUG"), 42, "Node id must be an integer, but it is: "),
+            (16, "m", &set("interval.ms", "1"), 42, "This broker collects no client metrics"),
+            (16, "", &set("interval.ms", "1"), 42, "Subscription name can't be empty"),
             (32, "", &max, 42, "Default group resources are not allowed."),
             (32, "g", &max, 40, "Unknown group config name: message.max.bytes"),
             (32, "g", &set("consumer.session.timeout.ms", "1"), 40, "consumer.session.timeout.ms must be greater than"),

@@ -126,7 +126,7 @@ fn created<'a>(name: &'a str, answer: Result<Created, Rejection>, config: &Confi
     };
     let settings = describe_topic(&created.settings, config, None);
     let settings = settings.into_iter().map(|setting| CreatableTopicConfigs {
-        name: setting.name.into(),
+        name: setting.name,
         value: setting.value.map(Into::into),
         read_only: setting.read_only,
         config_source: setting.source.number(),

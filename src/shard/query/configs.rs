@@ -1,12 +1,13 @@
 //! DescribeConfigs (API 32): settings of topics, groups and this broker, with where they come from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use super::reply;
 use crate::config::{
-    Config, Described, Synonym, describe_broker, describe_broker_default, describe_group, describe_topic,
+    Config, Described, Synonym, Type, describe_broker, describe_broker_default, describe_client_metrics,
+    describe_group, describe_topic,
 };
 use crate::metadata::{Image, check_name};
 use crate::shard::context::Context;
@@ -42,19 +43,10 @@ impl Resource {
             .find(|resource| *resource as i8 == number)
             .ok_or_else(|| format!("Unsupported resource type: {number}"))
     }
-
-    /// What the client is told, with INVALID_REQUEST, about a resource that this broker does not have.
-    pub fn unsupported(self) -> String {
-        let name = match self {
-            Resource::Topic => "TOPIC",
-            Resource::Broker => "BROKER",
-            Resource::BrokerLogger => "BROKER_LOGGER",
-            Resource::ClientMetrics => "CLIENT_METRICS",
-            Resource::Group => "GROUP",
-        };
-        format!("Unsupported resource type: {name}")
-    }
 }
+
+/// Kafka's number of the type of a setting that it does not know.
+const TYPE_UNKNOWN: i8 = 0;
 
 type Refusal = (ErrorCode, Option<String>);
 
@@ -98,11 +90,11 @@ fn describe(
     resource: &DescribeConfigsResource<'_>,
 ) -> Result<Vec<Described>, Refusal> {
     let name = &*resource.resource_name;
-    let keys: Option<Vec<&str>> = match &resource.configuration_keys {
+    let keys: Option<HashSet<&str>> = match &resource.configuration_keys {
         Some(keys) if !keys.is_empty() => Some(keys.iter().map(|key| &**key).collect()),
         _ => None,
     };
-    let keys = keys.as_deref();
+    let keys = keys.as_ref();
     match Resource::from_number(resource.resource_type).map_err(invalid)? {
         Resource::Topic => {
             check_name(name).map_err(|why| (ErrorCode::InvalidTopicException, Some(why.to_string())))?;
@@ -122,7 +114,7 @@ fn describe(
         Resource::ClientMetrics if name.is_empty() => {
             Err(invalid("Client metrics subscription name must not be empty"))
         }
-        Resource::ClientMetrics => Ok(Vec::new()),
+        Resource::ClientMetrics => Ok(describe_client_metrics(keys)),
         Resource::Group if name.is_empty() => Err(invalid("Group name must not be empty")),
         Resource::Group => {
             let none = BTreeMap::new();
@@ -144,12 +136,12 @@ pub fn check_broker_name(id: BrokerId, name: &str, or: &str) -> Result<(), Strin
 
 fn result(setting: Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult<'static> {
     let synonym = |synonym: Synonym| DescribeConfigsSynonym {
-        name: synonym.name.into(),
+        name: synonym.name,
         value: synonym.value.map(Into::into),
         source: synonym.source.number(),
     };
     DescribeConfigsResourceResult {
-        name: setting.name.into(),
+        name: setting.name,
         value: setting.value.map(Into::into),
         read_only: setting.read_only,
         config_source: setting.source.number(),
@@ -158,7 +150,7 @@ fn result(setting: Described, synonyms: bool, documentation: bool) -> DescribeCo
             true => setting.synonyms.into_iter().map(synonym).collect(),
             false => Vec::new(),
         },
-        config_type: setting.config_type.number(),
+        config_type: setting.config_type.map_or(TYPE_UNKNOWN, Type::number),
         documentation: documentation.then(|| setting.documentation.into()),
     }
 }
@@ -280,7 +272,9 @@ mod tests {
             (1, "x", 42, Some("Unsupported resource type: 1")),
         ] {
             let result = describe_one(&world, resource_type, name, None);
-            assert_eq!((result.error_code, result.configs.len()), (error, 0), "{resource_type} {name}");
+            // Of subscriptions to client metrics that nobody has made there are the defaults.
+            let configs = if (resource_type, error) == (16, 0) { 3 } else { 0 };
+            assert_eq!((result.error_code, result.configs.len()), (error, configs), "{resource_type} {name}");
             let text = result.error_message.as_deref();
             assert_eq!(text.is_some(), message.is_some(), "{resource_type} {name}");
             assert!(text.unwrap_or("").starts_with(message.unwrap_or("")), "{text:?}");
