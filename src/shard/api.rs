@@ -1,27 +1,22 @@
 //! The table of APIs: of each one that this broker has, the versions in which it is complete, and who answers.
 
-use super::Shard;
 use super::admin::Decision;
-use super::connection::ConnectionId;
 use super::context::Context;
+use super::front::{Begin, begin};
 use super::query::{
     api_versions, cluster, configs, coordinator, election, features, log_dirs, metadata, partitions, quorum,
     reassignment, resources,
 };
-use crate::types::Now;
 use crate::wire::codec::DecodeError;
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 /// The whole response frame to a request with this head and body. An error is the client's fault, and closes its
 /// connection.
 pub type Answer = fn(&Context<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
 /// As [`Answer`], by the controller, which may decide that something changes.
 pub type Decide = fn(Decision<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
-
-/// Begins a request that others help to answer.
-pub type Begin = fn(&mut Shard, Now, ConnectionId, &Head<'static>, BytesMut) -> Result<(), DecodeError>;
 
 /// Who answers a request.
 #[derive(Clone, Copy)]
@@ -57,48 +52,48 @@ pub struct Api {
 pub fn api(key: ApiKey) -> Api {
     use Route::{Controller, Either, Image, Owners};
     let (versions, route) = match key {
-        ApiKey::Produce => (0..=13, Owners(Shard::produce)),
-        ApiKey::Fetch => (4..=17, Owners(Shard::fetch)),
-        ApiKey::ListOffsets => (1..=10, Owners(Shard::list)),
+        ApiKey::Produce => (0..=13, Owners(begin::produce)),
+        ApiKey::Fetch => (4..=17, Owners(begin::fetch)),
+        ApiKey::ListOffsets => (1..=10, Owners(begin::list_offsets)),
         ApiKey::Metadata => {
             let needed = |context: &Context<'_>, head: &Head<'_>, body: &[u8]| {
                 metadata::missing(context, head, body).map(|names| !names.is_empty())
             };
             (0..=13, Either { needed, image: metadata::answer, controller: |d, head, body| d.metadata(head, body) })
         }
-        ApiKey::OffsetCommit => (2..=9, Owners(Shard::group_request)),
-        ApiKey::OffsetFetch => (1..=9, Owners(Shard::group_request)),
+        ApiKey::OffsetCommit => (2..=9, Owners(begin::groups)),
+        ApiKey::OffsetFetch => (1..=9, Owners(begin::groups)),
         ApiKey::FindCoordinator => {
             let controller = |d: Decision<'_>, head: &Head<'_>, body: &[u8]| d.find_coordinator(head, body);
             (0..=6, Either { needed: coordinator::needs_topic, image: coordinator::answer, controller })
         }
-        ApiKey::JoinGroup => (0..=9, Owners(Shard::group_request)),
-        ApiKey::Heartbeat => (0..=4, Owners(Shard::group_request)),
-        ApiKey::LeaveGroup => (0..=5, Owners(Shard::group_request)),
-        ApiKey::SyncGroup => (0..=5, Owners(Shard::group_request)),
-        ApiKey::DescribeGroups => (0..=6, Owners(Shard::group_request)),
-        ApiKey::ListGroups => (0..=5, Owners(Shard::group_request)),
+        ApiKey::JoinGroup => (0..=9, Owners(begin::groups)),
+        ApiKey::Heartbeat => (0..=4, Owners(begin::groups)),
+        ApiKey::LeaveGroup => (0..=5, Owners(begin::groups)),
+        ApiKey::SyncGroup => (0..=5, Owners(begin::groups)),
+        ApiKey::DescribeGroups => (0..=6, Owners(begin::groups)),
+        ApiKey::ListGroups => (0..=5, Owners(begin::groups)),
         ApiKey::ApiVersions => (0..=4, Image(api_versions::answer)),
         ApiKey::CreateTopics => (2..=7, Controller(|d, head, body| d.create_topics(head, body))),
         ApiKey::DeleteTopics => (1..=6, Controller(|d, head, body| d.delete_topics(head, body))),
-        ApiKey::DeleteRecords => (0..=2, Owners(Shard::list)),
+        ApiKey::DeleteRecords => (0..=2, Owners(begin::delete_records)),
         ApiKey::InitProducerId => (0..=5, Controller(|d, head, body| d.init_producer_id(head, body))),
-        ApiKey::OffsetForLeaderEpoch => (2..=4, Owners(Shard::list)),
+        ApiKey::OffsetForLeaderEpoch => (2..=4, Owners(begin::epoch_ends)),
         ApiKey::DescribeConfigs => (1..=4, Image(configs::answer)),
         ApiKey::AlterConfigs => (0..=2, Controller(|d, head, body| d.alter_configs(head, body))),
         ApiKey::AlterReplicaLogDirs => (1..=2, Image(log_dirs::answer)),
-        ApiKey::DescribeLogDirs => (1..=5, Owners(Shard::list)),
+        ApiKey::DescribeLogDirs => (1..=5, Owners(begin::log_dirs)),
         ApiKey::CreatePartitions => (0..=3, Controller(|d, head, body| d.create_partitions(head, body))),
-        ApiKey::DeleteGroups => (0..=2, Owners(Shard::group_request)),
+        ApiKey::DeleteGroups => (0..=2, Owners(begin::groups)),
         ApiKey::ElectLeaders => (0..=2, Image(election::answer)),
         ApiKey::IncrementalAlterConfigs => (0..=1, Controller(|d, head, body| d.incremental_alter_configs(head, body))),
         ApiKey::AlterPartitionReassignments => (0..=1, Image(reassignment::alter)),
         ApiKey::ListPartitionReassignments => (0..=0, Image(reassignment::list)),
-        ApiKey::OffsetDelete => (0..=0, Owners(Shard::group_request)),
+        ApiKey::OffsetDelete => (0..=0, Owners(begin::groups)),
         ApiKey::DescribeQuorum => (0..=2, Image(quorum::answer)),
         ApiKey::UpdateFeatures => (0..=2, Image(features::update)),
         ApiKey::DescribeCluster => (0..=2, Image(cluster::answer)),
-        ApiKey::DescribeProducers => (0..=0, Owners(Shard::list)),
+        ApiKey::DescribeProducers => (0..=0, Owners(begin::producers)),
         ApiKey::ListConfigResources => (0..=1, Image(resources::answer)),
         ApiKey::DescribeTopicPartitions => (0..=0, Image(partitions::answer)),
     };

@@ -13,6 +13,16 @@ use std::sync::Arc;
 /// A request in progress, by the number that its connection's shard gave it.
 pub type RequestId = u64;
 
+/// ListOffsets: the next offset that a consumer could read.
+pub const LATEST: TimestampMs = -1;
+pub const EARLIEST: TimestampMs = -2;
+/// The record with the largest timestamp (KIP-734).
+pub const MAX_TIMESTAMP: TimestampMs = -3;
+/// The first offset that is on this node (KIP-405).
+pub const EARLIEST_LOCAL: TimestampMs = -4;
+/// The last offset in tiered storage (KIP-1005): none, without tiered storage.
+pub const LATEST_TIERED: TimestampMs = -5;
+
 /// One partition's share of a request, to the shard that owns the partition.
 #[derive(Debug)]
 pub struct Ask {
@@ -102,6 +112,10 @@ pub enum Answer {
     },
     /// Ordered by id.
     Producers(Vec<ActiveProducer>),
+    /// The controller's: the whole response, `None` if the request's bytes were no request.
+    Decided(Option<Vec<Bytes>>),
+    /// A coordinator's, of groups.
+    Group(GroupAnswer),
     Failed(ErrorCode),
 }
 
@@ -134,7 +148,7 @@ impl Data {
 /// What the controller is asked to do.
 #[derive(Debug)]
 pub enum CommandRequest {
-    /// A client's request, answered by [`Message::CommandDone`].
+    /// A client's request, answered by [`Answer::Decided`].
     Frame { request: RequestId, listener: usize, caller: Caller, frame: Bytes },
     /// A coordinator is asked for before there is the topic in which groups are kept. Nobody waits for an answer.
     MakeOffsetsTopic,
@@ -158,16 +172,10 @@ pub enum Message {
     },
     /// To the controller's shard.
     Command(CommandRequest),
-    /// The answer; `None` if the request's bytes were no request.
-    CommandDone {
-        request: RequestId,
-        response: Option<Vec<Bytes>>,
-    },
     /// A request for coordinators of groups, to their shard.
-    GroupAsk(Box<GroupAsk>),
-    /// Parts of the answers, each with its request and number.
-    GroupAnswers {
-        answers: Vec<(RequestId, u32, GroupAnswer)>,
+    GroupAsk {
+        request: RequestId,
+        ask: Box<GroupAsk>,
     },
     /// What the cluster is from this index on, and what changed since the image before.
     Publish {

@@ -35,8 +35,7 @@ pub enum Input {
     DiskDone(Done),
     /// The bytes of an [`Output::Read`]: whole batches, the first of which holds the plan's offset; `None` if the read failed.
     ReadDone {
-        request: RequestId,
-        part: u32,
+        reader: Reader,
         data: Option<Vec<Bytes>>,
     },
     /// An [`Output::MetadataAppend`] is durable, or failed.
@@ -69,6 +68,15 @@ pub enum Input {
     Drain,
 }
 
+/// For whom older batches are read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    /// A part of a client's request.
+    Request { request: RequestId, part: u32 },
+    /// The coordinator of the partition with this log, which loads.
+    Coordinator { log: LogIndex },
+}
+
 /// A read of older batches that the connection's core does itself.
 #[derive(Debug, Clone)]
 pub struct ReadPlan {
@@ -95,8 +103,7 @@ pub enum Output {
         message: Message,
     },
     Read {
-        request: RequestId,
-        part: u32,
+        reader: Reader,
         plan: ReadPlan,
     },
     MetadataAppend(Append),

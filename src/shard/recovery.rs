@@ -3,12 +3,10 @@
 
 use super::Shard;
 use super::checkpoint::{self, CheckpointHead};
-use super::command::{Commands, dynamic_config};
-use super::groups::Groups;
 use super::node::Node;
 use super::rules::TopicRules;
-use super::session::Sessions;
 use super::store::{DiskOp, Done, Limits, Store};
+use super::view::dynamic_config;
 use crate::journal::{self, ALIGNMENT, BlockHeader, Entry, EntryKind, FileIndex, Journal, Replay, ReplayStep};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
@@ -323,33 +321,6 @@ impl Recovery {
             return Err("what the journal holds cannot be written to the segments".into());
         }
         store.resume();
-        let shards = self.node.shards;
-        assert_eq!(controller.is_some(), self.id == ShardId(0));
-        let slots = self.node.config.fetch_session_slots as usize;
-        Ok(Shard {
-            id: self.id,
-            image: self.image,
-            config: self.config,
-            store,
-            connections: HashMap::new(),
-            requests: HashMap::new(),
-            request_next: 0,
-            deadlines: BTreeSet::new(),
-            waiting: HashMap::new(),
-            group_waits: VecDeque::new(),
-            replies: BTreeMap::new(),
-            rules: HashMap::new(),
-            sessions: Sessions::new(slots.div_ceil(usize::from(shards)), self.id.0, shards),
-            groups: Groups::new(&self.node.config, seed, self.id, &self.node),
-            topic_wish: Default::default(),
-            commands: controller.map(|(controller, seed)| Commands::new(controller, seed, shards)),
-            removing: 0,
-            applied_untold: false,
-            disk_bytes: (0, 0),
-            expire_at: Time::default(),
-            workspace: Default::default(),
-            out: Vec::new(),
-            node: self.node,
-        })
+        Ok(Shard::new(self.id, self.node, self.image, self.config, store, seed, controller))
     }
 }

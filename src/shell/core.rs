@@ -218,13 +218,13 @@ impl Core {
             }
             Output::Disk(op) => self.carry_out_disk(op),
             Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
-            Output::Read { request, part, plan } => {
+            Output::Read { reader, plan } => {
                 let core = self.clone();
                 let work = async move {
                     let _permit = core.reads.acquire_permit(1).await.expect("it is not closed");
                     core.reader.read(&plan).await
                 };
-                self.task(work, move |data| Input::ReadDone { request, part, data });
+                self.task(work, move |data| Input::ReadDone { reader, data });
             }
             Output::MetadataAppend(append) => {
                 let (core, index_last) = (self.clone(), append.index_last);

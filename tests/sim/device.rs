@@ -7,6 +7,7 @@ use klamm::journal::ALIGNMENT;
 use klamm::log::{Close, Flush, file_stem, scan};
 use klamm::metadata::{Append, Snapshot};
 use klamm::shard::ReadPlan;
+use klamm::shard::port::Reader;
 use klamm::shard::store::{DiskOp, Done, LogIndex};
 use klamm::types::Uuid;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ const GROWTH_BYTES: usize = 64 << 10;
 
 pub enum Work {
     Disk(DiskOp),
-    Read { request: u64, part: u32, plan: ReadPlan },
+    Read { reader: Reader, plan: ReadPlan },
     MetadataAppend(Append),
     MetadataSnapshot(Snapshot),
     PartitionRemove { log: LogIndex, name: Arc<str>, topic: Uuid },
@@ -28,7 +29,7 @@ pub enum Work {
 /// What a core is told when the work is done.
 pub enum Outcome {
     Disk(Done),
-    Read { request: u64, part: u32, data: Option<Vec<Bytes>> },
+    Read { reader: Reader, data: Option<Vec<Bytes>> },
     MetadataAppended { index_last: u64, ok: bool },
     MetadataSnapshotted { ok: bool },
     PartitionRemoved { log: LogIndex, rest: Vec<String> },
@@ -109,9 +110,7 @@ impl Job {
         let (core, step) = (self.core, self.step);
         match &mut self.work {
             Work::Disk(op) => disk_op(op, (core, self.cores), step, &mut self.stamp, self.removed, disk, fault),
-            Work::Read { request, part, plan } => {
-                Some(Outcome::Read { request: *request, part: *part, data: read(disk, plan) })
-            }
+            Work::Read { reader, plan } => Some(Outcome::Read { reader: *reader, data: read(disk, plan) }),
             Work::MetadataAppend(append) => {
                 if step == 1 {
                     self.stamp = disk.write("metadata/log", append.position as usize, append.bytes.clone());

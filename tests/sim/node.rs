@@ -289,7 +289,7 @@ impl<T> ChooseOne<T> for [T] {
 fn input(outcome: Outcome) -> Option<Input> {
     Some(match outcome {
         Outcome::Disk(done) => Input::DiskDone(done),
-        Outcome::Read { request, part, data } => Input::ReadDone { request, part, data },
+        Outcome::Read { reader, data } => Input::ReadDone { reader, data },
         Outcome::MetadataAppended { index_last, ok } => Input::MetadataAppended { index_last, ok },
         Outcome::MetadataSnapshotted { ok } => Input::MetadataSnapshotted { ok },
         Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log },
@@ -341,7 +341,7 @@ impl Process {
                 Output::Close { reason, .. } => panic!("core {core} closes a connection: {reason}"),
                 Output::Disk(op) => world.submit(core, Work::Disk(op)),
                 Output::Mesh { to, message } => self.mail.entry((core, to.0)).or_default().push_back(message),
-                Output::Read { request, part, plan } => world.submit(core, Work::Read { request, part, plan }),
+                Output::Read { reader, plan } => world.submit(core, Work::Read { reader, plan }),
                 Output::MetadataAppend(append) => world.submit(core, Work::MetadataAppend(append)),
                 Output::MetadataSnapshot(snapshot) => world.submit(core, Work::MetadataSnapshot(snapshot)),
                 Output::GroupCheckpointRead { log, name, .. } => {

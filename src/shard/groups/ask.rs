@@ -1,7 +1,6 @@
 //! What the connection's core asks of the cores that coordinate groups, and what it is told.
 
 use crate::group::Response;
-use crate::shard::message::RequestId;
 use crate::types::Uuid;
 use bytes::Bytes;
 use std::net::IpAddr;
@@ -9,7 +8,6 @@ use std::net::IpAddr;
 /// A request to the coordinators of one shard.
 #[derive(Clone, Debug)]
 pub struct GroupAsk {
-    pub request: RequestId,
     /// The topic whose partitions were counted to find the coordinators.
     pub topic: Uuid,
     pub partitions: i32,

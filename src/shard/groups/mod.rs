@@ -6,17 +6,15 @@ mod coordinator;
 mod request;
 
 pub use ask::{GroupAnswer, GroupAsk};
-pub use request::{GroupRequest, TopicWish};
+pub use request::begin;
 
 use self::coordinator::Call;
-use super::command::uuid_next;
-use super::message::{Message, RequestId};
+use super::control::uuid_next;
+use super::message::RequestId;
 use super::node::Node;
-use super::port::Output;
 use super::rules::TopicRules;
 use super::runtime::{self, Runtime};
 use super::store::{LogIndex, Store};
-use super::{Pending, Shard};
 use crate::config::Config;
 use crate::group::{Caller, Coordinator, Event, Settings, Ticket, refusal};
 use crate::metadata::{Delta, Image};
@@ -145,7 +143,7 @@ impl Groups {
     }
 
     /// A request of a shard for coordinators of this core.
-    pub fn asked(&mut self, now: Now, image: &Image, from: ShardId, ask: &GroupAsk) {
+    pub fn asked(&mut self, now: Now, image: &Image, from: ShardId, request: RequestId, ask: &GroupAsk) {
         let head = Head::decode(&ask.frame).expect("the connection's shard has decoded it");
         let client_id = head.client_id.clone().unwrap_or_default();
         let host = format!("/{}", ask.peer.to_canonical());
@@ -153,7 +151,7 @@ impl Groups {
         let body = &ask.frame[head.body_start..];
         let topics =
             |name: &str, index| image.topic(name).is_some_and(|topic| (0..topic.partition_count()).contains(&index));
-        let ticket = |part| Ticket { shard: from, request: ask.request, part };
+        let ticket = |part| Ticket { shard: from, request, part };
         let result = request::visit(&head, body, ask.partitions, |part, index, request| {
             if !self.owns(ask.topic, index) {
                 return;
@@ -207,64 +205,6 @@ fn codec(config: &Config) -> Option<Codec> {
         _ => return None,
     };
     Some(Codec { compression, level: None })
-}
-
-impl Shard {
-    /// Once a turn, before answers go out.
-    pub(super) fn groups_turn(&mut self, now: Now) {
-        if !self.groups.follows(&self.image) {
-            let topic = self.image.topic(OFFSETS_TOPIC).cloned();
-            let rules = topic.map(|topic| self.rules_of(&topic));
-            self.groups.follow(&self.image, rules);
-        }
-        self.groups.begin_turn(now, &mut self.store);
-        loop {
-            self.advance(now);
-            if !self.groups.append(now, &mut self.store) {
-                break;
-            }
-        }
-        for output in self.groups.end_turn(&self.store) {
-            self.groups_output(output);
-        }
-        for (to, answers) in self.groups.take_answers() {
-            if to == self.id {
-                answers.into_iter().for_each(|(request, part, answer)| self.group_answered(request, part, answer));
-            } else {
-                self.send(to, Message::GroupAnswers { answers });
-            }
-        }
-    }
-
-    fn groups_output(&mut self, output: runtime::Output<Coordinator>) {
-        match output {
-            runtime::Output::CheckpointRead { log, name, topic } => {
-                self.out.push(Output::GroupCheckpointRead { log, name, topic });
-            }
-            runtime::Output::CheckpointWrite { log, name, topic, bytes } => {
-                self.out.push(Output::GroupCheckpointWrite { log, name, topic, bytes });
-            }
-            runtime::Output::Read { log, plan } => {
-                let request = self.start(Pending::GroupLoad { log });
-                self.out.push(Output::Read { request, part: 0, plan });
-            }
-            runtime::Output::Originate { asks, .. } => {
-                asks.into_iter().for_each(|(_, ask)| match ask {});
-            }
-            runtime::Output::Answer(_) | runtime::Output::Event(_) => unreachable!("the groups take them"),
-        }
-    }
-
-    /// Batches of a coordinator's log, or a read that failed.
-    pub(super) fn groups_read(&mut self, now: Now, request: RequestId, log: LogIndex, data: Option<Vec<Bytes>>) {
-        self.requests.remove(&request);
-        self.groups.read_done(now, &self.store, log, data);
-    }
-
-    /// What [`super::Input::Drain`] asked for is done, or cannot be done because the disk fails.
-    pub fn is_drained(&self) -> bool {
-        self.store.is_drained() && (self.groups.is_saved() || self.store.is_failed())
-    }
 }
 
 fn log(event: Event) {

@@ -1,23 +1,21 @@
 //! The side of the connection: a request goes to the cores of its groups' coordinators, which take it apart; their answers
 //! meet here.
 
-use super::ask::{GroupAnswer, GroupAsk};
+use super::ask::GroupAsk;
 use crate::group::{Request, Response, offset_fetch_join, offset_fetch_split, partition_of, refusal};
-use crate::metadata::Image;
-use crate::shard::connection::{ConnectionId, Slot};
-use crate::shard::message::{CommandRequest, Message, RequestId};
+use crate::shard::front::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
+use crate::shard::message::{Answer, CommandRequest};
 use crate::shard::query::OFFSETS_TOPIC;
-use crate::shard::{Pending, Shard};
-use crate::types::{Now, PartitionId, PartitionIndex, ShardId};
+use crate::types::{PartitionId, PartitionIndex, ShardId};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
-use crate::wire::frame::{Head, response_frame};
+use crate::wire::frame::Head;
 use crate::wire::messages::{
     ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest,
     JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
     OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,27 +23,12 @@ use std::collections::{BTreeMap, BTreeSet};
 const FETCH_VERSION_GROUPS: i16 = 8;
 
 /// A request to coordinators in progress.
-pub struct GroupRequest {
-    connection: ConnectionId,
-    slot: Slot,
+struct GroupRequest {
     api: ApiKey,
-    version: i16,
-    correlation_id: i32,
+    head: ReplyHead,
     responses: BTreeMap<u32, Response>,
-    outstanding: usize,
-}
-
-/// A shard's wish that there be a topic for groups: told to the controller once for each image that has none.
-#[derive(Default)]
-pub struct TopicWish {
-    told: Option<u64>,
-}
-
-impl TopicWish {
-    fn is_new(&mut self, image: &Image) -> bool {
-        assert!(image.topic(OFFSETS_TOPIC).is_none());
-        self.told.replace(image.index()) != Some(image.index())
-    }
+    /// The request's bytes were no request.
+    malformed: bool,
 }
 
 /// Shows `visit` each part of a request, its number, and the partition whose coordinator is to serve it.
@@ -132,96 +115,57 @@ fn places(head: &Head<'_>, body: &[u8], partitions: i32) -> Result<Vec<Partition
     Ok(places)
 }
 
-impl Shard {
-    pub(in crate::shard) fn group_request(
-        &mut self,
-        now: Now,
-        connection: ConnectionId,
-        head: &Head<'static>,
-        frame: BytesMut,
-    ) -> Result<(), DecodeError> {
-        let frame = frame.freeze();
-        let topic = self.image.topic(OFFSETS_TOPIC).map(|topic| (topic.id, topic.partition_count()));
-        let partitions = topic.map_or(1, |(_, partitions)| partitions);
-        let body = &frame[head.body_start..];
-        let places = places(head, body, partitions)?;
-        let (api, version, correlation_id) = (head.api, head.version, head.correlation_id);
-        let mut pending = GroupRequest {
-            connection,
-            slot: 0,
-            api,
-            version,
-            correlation_id,
-            responses: BTreeMap::new(),
-            outstanding: places.len(),
-        };
-        let Some((topic, _)) = topic else {
-            if api != ApiKey::ListGroups {
-                if self.topic_wish.is_new(&self.image) {
-                    self.ask_controller(now, CommandRequest::MakeOffsetsTopic);
-                }
-                visit(head, body, partitions, |part, _, request| {
-                    pending.responses.insert(part, refusal(request, version, ErrorCode::CoordinatorNotAvailable));
-                })?;
-            }
-            pending.slot = self.begin(connection);
-            let response = encode(pending.api, pending.version, pending.correlation_id, pending.responses);
-            self.respond(connection, pending.slot, response);
-            return Ok(());
-        };
-        let shards = self.node.shards;
-        let owner = |index| PartitionId { topic, index }.shard(shards);
-        let owners: BTreeSet<ShardId> = places.into_iter().map(owner).collect();
-        pending.slot = self.begin(connection);
-        let peer = self.connections[&connection].caller.address;
-        let nothing = pending.outstanding == 0;
-        let request = self.start(Pending::Group(Box::new(pending)));
-        if nothing {
-            self.group_finish(request);
-        }
-        for owner in owners {
-            let ask = GroupAsk { request, topic, partitions, peer, frame: frame.clone() };
-            if owner == self.id {
-                self.groups.asked(now, &self.image, owner, &ask);
-            } else {
-                self.send(owner, Message::GroupAsk(Box::new(ask)));
+pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut) -> Result<Begun, DecodeError> {
+    let (head, frame) = (&incoming.head, frame.freeze());
+    let topic = scatter.view.image().topic(OFFSETS_TOPIC).map(|topic| (topic.id, topic.partition_count()));
+    let partitions = topic.map_or(1, |(_, partitions)| partitions);
+    let body = &frame[head.body_start..];
+    let places = places(head, body, partitions)?;
+    let mut work =
+        GroupRequest { api: head.api, head: ReplyHead::new(head), responses: BTreeMap::new(), malformed: false };
+    match topic {
+        Some((topic, partitions)) => {
+            scatter.expect(places.len());
+            let owner = |index| scatter.view.owner(PartitionId { topic, index });
+            let owners: BTreeSet<ShardId> = places.into_iter().map(owner).collect();
+            for owner in owners {
+                let ask = GroupAsk { topic, partitions, peer: incoming.caller.address, frame: frame.clone() };
+                scatter.ask_groups(owner, ask);
             }
         }
-        Ok(())
+        None if head.api == ApiKey::ListGroups => {}
+        None => {
+            scatter.command(CommandRequest::MakeOffsetsTopic);
+            visit(head, body, partitions, |part, _, request| {
+                work.responses.insert(part, refusal(request, head.version, ErrorCode::CoordinatorNotAvailable));
+            })?;
+        }
     }
+    Ok(Begun::Started { work: Box::new(work), deadline: None, silent: false })
+}
 
-    /// One part of an answer.
-    pub(in crate::shard) fn group_answered(&mut self, request: RequestId, part: u32, answer: GroupAnswer) {
-        let Some(Pending::Group(pending)) = self.requests.get_mut(&request) else { return };
-        let Some(response) = answer else {
-            let connection = pending.connection;
-            self.requests.remove(&request);
-            if self.connections.contains_key(&connection) {
-                self.close(connection, "malformed request".into());
+impl Work for GroupRequest {
+    fn answered(&mut self, _: &mut Scatter<'_>, part: u32, answer: Answer) {
+        let Answer::Group(answer) = answer else { panic!("a coordinator does not answer with {answer:?}") };
+        match answer {
+            Some(response) => {
+                let twice = self.responses.insert(part, *response);
+                assert!(twice.is_none(), "a part is answered once");
             }
-            return;
-        };
-        let twice = pending.responses.insert(part, *response);
-        assert!(twice.is_none(), "a part is answered once");
-        pending.outstanding -= 1;
-        if pending.outstanding == 0 {
-            self.group_finish(request);
+            None => self.malformed = true,
         }
     }
 
-    fn group_finish(&mut self, request: RequestId) {
-        let Some(Pending::Group(pending)) = self.requests.remove(&request) else { return };
-        let response = encode(pending.api, pending.version, pending.correlation_id, pending.responses);
-        self.respond(pending.connection, pending.slot, response);
+    fn reply(self: Box<Self>, _: &mut Scatter<'_>) -> Reply {
+        if self.malformed {
+            return Reply::Close("malformed request".into());
+        }
+        let GroupRequest { api, head, responses, .. } = *self;
+        Reply::Send(head.frame(|w| encode_body(api, head.version, responses, w)))
     }
 }
 
 /// The whole answer, made of its parts.
-fn encode(api: ApiKey, version: i16, correlation_id: i32, parts: BTreeMap<u32, Response>) -> Vec<Bytes> {
-    let (_, header_version) = api.header_versions(version);
-    response_frame(header_version, correlation_id, |w| encode_body(api, version, parts, w))
-}
-
 fn encode_body(api: ApiKey, version: i16, parts: BTreeMap<u32, Response>, w: &mut Writer) {
     let (mut fetched, mut listed) = (Vec::new(), ListGroupsResponse::default());
     let (mut described, mut deleted) = (DescribeGroupsResponse::default(), DeleteGroupsResponse::default());

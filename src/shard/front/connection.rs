@@ -1,9 +1,9 @@
 //! One client connection: its requests in progress, answered in the order in which they came.
 
-use super::context::Caller;
-use super::message::RequestId;
+use crate::shard::context::Caller;
+use crate::shard::message::RequestId;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// Names a connection on its shard; not used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -21,17 +21,17 @@ pub struct Connection {
     slot_first: Slot,
     /// It is closed for this reason once all requests are answered; no more are taken.
     pub closing: Option<String>,
-    /// Its fetches in progress, which end with it.
-    pub fetches: Vec<RequestId>,
+    /// Its requests that others help to answer. They end with it.
+    pub requests: BTreeSet<RequestId>,
 }
 
 impl Connection {
     pub fn new(listener: usize, caller: Caller) -> Connection {
-        Connection { listener, caller, slots: VecDeque::new(), slot_first: 0, closing: None, fetches: Vec::new() }
+        Connection { listener, caller, slots: VecDeque::new(), slot_first: 0, closing: None, requests: BTreeSet::new() }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.
-    pub fn requests(&self) -> usize {
+    pub fn unanswered(&self) -> usize {
         self.slots.len()
     }
 
@@ -73,7 +73,7 @@ mod tests {
         assert!(connection.finish(slots[2], answer("c")).is_empty());
         assert_eq!(connection.finish(slots[0], answer("a")), [answer("a")]);
         assert_eq!(connection.finish(slots[1], answer("b")), [answer("b"), answer("c")]);
-        assert_eq!(connection.requests(), 0);
+        assert_eq!(connection.unanswered(), 0);
         let slot = connection.begin();
         assert_eq!(connection.finish(slot, answer("d")), [answer("d")]);
     }

@@ -1,0 +1,232 @@
+//! Requests for the controller: decided on the first shard, answered when every shard has the image. The other shards say
+//! here which image they have taken over.
+//!
+//! Knows the controller and the images' indexes, and neither connections nor partitions.
+
+use super::admin;
+use super::admin::{Decision, ProducerIds};
+use super::api::{Route, api};
+use super::message::{Answer, CommandRequest, Message};
+use super::node::Node;
+use super::port::Output;
+use super::view::{View, dynamic_config};
+use crate::metadata::Controller;
+use crate::types::{Now, ShardId, Uuid};
+use crate::wire::frame::Head;
+use crate::wire::messages::ApiKey;
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// The controller and what waits for it.
+pub struct Commands {
+    controller: Controller,
+    producer_ids: ProducerIds,
+    /// Random bits for topic ids, given by the shell.
+    seed: u128,
+    /// Decided, in order of the index that must be published first, each with its answer; `None` if it was no request.
+    waiting: VecDeque<(u64, Command, Option<Vec<Bytes>>)>,
+    /// Held back while directories of deleted topics are being taken out of the way.
+    held: VecDeque<Command>,
+    /// The index that each shard has taken over.
+    applied: Vec<u64>,
+    /// The index of the last decision that deleted topics or changed their settings.
+    scan_index: u64,
+}
+
+/// A request for the controller, and the shard that it comes from.
+struct Command {
+    from: ShardId,
+    request: CommandRequest,
+}
+
+impl Commands {
+    pub fn new(controller: Controller, seed: u128, shards: u16) -> Commands {
+        let index = controller.image_durable().index();
+        Commands {
+            controller,
+            producer_ids: ProducerIds::default(),
+            seed,
+            waiting: VecDeque::new(),
+            held: VecDeque::new(),
+            applied: vec![index; usize::from(shards)],
+            scan_index: 0,
+        }
+    }
+
+    /// Decides a request; its answer, or `None` if its bytes are none. Also whether topics may be gone or have other
+    /// settings from then on.
+    fn decide(&mut self, now: Now, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
+        let Commands { controller, producer_ids, seed, .. } = self;
+        let ids = &mut || uuid_next(seed);
+        let (frame, listener, caller) = match request {
+            CommandRequest::Frame { frame, listener, caller, .. } => (frame, *listener, caller),
+            CommandRequest::MakeOffsetsTopic => {
+                let config = dynamic_config(&node.config, controller.image_decided(), node.id);
+                admin::make_offsets_topic(&config, controller, ids);
+                return (false, None);
+            }
+        };
+        let head = Head::decode(frame).expect("the connection's shard has decoded it");
+        let (Route::Controller(decide) | Route::Either { controller: decide, .. }) = api(head.api).route else {
+            panic!("{} is not the controller's", head.api.name());
+        };
+        let client_id = head.client_id.as_deref().unwrap_or_default();
+        let decision = Decision { now, node, listener, caller, client_id, controller, producer_ids, ids };
+        let answer = decide(decision, &head, &frame[head.body_start..]);
+        let scan = matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
+        (scan, answer.ok())
+    }
+
+    fn applied_everywhere(&self) -> u64 {
+        *self.applied.iter().min().expect("there is a shard")
+    }
+}
+
+/// The next id of a sequence that begins at random: version 4 of RFC 9562 in form, never zero.
+pub fn uuid_next(seed: &mut u128) -> Uuid {
+    *seed = seed.wrapping_mul(0xda94_2042_e4dd_58b5_f39c_c060_5ced_c835).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = (*seed ^ (*seed >> 67)).to_be_bytes();
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    Uuid(bytes)
+}
+
+/// A shard's part in control: the first shard has the controller.
+pub struct Control {
+    shard: ShardId,
+    commands: Option<Commands>,
+    /// The first shard is to be told that this one has taken over the image.
+    applied_untold: bool,
+    out: Vec<Output>,
+    mail: Vec<(ShardId, Message)>,
+}
+
+impl Control {
+    pub fn new(shard: ShardId, commands: Option<Commands>) -> Control {
+        assert_eq!(commands.is_some(), shard == ShardId(0));
+        Control { shard, commands, applied_untold: false, out: Vec::new(), mail: Vec::new() }
+    }
+
+    pub fn take_output(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn take_mail(&mut self) -> Vec<(ShardId, Message)> {
+        std::mem::take(&mut self.mail)
+    }
+
+    fn commands(&mut self) -> &mut Commands {
+        self.commands.as_mut().expect("commands go to the first shard")
+    }
+
+    /// A request from a shard.
+    pub fn command(&mut self, now: Now, view: &View, from: ShardId, request: CommandRequest) {
+        let (shard, commands) = (self.shard, self.commands());
+        let command = Command { from, request };
+        // A name must not be used again before each core has taken the old directories out of the way.
+        if commands.applied_everywhere() < commands.scan_index {
+            commands.held.push_back(command);
+            return;
+        }
+        let (scan, response) = commands.decide(now, view.node(), &command.request);
+        let index = commands.controller.index();
+        if scan {
+            commands.scan_index = index;
+        }
+        commands.waiting.push_back((index, command, response));
+        let index = commands.applied[usize::from(shard.0)];
+        self.applied(now, view, shard, index);
+    }
+
+    /// The append that was under way is durable, or failed.
+    pub fn metadata_appended(&mut self, now: Now, view: &View, index_last: u64, ok: bool) {
+        if !ok {
+            return self.metadata_failed(now, view);
+        }
+        let (image, delta) = self.commands().controller.synced(index_last);
+        let delta = Arc::new(delta);
+        for shard in 0..view.node().shards {
+            let message = Message::Publish { image: image.clone(), delta: delta.clone() };
+            self.mail.push((ShardId(shard), message));
+        }
+    }
+
+    /// What was decided is lost. Who waits for it is answered by a controller that knows: KAFKA_STORAGE_ERROR where
+    /// something would have changed.
+    fn metadata_failed(&mut self, now: Now, view: &View) {
+        let commands = self.commands();
+        commands.controller.failed();
+        let index = commands.controller.index();
+        commands.scan_index = commands.scan_index.min(index);
+        let lost = commands.waiting.partition_point(|(waits_for, ..)| *waits_for <= index);
+        let lost = commands.waiting.split_off(lost);
+        tracing::error!(
+            "{} requests that change metadata are refused, and all that follow until the next start",
+            lost.len()
+        );
+        for (_, command, _) in lost {
+            let (_, response) = commands.decide(now, view.node(), &command.request);
+            assert_eq!(commands.controller.index(), index, "nothing is decided any more");
+            commands.waiting.push_back((index, command, response));
+        }
+        self.applied(now, view, self.shard, view.image().index());
+    }
+
+    pub fn metadata_snapshotted(&mut self, ok: bool) {
+        let controller = &mut self.commands().controller;
+        if ok { controller.snapshot_synced() } else { controller.snapshot_failed() }
+    }
+
+    /// A shard has taken over the image of this index: answers that waited for it leave.
+    pub fn applied(&mut self, now: Now, view: &View, from: ShardId, index: u64) {
+        let commands = self.commands.as_mut().expect("shards tell the first one");
+        commands.applied[usize::from(from.0)] = index;
+        let everywhere = commands.applied_everywhere();
+        while commands.waiting.front().is_some_and(|(index, ..)| *index <= everywhere) {
+            let (_, Command { from, request }, response) = commands.waiting.pop_front().expect("it is there");
+            if let CommandRequest::Frame { request, .. } = request {
+                let answers = vec![(0, Answer::Decided(response))];
+                self.mail.push((from, Message::Answers { request, answers }));
+            }
+        }
+        if everywhere >= commands.controller.index() {
+            for Command { from, request } in std::mem::take(&mut commands.held) {
+                self.command(now, view, from, request);
+            }
+        }
+    }
+
+    /// This shard has another image.
+    pub fn published(&mut self) {
+        self.applied_untold = true;
+    }
+
+    /// The end of a turn: says that this core has taken over the image, once nothing of deleted topics is left that could
+    /// come back (`clear`).
+    pub fn tell_applied(&mut self, view: &View, clear: bool) {
+        if clear && std::mem::take(&mut self.applied_untold) {
+            self.mail.push((ShardId(0), Message::Applied { index: view.image().index() }));
+        }
+    }
+
+    /// Work on the metadata log that may start.
+    pub fn plan(&mut self) {
+        let Some(commands) = &mut self.commands else { return };
+        if let Some(append) = commands.controller.plan_append() {
+            self.out.push(Output::MetadataAppend(append));
+        } else if let Some(snapshot) = commands.controller.plan_snapshot() {
+            self.out.push(Output::MetadataSnapshot(snapshot));
+        }
+    }
+
+    /// What must hold between two turns.
+    pub fn check(&self) {
+        assert!(self.out.is_empty() && self.mail.is_empty(), "all that was said is taken");
+        let Some(commands) = &self.commands else { return };
+        assert!(commands.waiting.iter().is_sorted_by_key(|(index, ..)| *index));
+        let everywhere = commands.applied_everywhere();
+        assert!(commands.waiting.front().is_none_or(|(index, ..)| *index > everywhere), "who can be answered is");
+        assert!(everywhere <= commands.controller.index());
+    }
+}

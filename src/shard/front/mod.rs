@@ -1,0 +1,397 @@
+//! The clients' side of a shard: connections, their requests in progress, fetch sessions, deadlines.
+//!
+//! Knows the bytes of clients, and no partition: what a request needs from partitions, coordinators and the controller is
+//! asked by messages, to this shard as to others.
+
+mod command;
+pub mod connection;
+mod fetch;
+pub mod gather;
+mod partitions;
+mod produce;
+mod session;
+
+/// How requests begin that others help to answer, by API.
+pub mod begin {
+    pub use super::fetch::begin as fetch;
+    pub use super::partitions::delete_records::begin as delete_records;
+    pub use super::partitions::epoch_ends::begin as epoch_ends;
+    pub use super::partitions::list_offsets::begin as list_offsets;
+    pub use super::partitions::log_dirs::begin as log_dirs;
+    pub use super::partitions::producers::begin as producers;
+    pub use super::produce::begin as produce;
+    pub use crate::shard::groups::begin as groups;
+}
+
+pub use self::gather::Begin;
+
+use self::command::Command;
+use self::connection::{Connection, ConnectionId, Slot};
+use self::gather::{Begun, Deadline, Incoming, Next, Plan, Reply, Request, Scatter, Tools, Work};
+use self::session::Sessions;
+use super::api::{self, Route};
+use super::context::{Caller, Context, Principal};
+use super::message::{Answer, CommandRequest, Message, RequestId};
+use super::port::{Output, Reader};
+use super::query;
+use super::view::View;
+use crate::types::{Now, PartitionId, ShardId, Time};
+use crate::wire::codec::DecodeError;
+use crate::wire::compression::Workspace;
+use crate::wire::frame::{FrameError, Head, is_unsayable};
+use crate::wire::messages::ApiKey;
+use bytes::{Bytes, BytesMut};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+pub struct Front {
+    connections: HashMap<ConnectionId, Connection>,
+    requests: HashMap<RequestId, Request>,
+    request_last: RequestId,
+    deadlines: BTreeSet<Deadline>,
+    tools: Tools,
+    /// The index of the last image without a topic for groups whose lack the controller was told.
+    wish: Option<u64>,
+    out: Vec<Output>,
+    mail: Vec<(ShardId, Message)>,
+}
+
+impl Front {
+    /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions.
+    pub fn new(sessions_max: usize, shard: ShardId, shards: u16) -> Front {
+        Front {
+            connections: HashMap::new(),
+            requests: HashMap::new(),
+            request_last: 0,
+            deadlines: BTreeSet::new(),
+            tools: Tools { sessions: Sessions::new(sessions_max, shard.0, shards), workspace: Workspace::default() },
+            wish: None,
+            out: Vec::new(),
+            mail: Vec::new(),
+        }
+    }
+
+    pub fn take_output(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
+    }
+
+    pub fn take_mail(&mut self) -> Vec<(ShardId, Message)> {
+        std::mem::take(&mut self.mail)
+    }
+
+    /// When a turn is due although nothing happens.
+    pub fn deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(time, _)| *time)
+    }
+
+    pub fn connected(&mut self, view: &View, connection: ConnectionId, listener: usize, address: IpAddr) {
+        assert!(listener < view.node().advertised.len());
+        let caller = Caller { address, principal: Principal::Anonymous };
+        let older = self.connections.insert(connection, Connection::new(listener, caller));
+        assert!(older.is_none(), "connection ids are not used again");
+    }
+
+    /// Nobody waits for the connection's requests any more.
+    pub fn disconnected(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
+        let Some(state) = self.connections.remove(&connection) else { return };
+        for id in state.requests {
+            let Some(mut request) = self.requests.remove(&id) else { continue };
+            if let Some(deadline) = request.deadline {
+                self.deadlines.remove(&(deadline, id));
+            }
+            let mut scatter = Scatter::new(now, view, &mut self.tools);
+            request.work.abandoned(&mut scatter);
+            let plan = scatter.into_plan();
+            self.ask(view, id, plan);
+        }
+    }
+
+    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed.
+    pub fn may_read(&self, view: &View, connection: ConnectionId) -> bool {
+        let requests_max = view.node().config.connection_requests_max as usize;
+        let ready = |state: &Connection| state.unanswered() < requests_max && state.closing.is_none();
+        self.connections.get(&connection).is_some_and(ready)
+    }
+
+    pub fn requests_of(&self, connection: ConnectionId) -> usize {
+        self.connections.get(&connection).map_or(0, Connection::unanswered)
+    }
+
+    /// A request frame, without its length.
+    pub fn frame(&mut self, now: Now, view: &mut View, connection: ConnectionId, frame: BytesMut) {
+        if self.connections.get(&connection).is_none_or(|state| state.closing.is_some()) {
+            return;
+        }
+        let head = match Head::decode(&frame) {
+            Ok(head) => head,
+            Err(FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+                return self.answer(now, view, connection, query::api_versions_unsupported(correlation_id));
+            }
+            Err(error) => return self.close_later(now, view, connection, error.to_string()),
+        };
+        let Head { api, version, correlation_id, .. } = head;
+        if !api::is_served(api, version) {
+            if api == ApiKey::ApiVersions {
+                return self.answer(now, view, connection, query::api_versions_unsupported(correlation_id));
+            }
+            let reason = format!("{} version {version} is not supported", api.name());
+            return self.close_later(now, view, connection, reason);
+        }
+        if let Err(error) = self.route(now, view, connection, frame) {
+            self.close_later(now, view, connection, format!("malformed {} request: {error}", api.name()));
+        }
+    }
+
+    /// Hands a request to whom the table of APIs says.
+    fn route(
+        &mut self,
+        now: Now,
+        view: &mut View,
+        connection: ConnectionId,
+        frame: BytesMut,
+    ) -> Result<(), DecodeError> {
+        let Connection { caller, listener, .. } = &self.connections[&connection];
+        let (caller, listener) = (caller.clone(), *listener);
+        let head = Head::decode(&frame).expect("it was decoded before");
+        let client_id = head.client_id.as_deref().unwrap_or_default();
+        let (node, image, config) = (view.node(), view.image(), view.config());
+        let context = Context { now, node, image, config, listener, caller: &caller, client_id };
+        let body = &frame[head.body_start..];
+        let response = match api::api(head.api).route {
+            Route::Image(answer) => Some(answer(&context, &head, body)?),
+            Route::Either { needed, image, .. } => match needed(&context, &head, body)? {
+                true => None,
+                false => Some(image(&context, &head, body)?),
+            },
+            Route::Controller(_) => None,
+            Route::Owners(begin) => {
+                let Head { api, version, correlation_id, body_start, .. } = head;
+                let head = Head { api, version, correlation_id, client_id: None, body_start };
+                let incoming = Incoming { head, listener, caller: &caller };
+                return self.begin(now, view, connection, begin, &incoming, frame);
+            }
+        };
+        match response {
+            Some(response) => self.answer(now, view, connection, response),
+            None => {
+                let frame = frame.freeze();
+                let request = self.request_last + 1;
+                let mut scatter = Scatter::new(now, view, &mut self.tools);
+                scatter.expect(1);
+                scatter.command(CommandRequest::Frame { request, listener, caller, frame });
+                let plan = scatter.into_plan();
+                let begun = Begun::Started { work: Box::new(Command::default()), deadline: None, silent: false };
+                self.start(now, view, connection, begun, plan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a request that others help to answer.
+    fn begin(
+        &mut self,
+        now: Now,
+        view: &mut View,
+        connection: ConnectionId,
+        begin: Begin,
+        incoming: &Incoming<'_>,
+        frame: BytesMut,
+    ) -> Result<(), DecodeError> {
+        let mut scatter = Scatter::new(now, view, &mut self.tools);
+        let begun = begin(&mut scatter, incoming, frame)?;
+        let plan = scatter.into_plan();
+        self.start(now, view, connection, begun, plan);
+        Ok(())
+    }
+
+    fn start(&mut self, now: Now, view: &mut View, connection: ConnectionId, begun: Begun, mut plan: Plan) {
+        let Begun::Started { work, deadline, silent } = begun else {
+            let Begun::Answered(response) = begun else { unreachable!("the other one") };
+            assert_eq!(plan.take_outstanding(), 0, "what is answered asks for nothing");
+            self.ask(view, self.request_last, plan);
+            return self.answer(now, view, connection, response);
+        };
+        let state = self.connections.get_mut(&connection).expect("the request's connection is there");
+        self.request_last += 1;
+        let id = self.request_last;
+        let slot = (!silent).then(|| state.begin());
+        state.requests.insert(id);
+        let outstanding = plan.take_outstanding();
+        self.requests.insert(id, Request { connection, slot, deadline, outstanding, work });
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, id));
+        }
+        self.ask(view, id, plan);
+        if outstanding == 0 {
+            self.drive(now, view, id, |work, scatter| work.gathered(scatter));
+        }
+    }
+
+    /// Answers a request that needs nobody else.
+    fn answer(&mut self, now: Now, view: &mut View, connection: ConnectionId, response: Vec<Bytes>) {
+        let slot = self.connections.get_mut(&connection).expect("the request's connection is there").begin();
+        self.respond(now, view, connection, slot, response);
+    }
+
+    /// Parts of the answer to a request, from one shard.
+    pub fn answers(&mut self, now: Now, view: &mut View, id: RequestId, answers: Vec<(u32, Answer)>) {
+        for (part, answer) in answers {
+            // The end of a watch is not waited for.
+            let counted = usize::from(!matches!(answer, Answer::Woken));
+            self.drive(now, view, id, |work, scatter| {
+                work.answered(scatter, part, answer);
+                Next::Wait
+            });
+            self.counted_off(now, view, id, counted);
+        }
+    }
+
+    /// The batches that an [`Output::Read`] has brought.
+    pub fn read_done(&mut self, now: Now, view: &mut View, id: RequestId, part: u32, data: Option<Vec<Bytes>>) {
+        self.drive(now, view, id, |work, scatter| {
+            work.read(scatter, part, data);
+            Next::Wait
+        });
+        self.counted_off(now, view, id, 1);
+    }
+
+    /// So many of a request's answers have come.
+    fn counted_off(&mut self, now: Now, view: &mut View, id: RequestId, answers: usize) {
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        assert!(request.outstanding >= answers, "an answer that nobody waits for");
+        request.outstanding -= answers;
+        if request.outstanding == 0 && !request.work.is_parked() {
+            self.drive(now, view, id, |work, scatter| work.gathered(scatter));
+        }
+    }
+
+    /// Whoever is late gets what there is.
+    pub fn tick(&mut self, now: Now, view: &mut View) {
+        while let Some(&(time, id)) = self.deadlines.first()
+            && time <= now.mono
+        {
+            self.deadlines.pop_first();
+            self.requests.get_mut(&id).expect("deadlines are of requests that are there").deadline = None;
+            self.drive(now, view, id, |work, scatter| work.late(scatter));
+        }
+    }
+
+    /// One step of a request's work, and what follows from it.
+    fn drive(
+        &mut self,
+        now: Now,
+        view: &mut View,
+        id: RequestId,
+        step: impl FnOnce(&mut dyn Work, &mut Scatter<'_>) -> Next,
+    ) {
+        // Ended without this answer.
+        let Some(request) = self.requests.get_mut(&id) else { return };
+        let mut scatter = Scatter::new(now, view, &mut self.tools);
+        let next = step(&mut *request.work, &mut scatter);
+        let mut plan = scatter.into_plan();
+        request.outstanding += plan.take_outstanding();
+        self.ask(view, id, plan);
+        if next == Next::Reply {
+            self.finish(now, view, id);
+        }
+    }
+
+    fn finish(&mut self, now: Now, view: &mut View, id: RequestId) {
+        let request = self.requests.remove(&id).expect("it is in progress");
+        if let Some(deadline) = request.deadline {
+            self.deadlines.remove(&(deadline, id));
+        }
+        let state = self.connections.get_mut(&request.connection).expect("requests end with their connection");
+        state.requests.remove(&id);
+        let mut scatter = Scatter::new(now, view, &mut self.tools);
+        let reply = request.work.reply(&mut scatter);
+        let plan = scatter.into_plan();
+        self.ask(view, id, plan);
+        match (reply, request.slot) {
+            (Reply::Send(response), Some(slot)) => self.respond(now, view, request.connection, slot, response),
+            (Reply::Close(reason), _) => self.close(now, view, request.connection, reason),
+            (Reply::Nothing, None) => {}
+            (Reply::Send(_), None) | (Reply::Nothing, Some(_)) => panic!("a request is answered if somebody waits"),
+        }
+    }
+
+    /// Sends what a work has asked for to those who can answer it.
+    fn ask(&mut self, view: &View, request: RequestId, plan: Plan) {
+        let mut by_owner: BTreeMap<ShardId, Vec<_>> = BTreeMap::new();
+        for ask in plan.asks {
+            by_owner.entry(view.owner(ask.partition)).or_default().push(ask);
+        }
+        self.mail.extend(by_owner.into_iter().map(|(to, asks)| (to, Message::Asks { request, asks })));
+        let mut by_owner: BTreeMap<ShardId, Vec<PartitionId>> = BTreeMap::new();
+        for partition in plan.unwatch {
+            by_owner.entry(view.owner(partition)).or_default().push(partition);
+        }
+        let unwatch = |(to, partitions)| (to, Message::Unwatch { request, partitions });
+        self.mail.extend(by_owner.into_iter().map(unwatch));
+        for (part, plan) in plan.reads {
+            self.out.push(Output::Read { reader: Reader::Request { request, part }, plan });
+        }
+        for (to, ask) in plan.groups {
+            self.mail.push((to, Message::GroupAsk { request, ask: Box::new(ask) }));
+        }
+        match plan.command {
+            // Many requests may want it, and once is enough for each image.
+            Some(CommandRequest::MakeOffsetsTopic)
+                if self.wish.replace(view.image().index()) == Some(view.image().index()) => {}
+            Some(command) => self.mail.push((ShardId(0), Message::Command(command))),
+            None => {}
+        }
+    }
+
+    fn respond(&mut self, now: Now, view: &mut View, connection: ConnectionId, slot: Slot, response: Vec<Bytes>) {
+        let state = self.connections.get_mut(&connection).expect("requests end with their connection");
+        for parts in state.finish(slot, response) {
+            if is_unsayable(&parts) {
+                return self.close(now, view, connection, "an answer is longer than a message can say".into());
+            }
+            self.out.push(Output::Send { connection, parts });
+        }
+        if state.unanswered() == 0
+            && let Some(reason) = state.closing.take()
+        {
+            self.close(now, view, connection, reason);
+        }
+    }
+
+    /// Closes the connection, which gets no more answers.
+    fn close(&mut self, now: Now, view: &mut View, connection: ConnectionId, reason: String) {
+        self.disconnected(now, view, connection);
+        self.out.push(Output::Close { connection, reason });
+    }
+
+    /// Closes the connection after the answers to the requests that have come; those that wait for news do so no longer.
+    fn close_later(&mut self, now: Now, view: &mut View, connection: ConnectionId, reason: String) {
+        let Some(state) = self.connections.get_mut(&connection).filter(|state| state.unanswered() > 0) else {
+            return self.close(now, view, connection, reason);
+        };
+        state.closing = Some(reason);
+        for id in &state.requests {
+            let request = self.requests.get_mut(id).expect("a connection's requests are in progress");
+            if request.work.is_parked()
+                && let Some(deadline) = request.deadline.replace(now.mono)
+            {
+                self.deadlines.remove(&(deadline, *id));
+                self.deadlines.insert((now.mono, *id));
+            }
+        }
+    }
+
+    /// What must hold between two turns.
+    pub fn check(&self) {
+        for (id, request) in &self.requests {
+            let state = self.connections.get(&request.connection).expect("requests end with their connection");
+            assert!(state.requests.contains(id), "a connection knows its requests");
+            assert!(request.deadline.is_none_or(|deadline| self.deadlines.contains(&(deadline, *id))));
+            assert!(request.outstanding > 0 || request.work.is_parked(), "a request waits for something");
+        }
+        assert_eq!(self.deadlines.len(), self.requests.values().filter(|request| request.deadline.is_some()).count());
+        let known: usize = self.connections.values().map(|state| state.requests.len()).sum();
+        assert_eq!(known, self.requests.len(), "a request has one connection");
+        assert!(self.out.is_empty() && self.mail.is_empty(), "all that was said has been taken");
+    }
+}

@@ -1,0 +1,193 @@
+//! ListOffsets (API 2): offsets for timestamps (KIP-79) and for Kafka's special values.
+
+use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
+use super::{Part, Parts, Question, unknown};
+use crate::log::find;
+use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op};
+use crate::shard::port::ReadPlan;
+use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};
+use crate::wire::codec::{DecodeError, Reader, Writer};
+use crate::wire::error::ErrorCode;
+use crate::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
+use crate::wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use bytes::{Bytes, BytesMut};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+/// At most this much is read to find a timestamp: the index leads close to it.
+const FIND_BYTES_MAX: usize = 8 << 20;
+/// Reads that a request has under way at the same time.
+const READS_MAX: usize = 4;
+
+#[derive(Clone, Copy)]
+struct Found {
+    timestamp: TimestampMs,
+    offset: Offset,
+    epoch: Epoch,
+    /// A timestamp is looked for in records from this offset on.
+    find: Option<(TimestampMs, Offset)>,
+}
+
+impl Default for Found {
+    fn default() -> Found {
+        Found { timestamp: -1, offset: -1, epoch: -1, find: None }
+    }
+}
+
+struct ListOffsets {
+    head: ReplyHead,
+    parts: Parts<Found>,
+    /// Reads that wait until others are done.
+    reads: VecDeque<(u32, ReadPlan)>,
+    reading: usize,
+}
+
+pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut) -> Result<Begun, DecodeError> {
+    let head = &incoming.head;
+    let (questions, twice) = questions(&frame[head.body_start..], head.version)?;
+    let mut parts = Parts::<Found>::new(scatter.view, questions, unknown);
+    // As Kafka: of a partition that is named twice nothing is told.
+    for part in parts.parts.iter_mut().filter(|part| twice.contains(&(part.topic.clone(), part.index))) {
+        part.code = ErrorCode::InvalidRequest;
+        part.partition = None;
+    }
+    let Parts { parts: all, queue } = &mut parts;
+    queue.retain(|(number, ..)| all[*number as usize].partition.is_some());
+    parts.begin(scatter);
+    let work = ListOffsets { head: ReplyHead::new(head), parts, reads: VecDeque::new(), reading: 0 };
+    Ok(Begun::Started { work: Box::new(work), deadline: None, silent: false })
+}
+
+type Named = (Arc<str>, PartitionIndex);
+
+/// What is asked, and the partitions that are named more than once.
+fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named>), DecodeError> {
+    let request = ListOffsetsRequest::decode(&mut Reader::new(body), version)?;
+    let (mut questions, mut seen, mut twice) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for topic in &request.topics {
+        let name: Arc<str> = (*topic.name).into();
+        for p in &topic.partitions {
+            if !seen.insert((name.clone(), p.partition_index)) {
+                twice.insert((name.clone(), p.partition_index));
+            }
+            // A special value that came with a later version means nothing in this one.
+            let known = match p.timestamp {
+                MAX_TIMESTAMP => version >= 7,
+                EARLIEST_LOCAL => version >= 8,
+                LATEST_TIERED => version >= 9,
+                _ => true,
+            };
+            let timestamp = if known { p.timestamp } else { TimestampMs::MIN };
+            let op = Op::ListOffset { timestamp, leader_epoch: p.current_leader_epoch };
+            questions.push(Question { topic: name.clone(), index: p.partition_index, op });
+        }
+    }
+    Ok((questions, twice))
+}
+
+impl ListOffsets {
+    /// Looks for a timestamp in batches from the one that holds `offset` on.
+    fn find(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset, data: Data) {
+        match data {
+            Data::Disk { name, read } => {
+                self.reads.push_back((number, ReadPlan { name, read, offset, bytes_max: FIND_BYTES_MAX }));
+                self.read_next(scatter);
+            }
+            Data::Memory { parts, .. } => self.look(scatter, number, Some(parts)),
+            Data::None => self.look(scatter, number, Some(Vec::new())),
+        }
+    }
+
+    fn read_next(&mut self, scatter: &mut Scatter<'_>) {
+        if self.reading < READS_MAX
+            && let Some((number, plan)) = self.reads.pop_front()
+        {
+            self.reading += 1;
+            scatter.read(number, plan);
+        }
+    }
+
+    fn look(&mut self, scatter: &mut Scatter<'_>, number: u32, data: Option<Vec<Bytes>>) {
+        let part = &mut self.parts.parts[number as usize];
+        let (timestamp, start) = part.answer.find.expect("only a part that looks for a timestamp reads");
+        match data.map(|parts| (find::first_at(&parts, timestamp, start), find::offset_end(&parts))) {
+            Some((Ok(Some((timestamp, offset))), _)) => {
+                (part.answer.timestamp, part.answer.offset) = (timestamp, offset);
+            }
+            // It is behind what one read brought, or in what is in no segment yet.
+            Some((Ok(None), Some(next))) => {
+                part.answer.find = Some((timestamp, start.max(next)));
+                return self.go_on(scatter, number, next);
+            }
+            Some((Ok(None), None)) => part.answer = Found::default(),
+            Some((Err(find::Corrupt), _)) => part.code = ErrorCode::CorruptMessage,
+            None => part.code = ErrorCode::KafkaStorageError,
+        }
+        self.parts.ask_next(scatter);
+    }
+
+    fn go_on(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset) {
+        let part = &mut self.parts.parts[number as usize];
+        let partition = part.partition.expect("the partition was asked before");
+        let Some(topic) = scatter.view.image().topic_by_id(partition.topic).cloned() else {
+            part.code = ErrorCode::UnknownTopicOrPartition;
+            return self.parts.ask_next(scatter);
+        };
+        scatter.ask(number, partition, &topic, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: -1 });
+    }
+}
+
+impl Work for ListOffsets {
+    fn answered(&mut self, scatter: &mut Scatter<'_>, number: u32, answer: Answer) {
+        let part = &mut self.parts.parts[number as usize];
+        match answer {
+            Answer::Offset { timestamp, offset, epoch } => {
+                part.answer = Found { timestamp, offset, epoch, find: None };
+            }
+            Answer::Failed(code) => part.code = code,
+            Answer::OffsetIn { timestamp, from, start, epoch, data } => {
+                part.answer.epoch = epoch;
+                part.answer.find = Some((timestamp, start));
+                return self.find(scatter, number, from, data);
+            }
+            Answer::Read(read) => {
+                let (_, from) = part.answer.find.expect("only a part that looks for a timestamp reads");
+                return self.find(scatter, number, from, read.data);
+            }
+            other => panic!("an offset is not answered by {other:?}"),
+        }
+        self.parts.ask_next(scatter);
+    }
+
+    fn read(&mut self, scatter: &mut Scatter<'_>, number: u32, data: Option<Vec<Bytes>>) {
+        self.reading -= 1;
+        self.read_next(scatter);
+        self.look(scatter, number, data);
+    }
+
+    fn gathered(&mut self, _: &mut Scatter<'_>) -> Next {
+        assert!(self.reads.is_empty() && self.reading == 0 && self.parts.queue.is_empty());
+        Next::Reply
+    }
+
+    fn reply(self: Box<Self>, _: &mut Scatter<'_>) -> Reply {
+        let ListOffsets { head, parts, .. } = *self;
+        Reply::Send(head.frame(|w| encode(&parts, w, head.version)))
+    }
+}
+
+fn encode(parts: &Parts<Found>, w: &mut Writer, version: i16) {
+    let partition = |part: &Part<Found>| ListOffsetsPartitionResponse {
+        partition_index: part.index,
+        error_code: part.code.code(),
+        timestamp: part.answer.timestamp,
+        offset: part.answer.offset,
+        leader_epoch: part.answer.epoch,
+    };
+    let topics = parts.by_topic(|name, parts| ListOffsetsTopicResponse {
+        name: Cow::Borrowed(name),
+        partitions: parts.iter().map(partition).collect(),
+    });
+    ListOffsetsResponse { topics, ..Default::default() }.encode(w, version);
+}

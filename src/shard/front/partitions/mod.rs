@@ -1,0 +1,146 @@
+//! Requests that ask each of some partitions one thing: one file an API.
+
+pub mod delete_records;
+pub mod epoch_ends;
+pub mod list_offsets;
+pub mod log_dirs;
+pub mod producers;
+
+use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
+use crate::shard::message::{Answer, Op};
+use crate::shard::view::View;
+use crate::types::{PartitionId, PartitionIndex};
+use crate::wire::codec::{DecodeError, Writer};
+use crate::wire::error::ErrorCode;
+use bytes::BytesMut;
+use std::collections::HashSet;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Partitions that a request asks at the same time.
+const ASKS_MAX: usize = 256;
+
+/// A partition that is asked, as the request names it.
+struct Question {
+    topic: Arc<str>,
+    index: PartitionIndex,
+    op: Op,
+}
+
+/// What is known of a partition. `A`: its answer.
+struct Part<A> {
+    topic: Arc<str>,
+    index: PartitionIndex,
+    code: ErrorCode,
+    answer: A,
+    /// `None` if it is not there.
+    partition: Option<PartitionId>,
+}
+
+/// The partitions of a request, each once, in the order of the request, and what is still to be asked.
+struct Parts<A> {
+    parts: Vec<Part<A>>,
+    queue: VecDeque<(u32, PartitionId, Op)>,
+}
+
+impl<A: Default> Parts<A> {
+    /// `absent` says what is told of a partition that is not there.
+    fn new(view: &View, questions: Vec<Question>, absent: fn(&str) -> ErrorCode) -> Parts<A> {
+        let (mut parts, mut queue) = (Vec::new(), VecDeque::new());
+        let mut seen = HashSet::new();
+        for Question { topic, index, op } in questions {
+            if !seen.insert((topic.clone(), index)) {
+                continue;
+            }
+            let partition = view.image().topic(&topic).and_then(|topic| view.led(topic, index));
+            let code = if partition.is_some() { ErrorCode::None } else { absent(&topic) };
+            queue.extend(partition.map(|partition| (parts.len() as u32, partition, op)));
+            parts.push(Part { topic, index, code, answer: A::default(), partition });
+        }
+        Parts { parts, queue }
+    }
+
+    /// Asks the first partitions.
+    fn begin(&mut self, scatter: &mut Scatter<'_>) {
+        (0..ASKS_MAX).for_each(|_| self.ask_next(scatter));
+    }
+
+    /// Asks the next partition, if there is one.
+    fn ask_next(&mut self, scatter: &mut Scatter<'_>) {
+        while let Some((number, partition, op)) = self.queue.pop_front() {
+            let Some(topic) = scatter.view.image().topic_by_id(partition.topic).cloned() else {
+                // Deleted meanwhile.
+                self.parts[number as usize].code = ErrorCode::UnknownTopicOrPartition;
+                continue;
+            };
+            return scatter.ask(number, partition, &topic, op);
+        }
+    }
+
+    /// One element a topic, for the runs of parts of the same topic.
+    fn by_topic<'a, T>(&'a self, make: impl Fn(&'a str, &'a [Part<A>]) -> T) -> Vec<T> {
+        self.parts.chunk_by(|a, b| a.topic == b.topic).map(|parts| make(&parts[0].topic, parts)).collect()
+    }
+}
+
+fn unknown(_: &str) -> ErrorCode {
+    ErrorCode::UnknownTopicOrPartition
+}
+
+/// An API in which one answer of each partition is all there is to it.
+trait Each: Sized + 'static {
+    /// What is kept of a partition's answer.
+    type Answer: Default;
+
+    fn questions(view: &View, body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError>;
+
+    /// What is told of a partition that is not there.
+    fn absent(topic: &str) -> ErrorCode {
+        unknown(topic)
+    }
+
+    /// Keeps an answer other than an error.
+    fn keep(answer: Answer) -> Self::Answer;
+
+    fn encode(parts: &Parts<Self::Answer>, view: &View, w: &mut Writer, version: i16);
+}
+
+/// A request of such an API in progress.
+struct Asking<E: Each> {
+    head: ReplyHead,
+    parts: Parts<E::Answer>,
+}
+
+fn begin_each<E: Each>(
+    scatter: &mut Scatter<'_>,
+    incoming: &Incoming<'_>,
+    frame: &BytesMut,
+) -> Result<Begun, DecodeError> {
+    let head = &incoming.head;
+    let questions = E::questions(scatter.view, &frame[head.body_start..], head.version)?;
+    let mut parts = Parts::new(scatter.view, questions, E::absent);
+    parts.begin(scatter);
+    let work = Box::new(Asking::<E> { head: ReplyHead::new(head), parts });
+    Ok(Begun::Started { work, deadline: None, silent: false })
+}
+
+impl<E: Each> Work for Asking<E> {
+    fn answered(&mut self, scatter: &mut Scatter<'_>, part: u32, answer: Answer) {
+        let part = &mut self.parts.parts[part as usize];
+        match answer {
+            Answer::Failed(code) => part.code = code,
+            answer => part.answer = E::keep(answer),
+        }
+        self.parts.ask_next(scatter);
+    }
+
+    fn gathered(&mut self, _: &mut Scatter<'_>) -> Next {
+        assert!(self.parts.queue.is_empty(), "who has answered makes room for the next");
+        Next::Reply
+    }
+
+    fn reply(self: Box<Self>, scatter: &mut Scatter<'_>) -> Reply {
+        let Asking { head, parts } = *self;
+        Reply::Send(head.frame(|w| E::encode(&parts, scatter.view, w, head.version)))
+    }
+}

@@ -1,0 +1,90 @@
+//! What a log answers at once: batches, offsets, epochs, producers.
+
+use crate::log::{Log, Read};
+use crate::shard::message::{
+    ActiveProducer, Answer, Data, EARLIEST, EARLIEST_LOCAL, LATEST, LATEST_TIERED, MAX_TIMESTAMP, ReadAnswer,
+};
+use crate::types::{Epoch, Offset, TimestampMs};
+use crate::wire::error::ErrorCode;
+
+/// What is wrong with the leader epoch that a client believes in; -1: it believes in none.
+fn epoch_error(log: &Log, leader_epoch: Epoch) -> Option<ErrorCode> {
+    match leader_epoch {
+        ..0 => None,
+        asked if asked < log.epoch() => Some(ErrorCode::FencedLeaderEpoch),
+        asked if asked > log.epoch() => Some(ErrorCode::UnknownLeaderEpoch),
+        _ => None,
+    }
+}
+
+pub fn epoch_end(log: &Log, epoch: Epoch, leader_epoch: Epoch) -> Answer {
+    match (epoch_error(log, leader_epoch), log.epoch_end(epoch)) {
+        (Some(error), _) => Answer::Failed(error),
+        (None, Some((epoch, offset))) => Answer::EpochEnd { epoch, offset },
+        (None, None) => Answer::EpochEnd { epoch: -1, offset: -1 },
+    }
+}
+
+pub fn active_producers(log: &Log) -> Vec<ActiveProducer> {
+    let active = log.producers().iter().map(|(id, producer)| {
+        let last = producer.batches.back();
+        ActiveProducer {
+            id,
+            epoch: producer.epoch,
+            sequence_last: last.map_or(-1, |batch| batch.sequence_last),
+            timestamp: last.map_or(-1, |batch| batch.timestamp),
+        }
+    });
+    let mut active: Vec<_> = active.collect();
+    active.sort_unstable_by_key(|producer| producer.id);
+    active
+}
+
+fn data(log: &Log, read: Read) -> Data {
+    match read {
+        Read::Memory { parts, bytes } => Data::Memory { parts, bytes },
+        Read::Disk(read) => Data::Disk { name: log.name().clone(), read },
+        Read::Empty | Read::OutOfRange => Data::None,
+    }
+}
+
+pub fn read(log: &Log, offset: Offset, bytes_max: usize, leader_epoch: Epoch) -> Answer {
+    if let Some(error) = epoch_error(log, leader_epoch) {
+        return Answer::Failed(error);
+    }
+    let high_watermark = log.high_watermark();
+    // Above the high watermark but in the log: the reader is ahead of what is committed.
+    let read = match log.read(offset, high_watermark, bytes_max) {
+        Read::OutOfRange if offset > high_watermark && offset <= log.end() => Read::Empty,
+        Read::OutOfRange => return Answer::Failed(ErrorCode::OffsetOutOfRange),
+        read => read,
+    };
+    Answer::Read(ReadAnswer { high_watermark, log_start: log.start(), data: data(log, read) })
+}
+
+pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> Answer {
+    if let Some(error) = epoch_error(log, leader_epoch) {
+        return Answer::Failed(error);
+    }
+    let epoch = log.epoch();
+    let none = Answer::Offset { timestamp: -1, offset: -1, epoch: -1 };
+    match timestamp {
+        LATEST => Answer::Offset { timestamp: -1, offset: log.high_watermark(), epoch },
+        EARLIEST | EARLIEST_LOCAL => Answer::Offset { timestamp: -1, offset: log.start(), epoch },
+        LATEST_TIERED => none,
+        MAX_TIMESTAMP => match log.timestamp_max() {
+            Some((timestamp, from)) if from >= log.start() && from < log.high_watermark() => {
+                let found = log.read(from, log.high_watermark(), 1);
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
+            }
+            _ => none,
+        },
+        0.. => match log.find_time(timestamp) {
+            Some((from, found)) => {
+                Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
+            }
+            None => none,
+        },
+        _ => Answer::Failed(ErrorCode::UnsupportedVersion),
+    }
+}

@@ -1,0 +1,424 @@
+//! The owner of partitions on one core: its store, who waits for reads and appends, and the coordinators that it hosts.
+//!
+//! Knows partitions and shards, and no connection.
+
+mod answer;
+
+use super::groups::{GroupAsk, Groups, OFFSETS_TOPIC};
+use super::message::{Answer, Ask, Message, Op, RequestId};
+use super::port::{Output, Reader};
+use super::runtime;
+use super::store::{AppendError, Done, LogIndex, Store};
+use super::view::View;
+use crate::group::Coordinator;
+use crate::log::Log;
+use crate::log::check::Refusal;
+use crate::metadata::{Delta, Topic};
+use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
+use crate::wire::error::ErrorCode;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// Producer states are looked through for expired ones this often.
+const EXPIRE_INTERVAL_MS: u64 = 60_000;
+
+/// Whom to answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Asker {
+    shard: ShardId,
+    request: RequestId,
+    part: u32,
+}
+
+/// Who waits for a partition.
+#[derive(Default, Debug)]
+struct Waiting {
+    /// Appends to be acknowledged when the log is committed up to the offset, in the order of offsets.
+    appends: VecDeque<(Offset, Asker, Answer)>,
+    watches: Vec<Asker>,
+}
+
+/// What waits for a journal block instead of an offset.
+struct BlockWait {
+    block: u64,
+    asker: Asker,
+    answer: Answer,
+}
+
+pub struct Owner {
+    shard: ShardId,
+    store: Store,
+    waiting: HashMap<LogIndex, Waiting>,
+    /// In the order of blocks.
+    block_waits: VecDeque<BlockWait>,
+    replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
+    groups: Groups,
+    /// Partitions of deleted topics whose directories are not yet out of the way.
+    removing: usize,
+    expire_at: Time,
+    out: Vec<Output>,
+    mail: Vec<(ShardId, Message)>,
+}
+
+fn append_refusal(error: AppendError) -> Refusal {
+    let (code, message) = error.told();
+    Refusal::new(code, message)
+}
+
+impl Owner {
+    pub fn new(shard: ShardId, store: Store, groups: Groups) -> Owner {
+        Owner {
+            shard,
+            store,
+            waiting: HashMap::new(),
+            block_waits: VecDeque::new(),
+            replies: BTreeMap::new(),
+            groups,
+            removing: 0,
+            expire_at: Time::default(),
+            out: Vec::new(),
+            mail: Vec::new(),
+        }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn take_output(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// What this shard itself is to be told at once. What others are told leaves together at the end of a turn.
+    pub fn take_own(&mut self) -> Vec<Message> {
+        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), 0));
+        let mut own = std::mem::replace(&mut self.replies, others);
+        // Those of lower shards stay.
+        let replies = own.split_off(&(self.shard, 0));
+        self.replies.append(&mut own);
+        replies.into_iter().map(|((_, request), answers)| Message::Answers { request, answers }).collect()
+    }
+
+    pub fn take_mail(&mut self) -> Vec<(ShardId, Message)> {
+        let replies = std::mem::take(&mut self.replies).into_iter();
+        self.mail.extend(replies.map(|((to, request), answers)| (to, Message::Answers { request, answers })));
+        std::mem::take(&mut self.mail)
+    }
+
+    /// When a turn is due although nothing happens.
+    pub fn deadline(&self) -> Option<Time> {
+        [self.store.deadline(), self.groups.deadline()].into_iter().flatten().min()
+    }
+
+    /// Something of deleted topics is left that could come back.
+    pub fn is_clearing(&self) -> bool {
+        self.removing > 0 || self.groups.is_forgetting()
+    }
+
+    /// The parts of a request that concern partitions of this core.
+    pub fn asked(&mut self, now: Now, view: &mut View, shard: ShardId, request: RequestId, asks: Vec<Ask>) {
+        for ask in asks {
+            let asker = Asker { shard, request, part: ask.part };
+            if let Some(answer) = self.ask(now, view, asker, ask) {
+                self.reply(asker, answer);
+            }
+        }
+    }
+
+    /// A request for coordinators of this core.
+    pub fn groups_asked(&mut self, now: Now, view: &View, from: ShardId, request: RequestId, ask: &GroupAsk) {
+        self.groups.asked(now, view.image(), from, request, ask);
+    }
+
+    fn reply(&mut self, asker: Asker, answer: Answer) {
+        self.replies.entry((asker.shard, asker.request)).or_default().push((asker.part, answer));
+    }
+
+    fn open(&mut self, view: &mut View, ask: &Ask) -> LogIndex {
+        self.store.find(ask.partition).unwrap_or_else(|| {
+            // The settings of this core's image: a change of them that it has seen does not come again.
+            let topic = view.image().topic_by_id(ask.partition.topic).expect("the caller has looked").clone();
+            let rules = view.rules_of(&topic);
+            self.store.open(ask.partition, &rules.partition_name(ask.partition.index), &rules.log)
+        })
+    }
+
+    fn ask(&mut self, now: Now, view: &mut View, asker: Asker, ask: Ask) -> Option<Answer> {
+        if view.image().topic_by_id(ask.partition.topic).is_none() {
+            // Deleted since the request was routed. Who watches asks again, and is then told.
+            let watch = matches!(ask.op, Op::Watch { .. });
+            return Some(if watch { Answer::Woken } else { Answer::Failed(ErrorCode::UnknownTopicOrPartition) });
+        }
+        let index = self.open(view, &ask);
+        match ask.op {
+            Op::Append { batch, info } => match self.store.append(now, index, batch, &info) {
+                Err(error) => Some(Answer::AppendRefused(Box::new(append_refusal(error)))),
+                Ok(appended) => {
+                    let log = self.store.log(index).expect("it was just opened");
+                    let answer = Answer::Appended { offset: appended.offset, log_start: log.start() };
+                    if appended.offset_end <= log.high_watermark() {
+                        return Some(answer);
+                    }
+                    let waiting = self.waiting.entry(index).or_default();
+                    waiting.appends.push_back((appended.offset_end, asker, answer));
+                    None
+                }
+            },
+            Op::Read { offset, bytes_max, leader_epoch } => {
+                let log = self.store.log(index).expect("it was just opened");
+                Some(answer::read(log, offset, bytes_max, leader_epoch))
+            }
+            Op::Watch { high_watermark } => {
+                let log = self.store.log(index).expect("it was just opened");
+                if log.high_watermark() > high_watermark {
+                    return Some(Answer::Woken);
+                }
+                self.waiting.entry(index).or_default().watches.push(asker);
+                None
+            }
+            Op::ListOffset { timestamp, leader_epoch } => {
+                let log = self.store.log(index).expect("it was just opened");
+                Some(answer::list_offset(log, timestamp, leader_epoch))
+            }
+            Op::DeleteRecords { offset } => self.delete_records(index, asker, offset),
+            Op::EpochEnd { epoch, leader_epoch } => {
+                let log = self.store.log(index).expect("it was just opened");
+                Some(answer::epoch_end(log, epoch, leader_epoch))
+            }
+            Op::Producers => {
+                Some(Answer::Producers(self.store.log(index).map_or_else(Vec::new, answer::active_producers)))
+            }
+            Op::Size => Some(Answer::Size { bytes: self.store.log(index).map_or(0, Log::bytes) }),
+        }
+    }
+
+    fn delete_records(&mut self, index: LogIndex, asker: Asker, offset: Offset) -> Option<Answer> {
+        let log = self.store.log(index).expect("it was just opened");
+        let offset = if offset == -1 { log.high_watermark() } else { offset };
+        if offset < 0 || offset > log.high_watermark() {
+            return Some(Answer::Failed(ErrorCode::OffsetOutOfRange));
+        }
+        let low_watermark = offset.max(log.start());
+        let answer = Answer::RecordsDeleted { low_watermark };
+        // Also where the start is there already: it may not be durable yet.
+        match self.store.delete_records(index, low_watermark) {
+            Ok(block) => {
+                self.block_waits.push_back(BlockWait { block, asker, answer });
+                None
+            }
+            Err(_) => Some(Answer::Failed(ErrorCode::KafkaStorageError)),
+        }
+    }
+
+    pub fn unwatch(&mut self, shard: ShardId, request: RequestId, partitions: &[PartitionId]) {
+        for partition in partitions {
+            if let Some(index) = self.store.find(*partition)
+                && let Some(waiting) = self.waiting.get_mut(&index)
+            {
+                waiting.watches.retain(|asker| asker.shard != shard || asker.request != request);
+                if waiting.watches.is_empty() && waiting.appends.is_empty() {
+                    self.waiting.remove(&index);
+                }
+            }
+        }
+    }
+
+    /// Answers those whose partitions have moved.
+    fn advance_logs(&mut self, now: Now) {
+        while self.store.has_advanced() {
+            for index in self.store.take_advanced() {
+                self.advance_one(now, index);
+            }
+        }
+        let (durable, failed) = (self.store.sequence_durable(), self.store.is_failed());
+        while self.block_waits.front().is_some_and(|wait| wait.block <= durable || failed) {
+            let wait = self.block_waits.pop_front().expect("it is there");
+            let answer = if wait.block <= durable { wait.answer } else { Answer::Failed(ErrorCode::KafkaStorageError) };
+            self.reply(wait.asker, answer);
+        }
+    }
+
+    fn advance_one(&mut self, now: Now, index: LogIndex) {
+        self.groups.advanced(now, &self.store, index);
+        let Some(mut waiting) = self.waiting.remove(&index) else { return };
+        let Some(log) = self.store.log(index) else { return };
+        let (high_watermark, failed) = (log.high_watermark(), self.store.is_failed());
+        while let Some((end, _, _)) = waiting.appends.front()
+            && (*end <= high_watermark || failed)
+        {
+            let (end, asker, answer) = waiting.appends.pop_front().expect("it is there");
+            if end <= high_watermark {
+                self.reply(asker, answer);
+            } else {
+                let refusal = append_refusal(AppendError::Storage);
+                self.reply(asker, Answer::AppendRefused(Box::new(refusal)));
+            }
+        }
+        for asker in std::mem::take(&mut waiting.watches) {
+            self.reply(asker, Answer::Woken);
+        }
+        if !waiting.appends.is_empty() {
+            self.waiting.insert(index, waiting);
+        }
+    }
+
+    /// A deleted partition: everybody who waits for it is told.
+    fn forsake(&mut self, index: LogIndex) {
+        let Some(waiting) = self.waiting.remove(&index) else { return };
+        for (_, asker, _) in waiting.appends {
+            self.reply(asker, Answer::Failed(ErrorCode::UnknownTopicOrPartition));
+        }
+        for asker in waiting.watches {
+            self.reply(asker, Answer::Woken);
+        }
+    }
+
+    pub fn disk_done(&mut self, now: Now, done: Done) {
+        self.store.done(now, done);
+    }
+
+    pub fn checkpoint_read(&mut self, now: Now, log: LogIndex, bytes: Option<Vec<u8>>) {
+        self.groups.checkpoint_read(now, &self.store, log, bytes);
+    }
+
+    pub fn checkpoint_written(&mut self, log: LogIndex) {
+        self.groups.checkpoint_written(log);
+    }
+
+    /// Batches of a coordinator's log, or a read that failed.
+    pub fn read_done(&mut self, now: Now, log: LogIndex, data: Option<Vec<Bytes>>) {
+        self.groups.read_done(now, &self.store, log, data);
+    }
+
+    /// The directory of a removed partition is out of the way.
+    pub fn partition_removed(&mut self) {
+        assert!(self.removing > 0);
+        self.removing -= 1;
+    }
+
+    /// Everything goes to segments; nothing more is taken from clients.
+    pub fn drain(&mut self) {
+        self.store.drain_all();
+    }
+
+    /// What [`Owner::drain`] asked for is done, or cannot be done because the disk fails.
+    pub fn is_drained(&self) -> bool {
+        self.store.is_drained() && (self.groups.is_saved() || self.store.is_failed())
+    }
+
+    /// The view has another image, of which `delta` says what is different; `all`: the settings of all topics may be.
+    pub fn published(&mut self, view: &mut View, delta: &Delta, all: bool) {
+        if all {
+            let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
+            // The same input has the same output, in the same order.
+            logs.sort_unstable();
+            logs.into_iter().for_each(|(index, id)| self.take_settings(view, index, id.topic));
+        } else {
+            for topic in &delta.topics_set {
+                let topic = view.image().topic_by_id(*topic).expect("a topic whose settings changed is there").clone();
+                self.logs_of(&topic).into_iter().for_each(|(index, id)| self.take_settings(view, index, id.topic));
+            }
+        }
+        for topic in delta.topics_deleted.values() {
+            for (index, id) in self.logs_of(topic) {
+                let name = self.store.remove(id).expect("it was just listed");
+                self.forsake(index);
+                self.removing += 1;
+                self.out.push(Output::PartitionRemove { log: index, name, topic: id.topic });
+            }
+        }
+        self.groups.topics_deleted(delta);
+    }
+
+    fn take_settings(&mut self, view: &mut View, index: LogIndex, topic: Uuid) {
+        // A topic that is gone needs no settings.
+        let Some(topic) = view.image().topic_by_id(topic).cloned() else { return };
+        let settings = view.rules_of(&topic).log.clone();
+        self.store.log_mut(index).expect("it was just listed").set_settings(settings);
+        self.store.settings_changed(index);
+    }
+
+    /// The logs of a topic that this core has open, by partition.
+    fn logs_of(&self, topic: &Topic) -> Vec<(LogIndex, PartitionId)> {
+        let ids = (0..topic.partition_count()).map(|index| PartitionId { topic: topic.id, index });
+        ids.filter_map(|id| Some((self.store.find(id)?, id))).collect()
+    }
+
+    /// What is due, once a turn.
+    pub fn begin_turn(&mut self, now: Now, view: &mut View) {
+        if now.mono >= self.expire_at {
+            self.expire_at = now.mono.after_ms(EXPIRE_INTERVAL_MS);
+            let before = now.wall_ms - i64::from(view.config().producer_id_expiration_ms);
+            self.store.expire_producers(before);
+        }
+        if !self.groups.follows(view.image()) {
+            let topic: Option<Arc<Topic>> = view.image().topic(OFFSETS_TOPIC).cloned();
+            let rules = topic.map(|topic| view.rules_of(&topic));
+            self.groups.follow(view.image(), rules);
+        }
+        self.groups.begin_turn(now, &mut self.store);
+    }
+
+    /// Answers those whose partitions have moved, and lets coordinators append what they have decided.
+    pub fn advance(&mut self, now: Now) {
+        loop {
+            self.advance_logs(now);
+            if !self.groups.append(now, &mut self.store) {
+                break;
+            }
+        }
+    }
+
+    /// Partitions have moved since the last [`Owner::advance`].
+    pub fn has_advanced(&self) -> bool {
+        self.store.has_advanced()
+    }
+
+    /// After the last [`Owner::advance`] of a turn: what coordinators have to say.
+    pub fn speak(&mut self) {
+        for output in self.groups.end_turn(&self.store) {
+            self.carry_out(output);
+        }
+        for (to, answers) in self.groups.take_answers() {
+            for (request, part, answer) in answers {
+                let answers = self.replies.entry((to, request)).or_default();
+                answers.push((part, Answer::Group(answer)));
+            }
+        }
+    }
+
+    fn carry_out(&mut self, output: runtime::Output<Coordinator>) {
+        self.out.push(match output {
+            runtime::Output::CheckpointRead { log, name, topic } => Output::GroupCheckpointRead { log, name, topic },
+            runtime::Output::CheckpointWrite { log, name, topic, bytes } => {
+                Output::GroupCheckpointWrite { log, name, topic, bytes }
+            }
+            runtime::Output::Read { log, plan } => Output::Read { reader: Reader::Coordinator { log }, plan },
+            runtime::Output::Originate { asks, .. } => {
+                return asks.into_iter().for_each(|(_, ask)| match ask {});
+            }
+            runtime::Output::Answer(_) | runtime::Output::Event(_) => unreachable!("the groups take them"),
+        });
+    }
+
+    /// Work for the disk that may start.
+    pub fn plan(&mut self, now: Now) {
+        let mut ops = Vec::new();
+        self.store.plan(now, &mut ops);
+        self.out.extend(ops.into_iter().map(Output::Disk));
+    }
+
+    /// What must hold between two turns.
+    pub fn check(&self) {
+        for (index, waiting) in &self.waiting {
+            let log = self.store.log(*index).expect("nobody waits for a log that is gone");
+            assert!(!waiting.appends.is_empty() || !waiting.watches.is_empty(), "somebody waits");
+            let ends: Vec<Offset> = waiting.appends.iter().map(|(end, ..)| *end).collect();
+            assert!(ends.is_sorted() && ends.last().is_none_or(|end| *end <= log.end()));
+            assert!(ends.first().is_none_or(|end| *end > log.high_watermark()), "who is committed is answered");
+        }
+        assert!(self.block_waits.iter().is_sorted_by_key(|wait| wait.block));
+        assert!(self.replies.is_empty() && self.out.is_empty() && self.mail.is_empty(), "all that was said is taken");
+    }
+}

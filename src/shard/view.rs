@@ -1,0 +1,111 @@
+//! What the machines of a shard see of the node and of the cluster. It is the same for all of them, and replaced as a
+//! whole when the controller publishes an image.
+
+use super::node::Node;
+use super::rules::TopicRules;
+use crate::config::Config;
+use crate::metadata::{Delta, Image, Topic};
+use crate::types::{PartitionId, PartitionIndex, ShardId, Uuid};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
+const ALL_BROKERS: i32 = -1;
+
+pub struct View {
+    shard: ShardId,
+    node: Arc<Node>,
+    image: Image,
+    /// The node's settings with the dynamic ones of the image.
+    config: Arc<Config>,
+    /// Of topics that were asked about, as the image and the settings have them.
+    rules: HashMap<Uuid, Arc<TopicRules>>,
+    /// A larger batch does not fit into the journal.
+    batch_bytes_max: usize,
+    disk_bytes: (u64, u64),
+}
+
+impl View {
+    pub fn new(shard: ShardId, node: Arc<Node>, image: Image, config: Arc<Config>, batch_bytes_max: usize) -> View {
+        assert!(shard.0 < node.shards);
+        View { shard, node, image, config, rules: HashMap::new(), batch_bytes_max, disk_bytes: (0, 0) }
+    }
+
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes of the data directory's file system: all, and free.
+    pub fn disk_bytes(&self) -> (u64, u64) {
+        self.disk_bytes
+    }
+
+    pub fn set_disk_bytes(&mut self, total: u64, free: u64) {
+        self.disk_bytes = (total, free);
+    }
+
+    /// The shard that owns a partition.
+    pub fn owner(&self, partition: PartitionId) -> ShardId {
+        partition.shard(self.node.shards)
+    }
+
+    /// The topic's partition of this index, if it is there and this broker leads it.
+    pub fn led(&self, topic: &Topic, index: PartitionIndex) -> Option<PartitionId> {
+        let partition = PartitionId { topic: topic.id, index };
+        self.image.leader(partition).filter(|leader| leader.broker == self.node.id).map(|_| partition)
+    }
+
+    pub fn rules_of(&mut self, topic: &Arc<Topic>) -> Arc<TopicRules> {
+        match self.rules.get(&topic.id) {
+            Some(rules) if Arc::ptr_eq(&rules.topic, topic) => rules.clone(),
+            _ => {
+                let rules = Arc::new(TopicRules::new(topic, &self.config, self.batch_bytes_max));
+                self.rules.insert(topic.id, rules.clone());
+                rules
+            }
+        }
+    }
+
+    /// Takes over the next image; whether the settings of all topics may have changed by it.
+    pub fn publish(&mut self, image: Image, delta: &Delta) -> bool {
+        assert!(image.index() >= self.image.index(), "images come in order");
+        self.image = image;
+        for topic in delta.topics_deleted.keys() {
+            self.rules.remove(topic);
+        }
+        let brokers = &delta.broker_settings;
+        let all = brokers.contains(&self.node.id) || brokers.contains(&ALL_BROKERS);
+        if all {
+            self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
+            self.rules.clear();
+        }
+        all
+    }
+}
+
+/// The node's settings with the dynamic ones on top.
+pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: i32) -> Arc<Config> {
+    let own = image.broker_settings(node);
+    let all = image.broker_settings(ALL_BROKERS);
+    if own.is_none() && all.is_none() {
+        return config.clone();
+    }
+    let none = Default::default();
+    let (config, left_out) = config.with_dynamic(own.unwrap_or(&none), all.unwrap_or(&none));
+    for setting in left_out {
+        tracing::warn!("dynamic setting {setting} is left out: its value is not valid with the others");
+    }
+    Arc::new(config)
+}
