@@ -16,7 +16,7 @@ fn main() {
         let output = Command::new(env!("CARGO_BIN_EXE_loadgen"))
             .args([
                 "produce",
-                "--bootstrap",
+                "--bootstrap-server",
                 &address,
                 "--json",
                 "--seconds",

@@ -1,6 +1,6 @@
 //! `loadgen churn`: connections that are opened and closed, and topics that are made and deleted.
 
-use crate::cluster::{Broker, Fault, check, resolve};
+use crate::cluster::{Broker, Fault, check};
 use crate::options::Churn;
 use crate::process::{Usage, raise_file_limit};
 use crate::report::{Report, summary};
@@ -40,8 +40,7 @@ struct Worker {
 pub fn churn(options: &Churn) -> Result<Report, Fault> {
     let target = &options.target;
     raise_file_limit().map_err(|error| Fault::Io("the limit of open files".to_string(), error))?;
-    let bootstrap = resolve(&target.bootstrap)?;
-    drop(Broker::connect(bootstrap)?);
+    let bootstrap = Broker::bootstrap(target)?.address;
     let usage = || -> Result<Option<Usage>, Fault> {
         let usage = target.broker_pid.map(Usage::of).transpose();
         usage.map_err(|error| Fault::Io("--broker-pid".to_string(), error))

@@ -93,6 +93,18 @@ pub struct Broker {
 }
 
 impl Broker {
+    /// A connection to the first broker of the list that can be reached.
+    pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
+        let mut first = None;
+        for address in &target.bootstrap_server {
+            match resolve(address).and_then(Broker::connect) {
+                Ok(broker) => return Ok(broker),
+                Err(fault) => first = first.or(Some(fault)),
+            }
+        }
+        Err(first.unwrap_or_else(|| Fault::Other("no address of a broker is given".to_string())))
+    }
+
     pub fn connect(address: SocketAddr) -> Result<Self, Fault> {
         let fault = |error| Fault::Io(address.to_string(), error);
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;

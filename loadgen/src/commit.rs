@@ -48,7 +48,7 @@ struct Committer {
 pub fn commit(options: &Commit) -> Result<(Report, bool), Fault> {
     let target = &options.target;
     raise_file_limit().map_err(|error| Fault::Io("the limit of open files".to_string(), error))?;
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let all: Vec<i32> = offsets(&layout, LATEST)?.into_keys().collect();
     let run_id: u32 = rand::random();

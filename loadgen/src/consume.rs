@@ -1,6 +1,6 @@
 //! `loadgen consume`: fetches, one after the other on each connection, as fast as they are answered.
 
-use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topic, resolve};
+use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topic};
 use crate::epoll::Epoll;
 use crate::fetch::{Brought, Positions, Span};
 use crate::link::{Link, Outgoing};
@@ -24,7 +24,7 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 
 pub fn consume(options: &Consume) -> Result<Report, Fault> {
     let target = &options.target;
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, false)?;
     let ends = if options.to_end || options.repeat { Some(offsets(&layout, LATEST)?) } else { None };
     let starts = match (options.from, &ends) {

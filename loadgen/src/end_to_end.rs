@@ -1,6 +1,6 @@
 //! `loadgen end-to-end`: records that carry the time at which they ought to have been sent, written and read back by one process.
 
-use crate::cluster::{Broker, Fault, LATEST, offsets, open_topic, resolve};
+use crate::cluster::{Broker, Fault, LATEST, offsets, open_topic};
 use crate::compression::plain;
 use crate::consume::{self, Readers};
 use crate::fetch::Span;
@@ -32,7 +32,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         return Err(Fault::Other(format!("end-to-end needs --record-bytes of at least {MARK_BYTES}")));
     }
     let run_id: u64 = rand::random();
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let starts = offsets(&layout, LATEST)?;
     let span = |partition: i32| Span { next: starts[&partition], end: i64::MAX };

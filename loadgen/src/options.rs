@@ -51,9 +51,16 @@ pub enum Command {
 /// What every load has: a cluster, a topic, a span of time, a report.
 #[derive(Args, Clone, Debug)]
 pub struct Target {
-    /// A broker of the cluster
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9092")]
-    pub bootstrap: String,
+    /// Brokers to begin with; the first that can be reached tells of the others
+    #[arg(
+        short = 'b',
+        long,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        env = "KLAMM_BOOTSTRAP_SERVER",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub bootstrap_server: Vec<String>,
     /// Topic; made when it is missing
     #[arg(long, default_value = "loadgen")]
     pub topic: String,

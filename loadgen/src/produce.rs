@@ -1,6 +1,6 @@
 //! `loadgen produce`: requests as fast as their answers allow, or on schedule whatever the broker does.
 
-use crate::cluster::{Broker, Fault, open_topic, resolve};
+use crate::cluster::{Broker, Fault, open_topic};
 use crate::load::{Load, Outcome};
 use crate::options::{Produce, Writing};
 use crate::producer;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub fn produce(options: &Produce) -> Result<Report, Fault> {
     let Produce { target, writing } = options;
     producer::check(writing)?;
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let shares = layout.share(target.connections as usize);
     let writing = &producer::fit(writing, &shares);

@@ -110,7 +110,8 @@ impl Report {
             );
         }
         for (name, value) in &self.more {
-            line(&name.replace('_', " "), plain(value));
+            let (title, unit) = unit(name);
+            line(&title.replace('_', " "), plain(value, unit));
         }
         text
     }
@@ -130,14 +131,26 @@ pub fn summary(times: &Histogram<u64>) -> Value {
     json!({"count": times.len(), "p50": p50, "p99": p99, "max": max_ms(times)})
 }
 
-/// A value for people: an object without its punctuation, numbers with three digits.
-fn plain(value: &Value) -> String {
+/// Units by the ends of names in JSON, and as they stand behind numbers for people.
+const UNITS: [(&str, &str); 3] = [("_ms", " ms"), ("_per_second", "/s"), ("_bytes", " bytes")];
+
+/// A name without its unit, and the unit.
+fn unit(name: &str) -> (&str, &'static str) {
+    let parted = UNITS.iter().find_map(|(end, unit)| Some((name.strip_suffix(end)?, *unit)));
+    parted.unwrap_or((name, ""))
+}
+
+/// A value for people: an object without its punctuation, measures with three digits and their unit.
+fn plain(value: &Value, unit: &str) -> String {
     match value {
+        // Percentiles of nothing would be zeros.
+        Value::Object(fields) if fields.get("count") == Some(&json!(0)) => "none".to_string(),
         Value::Object(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {}", plain(value))).collect();
-            fields.join("  ")
+            let fields = fields.iter().map(|(name, value)| format!("{name} {}", plain(value, unit)));
+            fields.collect::<Vec<_>>().join("  ")
         }
-        Value::Number(number) if number.is_f64() => format!("{:.3}", number.as_f64().unwrap_or_default()),
+        Value::Null => "none".to_string(),
+        Value::Number(number) if number.is_f64() => format!("{:.3}{unit}", number.as_f64().unwrap_or_default()),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -203,7 +216,13 @@ mod tests {
             seconds: 2.0,
             broker: Some(Usage { cpu_seconds: 1.0, rss_bytes: 32 << 20 }),
             second_latency: None,
-            more: vec![("records_unsent", json!(5)), ("pause_ms", json!({"count": 2, "max": 1.5}))],
+            more: vec![
+                ("records_unsent", json!(5)),
+                ("pause_ms", json!({"count": 2, "max": 1.5})),
+                ("rest_ms", summary(&crate::tally::histogram())),
+                ("first_message_ms", Value::Null),
+                ("commits_per_second", json!(7.25)),
+            ],
         }
     }
 
@@ -245,7 +264,14 @@ mod tests {
         let text = report().text();
         assert!(text.contains("32000 records/s"), "{text}");
         assert!(text.contains("NOT_LEADER_OR_FOLLOWER 3") && text.contains("0.500 s/GB"), "{text}");
-        assert!(text.contains("pause ms              count 2  max 1.500\n"), "{text}");
+        for line in [
+            "pause                 count 2  max 1.500 ms\n",
+            "rest                  none\n",
+            "first message         none\n",
+            "commits               7.250/s\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
         assert!(text.contains("records unsent") && text.contains("max 1000"), "{text}");
         let line = progress(3.0, 1.0, &report().tally, None);
         assert!(line.contains("64000 records/s") && line.contains("NOT_LEADER_OR_FOLLOWER 3"), "{line}");

@@ -1,6 +1,6 @@
 //! `loadgen verify`: numbered records through the broker's deaths and restarts, then all of them read back.
 
-use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic, resolve, topic_layout};
+use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic, topic_layout};
 use crate::compression::plain;
 use crate::fetch::{Positions, Span};
 use crate::ledger::{Counts, Ledger, Stream};
@@ -104,7 +104,7 @@ pub fn verify(options: &Verify) -> Result<(Report, bool), Fault> {
         return Err(Fault::Other(format!("verify needs --record-bytes of at least {SEAL_BYTES}")));
     }
     let run_id: u64 = rand::random();
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let starts = offsets(&layout, LATEST)?;
     let shares = layout.share(target.connections as usize);
@@ -185,7 +185,7 @@ impl Reading {
     /// Reads to the end, or to the first trouble.
     fn attempt(&mut self, options: &Verify) -> Result<(), Fault> {
         let target = &options.target;
-        let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+        let mut broker = Broker::bootstrap(target)?;
         let layout = topic_layout(&mut broker, &target.topic, target.partitions)?
             .map_err(|code| Fault::Kafka(format!("topic {}", target.topic), code.code()))?;
         if self.ends.is_none() {

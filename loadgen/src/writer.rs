@@ -1,6 +1,6 @@
 //! A writer of numbered records: one thread, which rebuilds its connections after any trouble and knows what was acknowledged.
 
-use crate::cluster::{Broker, Fault, resolve, topic_layout};
+use crate::cluster::{Broker, Fault, topic_layout};
 use crate::epoll::{Epoll, Event};
 use crate::ledger::Stream;
 use crate::link::Link;
@@ -143,7 +143,7 @@ impl Writer {
     /// Connects to the leaders of this writer's partitions, and sends again what is pending.
     fn session(&mut self) -> Result<Session, Fault> {
         let target = &self.options.target;
-        let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+        let mut broker = Broker::bootstrap(target)?;
         let layout = topic_layout(&mut broker, &target.topic, target.partitions)?
             .map_err(|code| Fault::Kafka(format!("topic {}", target.topic), code.code()))?;
         if self.options.writing.idempotent && self.identity.is_none() {

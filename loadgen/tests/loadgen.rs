@@ -14,7 +14,7 @@ fn run(address: &str, command: &str) -> Output {
     let mut words = command.split_whitespace();
     Command::new(env!("CARGO_BIN_EXE_loadgen"))
         .arg(words.next().unwrap())
-        .args(["--bootstrap", address, "--json"])
+        .args(["--bootstrap-server", address, "--json"])
         .args(words)
         .output()
         .unwrap()

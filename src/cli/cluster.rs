@@ -1,7 +1,8 @@
 //! `klamm cluster`: what the cluster is, what its brokers speak, and what their directories hold.
 
 use super::client::{Client, Node};
-use super::failure::{Failure, Result, code_name};
+use super::codes::code_name;
+use super::failure::{Failure, Result};
 use super::operation::cluster::{LogDir, log_dirs};
 use super::options::Options;
 use super::output::{NONE, Table, or_none};

@@ -120,7 +120,8 @@ impl Arguments {
                 configs::alter(&mut client, &resource, &changes, validate_only)
                     .map_err(|failure| setting::with_hint(failure, scope, &setting::names(&changes)))?;
                 let done = if validate_only { "could be altered" } else { "altered" };
-                print(&format!("{} settings {done}\n", changes.len()))
+                print(&format!("{} settings {done}\n", changes.len()))?;
+                setting::tell_without_effect(&mut client, &resource, &changes)
             }
         }
     }

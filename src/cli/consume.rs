@@ -6,10 +6,11 @@ use super::options::Options;
 use super::output::Format;
 use super::pattern::{LANGUAGE, Pattern};
 use super::reading::{Place, Reset};
-use super::time::now_ms;
+use super::time::{now_ms, parse_duration};
 use crate::types::PartitionIndex;
+use std::time::Duration;
 
-/// Print the records of topics, up to the present end unless --follow is given
+/// Print the records of topics, up to the present end unless --follow or --idle-timeout is given
 #[derive(clap::Args)]
 #[command(after_help = LANGUAGE)]
 pub struct Arguments {
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Wait for new records
     #[arg(long)]
     follow: bool,
+    /// Wait for new records, and end when none has come for so long: 500ms, 10s, 2m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle_timeout: Option<Duration>,
     /// As a member of this group, which shares the partitions among its members, goes on where it has committed, and commits
     #[arg(short, long)]
     group: Option<String>,
@@ -84,9 +88,9 @@ impl Arguments {
             group: self.group.clone(),
             commit: !self.no_commit,
             until: place(&self.until).map_err(Failure::Usage)?,
-            follow: self.follow,
+            follow: self.follow || self.idle_timeout.is_some(),
             count: self.count,
-            idle: None,
+            idle: self.idle_timeout,
             committed_only: self.committed,
             clamp: true,
             reset: Reset::Earliest,

@@ -1,5 +1,6 @@
 //! Why a command does not do what it was asked, and the exit status that says so.
 
+use super::codes::{code_name, explained};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::ApiKey;
 use std::fmt;
@@ -65,11 +66,6 @@ impl Failure {
     }
 }
 
-/// Kafka's name of a code, or its number.
-pub fn code_name(code: i16) -> String {
-    ErrorCode::from_code(code).map_or_else(|| format!("ERROR_{code}"), |code| code.name().to_string())
-}
-
 /// An error of the system without its number.
 pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
@@ -103,8 +99,9 @@ impl fmt::Display for Failure {
             }
             Failure::Refused { what, code, message } => {
                 write!(f, "{what}: {}", code_name(*code))?;
-                match message.as_deref().filter(|message| !message.is_empty()) {
-                    Some(message) => write!(f, ": {message}"),
+                let said = message.as_deref().filter(|message| !message.is_empty());
+                match said.map(str::to_string).or_else(|| explained(*code)) {
+                    Some(words) => write!(f, ": {words}"),
                     None => Ok(()),
                 }
             }
@@ -128,6 +125,10 @@ mod tests {
         assert_eq!(told.to_string(), "topic t: INVALID_TOPIC_EXCEPTION: no such name");
         assert_eq!(told.code(), Some(ErrorCode::InvalidTopicException));
         assert_eq!(Failure::check("x", 999, None).unwrap_err().to_string(), "x: ERROR_999");
+        for silent in [None, Some("")] {
+            let told = Failure::check("topic t", 3, silent).unwrap_err().to_string();
+            assert_eq!(told, "topic t: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition");
+        }
         assert!(Failure::check("x", 0, None).is_ok());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod client;
 mod cluster;
+mod codes;
 mod completion;
 mod config;
 mod consume;
@@ -109,8 +110,9 @@ impl Serve {
             }
         };
         let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        // KLAMM_LOG is the log's own filter, not a setting of the broker.
-        let environment = std::env::vars().filter(|(name, _)| name != "KLAMM_LOG");
+        // These are read by the log and by commands; they are no settings of the broker.
+        let environment =
+            std::env::vars().filter(|(name, _)| name != "KLAMM_LOG" && name != options::BOOTSTRAP_VARIABLE);
         Config::load(file, environment, &self.overrides).map_err(|error| error.to_string())
     }
 }

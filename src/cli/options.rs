@@ -6,6 +6,9 @@ use super::output::Format;
 use super::time::parse_duration;
 use std::time::Duration;
 
+/// Names brokers where the option does not.
+pub const BOOTSTRAP_VARIABLE: &str = "KLAMM_BOOTSTRAP_SERVER";
+
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// Brokers to begin with; the first that answers tells of the others
@@ -14,6 +17,7 @@ pub struct Options {
         long,
         value_name = "HOST:PORT",
         value_delimiter = ',',
+        env = BOOTSTRAP_VARIABLE,
         default_value = "127.0.0.1:9092",
         global = true
     )]

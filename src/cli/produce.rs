@@ -14,6 +14,7 @@ use crate::wire::batch::Compression;
 use crate::wire::compression::Codec;
 use serde_json::Value;
 use std::io::{self, BufRead, IsTerminal, Read};
+use std::ops::RangeInclusive;
 use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 
 /// Longest line that is read.
@@ -28,7 +29,7 @@ const LINES_MAX: usize = 4096;
 #[derive(clap::Args)]
 #[command(after_help = LANGUAGE)]
 pub struct Arguments {
-    /// The topic, which is there already
+    /// The topic; the broker is asked to make it if it is not there
     topic: String,
     /// How lines become records: %k %v %h %p %T, with something between them; see below
     #[arg(short = 'f', long, default_value = "%v", conflicts_with = "format")]
@@ -57,9 +58,16 @@ pub struct Arguments {
     /// Write each record once even if it must be sent again
     #[arg(long)]
     idempotent: bool,
+    /// Fail if the topic is not there
+    #[arg(long)]
+    no_create: bool,
     #[command(flatten)]
     options: Options,
 }
+
+/// As Kafka's producers take them.
+const GZIP_LEVELS: RangeInclusive<i32> = 1..=9;
+const ZSTD_LEVELS: RangeInclusive<i32> = -131_072..=22;
 
 pub fn parse_codec(text: &str) -> Result<Codec, String> {
     let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
@@ -71,12 +79,15 @@ pub fn parse_codec(text: &str) -> Result<Codec, String> {
         "zstd" => Compression::Zstd,
         _ => return Err(format!("{name:?} is no compression: none, gzip, snappy, lz4 and zstd are")),
     };
-    let has_levels = matches!(compression, Compression::Gzip | Compression::Zstd);
-    let level = level.map(|level| level.parse::<i32>().ok().filter(|_| has_levels));
-    match level {
-        None => Ok(Codec { compression, level: None }),
-        Some(Some(level)) => Ok(Codec { compression, level: Some(level) }),
-        Some(None) => Err(format!("{text:?}: only gzip and zstd have levels, and they are numbers")),
+    let Some(level) = level else { return Ok(Codec { compression, level: None }) };
+    let levels = match compression {
+        Compression::Gzip => GZIP_LEVELS,
+        Compression::Zstd => ZSTD_LEVELS,
+        _ => return Err(format!("{text:?}: only gzip and zstd have levels")),
+    };
+    match level.parse::<i32>() {
+        Ok(level) if levels.contains(&level) => Ok(Codec { compression, level: Some(level) }),
+        _ => Err(format!("{text:?}: levels of {name} are {} to {}", levels.start(), levels.end())),
     }
 }
 
@@ -98,7 +109,8 @@ impl Arguments {
             return Err(Failure::Usage("--idempotent needs --acks all".into()));
         }
         let mut client = self.options.connect()?;
-        let manner = Manner { acks: self.acks, idempotent: self.idempotent, codec: self.compression, create: false };
+        let create = !self.no_create;
+        let manner = Manner { acks: self.acks, idempotent: self.idempotent, codec: self.compression, create };
         let sending = Sending::open(&mut client, &self.topic, manner)?;
         let json = self.options.format == Format::Json;
         let header = |(name, value): &(String, String)| (name.clone(), Some(value.clone().into_bytes()));
@@ -249,7 +261,10 @@ mod tests {
         assert_eq!(parse_codec("lz4"), Ok(Codec { compression: Compression::Lz4, level: None }));
         assert_eq!(parse_codec("zstd:19"), Ok(Codec { compression: Compression::Zstd, level: Some(19) }));
         assert!(parse_codec("lz4:3").unwrap_err().contains("have levels"));
-        assert!(parse_codec("gzip:x").unwrap_err().contains("numbers"));
+        assert_eq!(parse_codec("zstd:99"), Err("\"zstd:99\": levels of zstd are -131072 to 22".to_string()));
+        for wrong in ["gzip:x", "gzip:0", "gzip:10", "zstd:23", "zstd:", "gzip:99999999999"] {
+            assert!(parse_codec(wrong).unwrap_err().contains(": levels of "), "{wrong}");
+        }
         assert!(parse_codec("lz5").unwrap_err().contains("is no compression"));
         assert_eq!((parse_acks("all"), parse_acks("1"), parse_acks("2").is_err()), (Ok(-1), Ok(1), true));
     }

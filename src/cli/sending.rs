@@ -2,6 +2,7 @@
 
 use super::client::{Client, Cluster, Topic};
 use super::failure::{Failure, Result};
+use super::operation::configs;
 use super::pattern::Produced;
 use super::time::now_ms;
 use crate::types::{BrokerId, PartitionIndex};
@@ -234,9 +235,10 @@ fn check(topic: &str, result: &PartitionProduceResponse<'_>) -> Result<()> {
     Failure::check(format_args!("records for {topic}-{}", result.index), result.error_code, message)
 }
 
-/// The topic with its leaders; waits for one that is being made.
+/// The topic with its leaders. With `create` a broker is asked to make it if it is not there, and it is waited for.
 pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic> {
     let deadline = Instant::now() + client.timeout();
+    let mut is_asked = false;
     loop {
         if create {
             let topic = MetadataRequestTopic { name: Some(name.to_string().into()), ..Default::default() };
@@ -247,6 +249,15 @@ pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic
         let found = client.cluster(Some(&[name])).and_then(|cluster: Cluster| cluster.topic(name).cloned());
         match found {
             Ok(topic) if !topic.partitions.is_empty() => return Ok(topic),
+            Err(failure)
+                if create
+                    && failure.code() == Some(ErrorCode::UnknownTopicOrPartition)
+                    && !std::mem::replace(&mut is_asked, true)
+                    && !configs::makes_topics(client) =>
+            {
+                let why = "the broker makes no topics by itself (auto.create.topics.enable)";
+                return Err(Failure::Other(format!("{failure}; {why}: klamm topic create {name}")));
+            }
             Err(failure)
                 if !failure.code().is_some_and(ErrorCode::retriable) || !create || Instant::now() > deadline =>
             {

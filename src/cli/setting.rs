@@ -1,8 +1,9 @@
 //! Settings as they are typed: `NAME=VALUE`, and what was meant by a name that is not known.
 
-use super::failure::Failure;
-use super::operation::configs::{Change, Op};
-use crate::config::{Scope, definition, definitions};
+use super::client::Client;
+use super::failure::{Failure, Result};
+use super::operation::configs::{self, Change, Op, Resource};
+use crate::config::{NO_EFFECT, Scope, definition, definitions};
 use crate::wire::error::ErrorCode;
 use std::str::FromStr;
 
@@ -35,6 +36,16 @@ pub fn pairs(settings: &[Setting]) -> Vec<(String, String)> {
 pub fn changes(set: &[Setting], delete: &[String]) -> Vec<Change> {
     let delete = delete.iter().map(|name| Change { name: name.clone(), op: Op::Delete, value: None });
     set.iter().map(|Setting(change)| change.clone()).chain(delete).collect()
+}
+
+/// Tells of those settings among `changes` that the broker keeps, but does nothing about.
+pub fn tell_without_effect(client: &mut Client, resource: &Resource, changes: &[Change]) -> Result<()> {
+    let set = changes.iter().filter(|change| change.op != Op::Delete);
+    let names: Vec<&str> = set.map(|change| change.name.as_str()).collect();
+    for name in configs::without_effect(client, resource, &names)? {
+        eprintln!("klamm: {name} is kept, but {NO_EFFECT}");
+    }
+    Ok(())
 }
 
 /// The names in the form of [`pairs`].

@@ -3,7 +3,7 @@
 use super::client::{Client, Cluster, Topic};
 use super::failure::{Failure, Result};
 use super::operation::configs::{self, Entry, Source};
-use super::operation::topics::{self, BROKERS_CHOICE, Fault, NewTopic};
+use super::operation::topics::{self, BROKERS_CHOICE, Created, Fault, NewTopic};
 use super::options::Options;
 use super::output::{Table, join, or_none, print};
 use super::setting::{self, Setting};
@@ -28,16 +28,17 @@ enum What {
         #[arg(long)]
         internal: bool,
     },
-    /// Make a topic
+    /// Make topics
     Create {
-        topic: String,
-        /// How many partitions; the broker's default if not given
+        #[arg(required = true, value_name = "TOPIC")]
+        topics: Vec<String>,
+        /// How many partitions each; the broker's default if not given
         #[arg(short, long, value_parser = clap::value_parser!(i32).range(1..))]
         partitions: Option<i32>,
         /// How many replicas of each; the broker's default if not given
         #[arg(short, long, value_parser = clap::value_parser!(i16).range(1..))]
         replication_factor: Option<i16>,
-        /// A setting of the topic
+        /// A setting of the topics
         #[arg(short, long = "config", value_name = "NAME=VALUE")]
         configs: Vec<Setting>,
         /// No error if there is one of this name
@@ -105,15 +106,24 @@ impl Arguments {
         let mut client = options.connect()?;
         match self.what {
             What::List { internal } => list(&mut client, options, internal),
-            What::Create { topic, partitions, replication_factor, configs, if_not_exists, validate_only } => {
-                let new = NewTopic {
-                    name: &topic,
+            What::Create { topics, partitions, replication_factor, configs, if_not_exists, validate_only } => {
+                let settings = &setting::pairs(&configs);
+                let new = |name| NewTopic {
+                    name,
                     partitions: partitions.unwrap_or(BROKERS_CHOICE),
                     replication_factor: replication_factor.unwrap_or(BROKERS_CHOICE as i16),
                     assignment: &[],
-                    settings: &setting::pairs(&configs),
+                    settings,
                 };
-                create(&mut client, options, &new, if_not_exists, validate_only)
+                let all: Vec<NewTopic<'_>> = topics.iter().map(|name| new(name)).collect();
+                create(&mut client, options, &all, if_not_exists, validate_only)?;
+                match topics.first().filter(|_| !validate_only && !configs.is_empty()) {
+                    None => Ok(()),
+                    Some(name) => {
+                        let of = configs::Resource::topic(name);
+                        setting::tell_without_effect(&mut client, &of, &setting::changes(&configs, &[]))
+                    }
+                }
             }
             What::Describe {
                 topics,
@@ -132,14 +142,18 @@ impl Arguments {
                 ];
                 let faults: Vec<Fault> =
                     faults.into_iter().filter(|(asked, _)| *asked).map(|(_, fault)| fault).collect();
-                let found = select(&mut client, &topics, internal, if_exists)?;
-                describe(&mut client, options, found, &faults)
+                let (found, missing) = select(&mut client, &topics, internal, if_exists)?;
+                // Those that are there are described all the same.
+                if missing.is_none() || !found.topics.is_empty() {
+                    describe(&mut client, options, found, &faults)?;
+                }
+                missing.map_or(Ok(()), Err)
             }
             What::Alter { topic, partitions, configs, delete_configs, if_exists, validate_only } => {
                 if partitions.is_none() && configs.is_empty() && delete_configs.is_empty() {
                     return Err(Failure::Usage("nothing to alter: --partitions, --config or --delete-config".into()));
                 }
-                if if_exists && select(&mut client, std::slice::from_ref(&topic), true, true)?.topics.is_empty() {
+                if if_exists && select(&mut client, std::slice::from_ref(&topic), true, true)?.0.topics.is_empty() {
                     return Ok(());
                 }
                 alter(&mut client, &topic, partitions, &setting::changes(&configs, &delete_configs), validate_only)
@@ -152,7 +166,11 @@ impl Arguments {
 fn list(client: &mut Client, options: &Options, internal: bool) -> Result<()> {
     let mut topics = client.cluster(None)?.topics;
     topics.retain(|topic| internal || !topic.is_internal);
-    let human = || topics.iter().map(|topic| format!("{}\n", topic.name)).collect();
+    let human = || {
+        let mut table = Table::new(&["TOPIC", "PARTITIONS"]);
+        topics.iter().for_each(|topic| table.row(vec![topic.name.clone(), topic.partitions.len().to_string()]));
+        table.to_string()
+    };
     let json = || {
         let topic = |topic: &Topic| {
             json!({ "name": topic.name, "id": topic.id.to_string(), "is_internal": topic.is_internal,
@@ -163,45 +181,69 @@ fn list(client: &mut Client, options: &Options, internal: bool) -> Result<()> {
     options.format.print(human, json)
 }
 
+/// Makes topics one after the other. Each that cannot be made is told of; the others are made.
 fn create(
     client: &mut Client,
     options: &Options,
-    new: &NewTopic<'_>,
+    all: &[NewTopic<'_>],
     if_not_exists: bool,
     validate_only: bool,
 ) -> Result<()> {
-    let made = match topics::create(client, new, validate_only) {
-        Err(failure) if if_not_exists && failure.code() == Some(ErrorCode::TopicAlreadyExists) => return Ok(()),
-        result => result.map_err(|failure| setting::with_hint(failure, Scope::Topic, new.settings))?,
-    };
-    let human = || {
+    let mut made = Vec::new();
+    let mut failed = None;
+    for new in all {
+        match topics::create(client, new, validate_only) {
+            Ok(created) => made.push((new.name, created)),
+            Err(failure) if if_not_exists && failure.code() == Some(ErrorCode::TopicAlreadyExists) => {}
+            Err(failure) => failed = also(failed, setting::with_hint(failure, Scope::Topic, new.settings)),
+        }
+    }
+    let human = |(name, created): &(&str, Created)| {
         let done = if validate_only { "could be made" } else { "made" };
-        let (partitions, factor) = (or_none(made.partitions), or_none(made.replication_factor));
-        format!("topic {} {done}: partitions {partitions}, replication factor {factor}\n", new.name)
+        let (partitions, factor) = (or_none(created.partitions), or_none(created.replication_factor));
+        format!("topic {name} {done}: partitions {partitions}, replication factor {factor}\n")
     };
-    let json = || {
-        json!({ "name": new.name, "id": made.id.to_string(), "partitions": made.partitions,
-            "replication_factor": made.replication_factor, "validate_only": validate_only })
+    let json = |(name, created): &(&str, Created)| {
+        json!({ "name": name, "id": created.id.to_string(), "partitions": created.partitions,
+            "replication_factor": created.replication_factor, "validate_only": validate_only })
     };
-    options.format.print(human, json)
+    match made.as_slice() {
+        [] => {}
+        [one] if all.len() == 1 => options.format.print(|| human(one), || json(one))?,
+        several => {
+            let (human, json) = (|| several.iter().map(human).collect(), || several.iter().map(json).collect());
+            options.format.print(human, json)?;
+        }
+    }
+    failed.map_or(Ok(()), Err)
 }
 
-/// The named topics, or all; one that is not there is a failure, or left out.
-fn select(client: &mut Client, names: &[String], internal: bool, if_exists: bool) -> Result<Cluster> {
+/// A failure behind those before it.
+fn also(before: Option<Failure>, failure: Failure) -> Option<Failure> {
+    before.into_iter().chain([failure]).reduce(Failure::and)
+}
+
+/// The named topics that are there, or all; and why, unless `if_exists`, there is no other.
+fn select(
+    client: &mut Client,
+    names: &[String],
+    internal: bool,
+    if_exists: bool,
+) -> Result<(Cluster, Option<Failure>)> {
     let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut cluster = client.cluster(Some(&wanted).filter(|wanted| !wanted.is_empty()).map(|wanted| &wanted[..]))?;
-    if !if_exists && let Some(missing) = names.iter().find(|name| cluster.topic(name).is_err()) {
-        let failure = cluster.topic(missing).err();
+    let mut missing = None;
+    for name in names.iter().filter(|_| !if_exists) {
+        let Err(failure) = cluster.topic(name) else { continue };
         let known = client.cluster(None)?;
-        let near = super::nearest(missing, known.topics.iter().map(|topic| topic.name.as_str()));
-        return match (failure, near) {
-            (Some(failure), Some(near)) => Err(Failure::Other(format!("{failure}; did you mean {near}?"))),
-            (Some(failure), None) => Err(failure),
-            (None, _) => Err(Failure::Other(format!("topic {missing}"))),
+        let failure = match super::nearest(name, known.topics.iter().map(|topic| topic.name.as_str())) {
+            Some(near) => Failure::Other(format!("{failure}; did you mean {near}?")),
+            None => failure,
         };
+        missing = also(missing, failure);
     }
     cluster.topics.retain(|topic| topic.error_code == 0 && (internal || !names.is_empty() || !topic.is_internal));
-    Ok(cluster)
+    Ok((cluster, missing))
 }
 
 fn describe(client: &mut Client, options: &Options, cluster: Cluster, faults: &[Fault]) -> Result<()> {
@@ -284,7 +326,8 @@ fn alter(
         topics::enlarge(client, topic, count, &[], validate_only)?;
     }
     let done = if validate_only { "could be altered" } else { "altered" };
-    print(&format!("topic {topic} {done}\n"))
+    print(&format!("topic {topic} {done}\n"))?;
+    setting::tell_without_effect(client, &configs::Resource::topic(topic), changes)
 }
 
 fn delete(client: &mut Client, names: &[String], if_exists: bool) -> Result<()> {
@@ -295,7 +338,7 @@ fn delete(client: &mut Client, names: &[String], if_exists: bool) -> Result<()> 
             Ok(()) => print(&format!("topic {name} deleted\n"))?,
             Err(failure) if if_exists && failure.code() == Some(ErrorCode::UnknownTopicOrPartition) => {}
             // The others are deleted; each that is not is told of.
-            Err(failure) => failed = failed.into_iter().chain([failure]).reduce(Failure::and),
+            Err(failure) => failed = also(failed, failure),
         }
     }
     failed.map_or(Ok(()), Err)

@@ -56,6 +56,9 @@ pub enum Effect {
     Refused(Refusal),
 }
 
+/// In the documentation of settings that nothing depends on.
+pub const NO_EFFECT: &str = "has no effect in this broker";
+
 /// Why a setting's promise cannot be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
@@ -128,7 +131,7 @@ impl Definition {
         let mut text = self.meaning();
         match self.effect {
             Effect::Obeyed => {}
-            Effect::None => text.push_str(" It is accepted, and has no effect in this broker."),
+            Effect::None => text.push_str(&format!(" It is accepted, and {NO_EFFECT}.")),
             Effect::Refused(refusal) => {
                 text.push_str(" Other values than the default are refused: ");
                 text.push_str(refusal.reason());

@@ -23,7 +23,7 @@ mod value;
 
 pub use alter::{AlterOp, alter, validate_broker_dynamic, validate_broker_dynamic_all};
 pub use broker::{Config, Source};
-pub use definition::{Definition, Effect, Importance, Mode, Refusal, Scope, Type, definition, definitions};
+pub use definition::{Definition, Effect, Importance, Mode, NO_EFFECT, Refusal, Scope, Type, definition, definitions};
 pub use describe::{
     Described, Names, Synonym, describe_broker, describe_broker_default, describe_client_metrics, describe_group,
     describe_topic,

@@ -30,10 +30,15 @@ pub fn start(filter: Option<&str>) {
     tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new("info,glommio=warn")))
         .with_writer(|| StandardError)
-        .with_ansi(io::stderr().is_terminal())
+        .with_ansi(is_colored())
         .with_target(false)
         .fmt_fields(fields.delimited(" "))
         .init();
+}
+
+/// Whether the log goes to a terminal whose user has nothing against colors (no-color.org).
+fn is_colored() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Escapes what would end a line, or move a terminal's cursor.

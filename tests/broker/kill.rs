@@ -51,7 +51,7 @@ fn verify_through_deaths(options: &str) {
     let settings = [("listeners", &*listener), ("journal.file.bytes", "8388608")];
     let mut broker = Broker::start(dir.path(), &settings);
     let mut command = loadgen();
-    command.args(["verify", "--json", "--bootstrap", &format!("127.0.0.1:{port}"), "--topic", "verified"]);
+    command.args(["verify", "--json", "--bootstrap-server", &format!("127.0.0.1:{port}"), "--topic", "verified"]);
     command.args(["--topic-config", "segment.bytes=1048576", "--timeout-seconds", "100"]);
     command.args(["--partitions", "4", "--connections", "2", "--record-bytes", "100", "--batch-bytes", "2000"]);
     command.args(["--rate", "10000", "--seconds", "8"]).args(options.split_whitespace());

@@ -19,7 +19,13 @@ fn number(text: &str, path: &str) -> f64 {
 fn load(broker: &Broker, options: &str) -> String {
     let mut command = loadgen();
     command.args(options.split_whitespace().map(|word| word.replace('_', " ")));
-    command.args(["--json", "--bootstrap", &broker.address.to_string(), "--broker-pid", &broker.pid().to_string()]);
+    command.args([
+        "--json",
+        "--bootstrap-server",
+        &broker.address.to_string(),
+        "--broker-pid",
+        &broker.pid().to_string(),
+    ]);
     let output = command.output().expect("loadgen runs");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{options}: {text}\n{}", broker.log());

@@ -25,7 +25,7 @@ fn data() -> (tempfile::TempDir, PathBuf) {
         assert!(child.wait().unwrap().success());
     }
     run("consume t --group g --count 5");
-    run("config alter --broker-default --set log.retention.ms=6000000");
+    run("config alter --broker-default --set message.max.bytes=6000000");
     assert_eq!(broker.stop(), Some(0));
     let data = dir.path().join("data");
     // What a run without an end leaves besides: blocks in the journal.

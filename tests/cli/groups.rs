@@ -77,7 +77,10 @@ fn groups_are_listed_described_and_deleted() {
     assert_eq!(stage.json("group describe").as_array().map(Vec::len), Some(2));
     assert_eq!(stage.json("group describe idle")[0]["offsets"][0]["lag"], 6);
 
-    assert_eq!(stage.klamm("group delete busy").ill(1), "klamm: group busy: NON_EMPTY_GROUP\n");
+    assert_eq!(
+        stage.klamm("group delete busy").ill(1),
+        "klamm: group busy: NON_EMPTY_GROUP: the group has members; stop them first\n"
+    );
     assert_eq!(
         stage.klamm("group reset-offsets busy --topic t --to-latest").ill(1),
         "klamm: group busy is Stable: its members must leave first\n"

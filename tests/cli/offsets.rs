@@ -37,9 +37,18 @@ fn refusals_say_why() {
     let stage = Stage::new();
     stage.topic("t");
     let ill = |status, line: &str| stage.klamm(line).ill(status);
-    assert_eq!(ill(1, "offsets list nope"), "klamm: topic nope: UNKNOWN_TOPIC_OR_PARTITION\n");
-    assert_eq!(ill(1, "offsets list t:7"), "klamm: partition 7 of topic t: UNKNOWN_TOPIC_OR_PARTITION\n");
-    assert_eq!(ill(1, "offsets delete t:0 --before 99"), "klamm: records of t-0: OFFSET_OUT_OF_RANGE\n");
+    assert_eq!(
+        ill(1, "offsets list nope"),
+        "klamm: topic nope: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition\n"
+    );
+    assert_eq!(
+        ill(1, "offsets list t:7"),
+        "klamm: partition 7 of topic t: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition\n"
+    );
+    assert_eq!(
+        ill(1, "offsets delete t:0 --before 99"),
+        "klamm: records of t-0: OFFSET_OUT_OF_RANGE: the partition has no such offset\n"
+    );
     assert!(ill(2, "offsets list t --at noon").contains("\"noon\" is no time"));
     assert!(ill(2, "offsets delete t --before x").contains("\"x\" is no offset"));
     assert!(ill(2, "offsets list t:x").contains("Invalid partition 'x'"));

@@ -121,6 +121,7 @@ fn what_is_wrong_is_said() {
     assert!(ill("consume t --from tomorrow", 2).contains("tomorrow"));
     assert!(ill("consume t -f %z", 2).contains("%z is no field"));
     assert!(ill("produce t -z lz5", 2).contains("lz5"));
+    assert!(ill("produce t -z zstd:99", 2).contains("levels of zstd are -131072 to 22"));
     assert!(ill("produce t --idempotent --acks 1", 2).contains("--acks all"));
     let fails = |line: &str, input: &str| {
         let output = piped(command(&stage, "klamm", line), input.as_bytes());
@@ -131,6 +132,41 @@ fn what_is_wrong_is_said() {
     assert_eq!(fails("produce t -f %k:%v", "a:1\nb\n"), "klamm: line 2: no \":\" in it\n");
     assert!(fails("produce t --partition 3", "x\n").contains("no partition 3"));
     assert_eq!(consume(&stage, "t -f %k=%v;"), "a=1;", "the line before is there");
+}
+
+#[test]
+fn a_missing_topic_is_made_unless_told_not_to() {
+    let told = |stage: &Stage, line: &str, status| {
+        let output = piped(command(stage, "klamm", line), b"x\n");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{line}: {error}");
+        error
+    };
+    let stage = Stage::with(&[]);
+    let none = "klamm: topic t: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition";
+    assert_eq!(told(&stage, "produce t --no-create", 1), format!("{none}\n"));
+    assert_eq!(told(&stage, "produce t", 0), "");
+    assert_eq!(consume(&stage, "t"), "x\n");
+    assert_eq!(told(&stage, "produce t --no-create", 0), "");
+    // A broker that makes none says so at once.
+    let stage = Stage::new();
+    let why = "the broker makes no topics by itself (auto.create.topics.enable): klamm topic create t";
+    assert_eq!(told(&stage, "produce t", 1), format!("{none}; {why}\n"));
+}
+
+#[test]
+fn reading_ends_when_nothing_comes_any_more() {
+    let stage = Stage::new();
+    stage.told("topic create t --partitions 1");
+    produce(&stage, "t", b"one\n");
+    let mut reader = Running::start(command(&stage, "klamm", "consume t --idle-timeout 2s"));
+    assert_eq!(reader.line(), "one\n");
+    // It has read what was there, and waits.
+    produce(&stage, "t", b"two\n");
+    assert_eq!((reader.line(), reader.line()), ("two\n".to_string(), String::new()));
+    assert_eq!(reader.child.wait().unwrap().code(), Some(0));
+    assert_eq!(consume(&stage, "t --follow --idle-timeout 10ms"), "", "--follow begins at the end");
+    assert_eq!(consume(&stage, "t --group g --idle-timeout 10ms"), "one\ntwo\n");
 }
 
 /// A program that runs until it is told to stop.

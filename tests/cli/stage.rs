@@ -55,11 +55,15 @@ pub fn tool_alone(name: &str, line: &str) -> Ran {
 impl Stage {
     #[track_caller]
     pub fn new() -> Stage {
+        Stage::with(&[("auto.create.topics.enable", "false"), ("offsets.topic.num.partitions", "2")])
+    }
+
+    #[track_caller]
+    pub fn with(settings: &[(&str, &str)]) -> Stage {
         let dir = tempfile::tempdir().expect("a directory");
         let data = dir.path().join("data");
         std::fs::create_dir(&data).expect("a directory");
-        let settings = [("auto.create.topics.enable", "false"), ("offsets.topic.num.partitions", "2")];
-        Stage { broker: Broker::start(&data, &settings), dir }
+        Stage { broker: Broker::start(&data, settings), dir }
     }
 
     /// `klamm` with the broker's address.

@@ -5,20 +5,20 @@ use crate::stage::Stage;
 #[test]
 fn topics_are_made_shown_changed_and_deleted() {
     let stage = Stage::new();
-    assert_eq!(stage.told("topic list"), "");
+    assert_eq!(stage.told("topic list"), "TOPIC  PARTITIONS\n");
     assert_eq!(
-        stage.told("topic create t --partitions 2 --config retention.ms=60000"),
+        stage.told("topic create t --partitions 2 --config flush.ms=60000"),
         "topic t made: partitions 2, replication factor 1\n"
     );
     assert_eq!(
         stage.told("topic create u --validate-only"),
         "topic u could be made: partitions 1, replication factor 1\n"
     );
-    assert_eq!(stage.told("topic list"), "t\n");
+    assert_eq!(stage.told("topic list"), "TOPIC  PARTITIONS\nt               2\n");
 
     let id = stage.json("topic list")[0]["id"].as_str().unwrap().to_string();
     let expected = format!(
-        "t\nid  {id}\nretention.ms = 60000\n\
+        "t\nid  {id}\nflush.ms = 60000\n\
         PARTITION  LEADER  EPOCH  REPLICAS  IN-SYNC  OFFLINE\n        \
         0       1      0         1        1        -\n        \
         1       1      0         1        1        -\n"
@@ -26,10 +26,10 @@ fn topics_are_made_shown_changed_and_deleted() {
     assert_eq!(stage.told("topic describe t"), expected);
     assert_eq!(stage.told("topic describe"), expected);
     let json = &stage.json("topic describe t")[0];
-    assert_eq!((json["name"].as_str(), json["configs"]["retention.ms"].as_str()), (Some("t"), Some("60000")));
+    assert_eq!((json["name"].as_str(), json["configs"]["flush.ms"].as_str()), (Some("t"), Some("60000")));
     assert_eq!(json["partitions"][1]["replicas"], serde_json::json!([1]));
 
-    let alter = "topic alter t --partitions 3 --config segment.bytes=2000000 --delete-config retention.ms";
+    let alter = "topic alter t --partitions 3 --config segment.bytes=2000000 --delete-config flush.ms";
     assert_eq!(stage.told(&format!("{alter} --validate-only")), "topic t could be altered\n");
     assert_eq!(stage.told("topic describe t"), expected);
     assert_eq!(stage.told(alter), "topic t altered\n");
@@ -39,6 +39,33 @@ fn topics_are_made_shown_changed_and_deleted() {
 
     assert_eq!(stage.told("topic delete t"), "topic t deleted\n");
     assert_eq!(stage.json("topic list"), serde_json::json!([]));
+}
+
+#[test]
+fn several_topics_are_made_by_one_command() {
+    let stage = Stage::new();
+    let line = |name: &str| format!("topic {name} made: partitions 2, replication factor 1\n");
+    assert_eq!(stage.told("topic create a b --partitions 2"), line("a") + &line("b"));
+    // One that cannot be made is told of, and the others are made.
+    let ran = stage.klamm("topic create c a d --partitions 2");
+    assert_eq!((ran.status, ran.out), (Some(1), line("c") + &line("d")));
+    assert_eq!(ran.err, "klamm: topic a: TOPIC_ALREADY_EXISTS: Topic 'a' already exists.\n");
+    let made = stage.json("topic create a e f --if-not-exists --partitions 3");
+    assert_eq!((made[0]["name"].as_str(), made[1]["name"].as_str(), made[2].is_null()), (Some("e"), Some("f"), true));
+    assert_eq!(stage.json("topic create g")["partitions"], 1, "of one topic no list is printed");
+    assert_eq!(stage.told("topic list").lines().count(), 8);
+}
+
+#[test]
+fn what_is_there_is_described_beside_what_is_not() {
+    let stage = Stage::new();
+    stage.told("topic create a b");
+    let all = stage.klamm("topic describe a missing b gone");
+    assert_eq!((all.status, all.out), (Some(1), stage.told("topic describe a b")));
+    let unknown =
+        |name: &str| format!("klamm: topic {name}: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition\n");
+    assert_eq!(all.err, unknown("missing") + &unknown("gone"));
+    assert_eq!(stage.told("topic describe a missing b --if-exists"), stage.told("topic describe a b"));
 }
 
 #[test]
@@ -61,8 +88,9 @@ fn internal_topics_are_hidden_until_they_are_asked_for() {
     let stage = Stage::new();
     stage.topic("t");
     stage.told("group reset-offsets g --topic t --to-latest --execute");
-    assert_eq!(stage.told("topic list"), "t\n");
-    assert_eq!(stage.told("topic list --internal"), "__consumer_offsets\nt\n");
+    assert_eq!(stage.told("topic list"), "TOPIC  PARTITIONS\nt               2\n");
+    let all = "TOPIC               PARTITIONS\n__consumer_offsets           2\nt                            2\n";
+    assert_eq!(stage.told("topic list --internal"), all);
     assert!(stage.told("topic describe __consumer_offsets").starts_with("__consumer_offsets (internal)\n"));
     assert!(!stage.told("topic describe").contains("__consumer_offsets"));
 }
@@ -77,8 +105,14 @@ fn refusals_say_why_and_what_may_be_meant() {
         "klamm: topic orders: TOPIC_ALREADY_EXISTS: Topic 'orders' already exists.\n"
     );
     assert_eq!(stage.told("topic create orders --if-not-exists"), "");
-    assert_eq!(ill("topic describe ordres"), "klamm: topic ordres: UNKNOWN_TOPIC_OR_PARTITION; did you mean orders?\n");
-    assert_eq!(ill("topic describe xyz"), "klamm: topic xyz: UNKNOWN_TOPIC_OR_PARTITION\n");
+    assert_eq!(
+        ill("topic describe ordres"),
+        "klamm: topic ordres: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition; did you mean orders?\n"
+    );
+    assert_eq!(
+        ill("topic describe xyz"),
+        "klamm: topic xyz: UNKNOWN_TOPIC_OR_PARTITION: there is no such topic or partition\n"
+    );
     assert_eq!(stage.told("topic describe xyz --if-exists"), "");
     let unknown = ill("topic create t --config retention.m=5");
     assert!(

@@ -21,6 +21,8 @@ struct Place {
 /// Partitions of one group.
 pub struct Delivery {
     places: BTreeMap<i32, Place>,
+    /// When the last record was written: what comes later is no pause.
+    flow_end_ns: u64,
     owners_before: Owners,
     pub first_ns: Option<u64>,
     /// Records, each counted once, and repetitions.
@@ -38,6 +40,7 @@ impl Delivery {
         };
         Delivery {
             places: starts.iter().map(place).collect(),
+            flow_end_ns: u64::MAX,
             owners_before: Owners::new(),
             first_ns: None,
             distinct: 0,
@@ -45,6 +48,11 @@ impl Delivery {
             kept: histogram(),
             moved: histogram(),
         }
+    }
+
+    /// No more records are written from here on.
+    pub fn flow_ends(&mut self, now_ns: u64) {
+        self.flow_end_ns = self.flow_end_ns.min(now_ns);
     }
 
     /// Records from `from` up to before `end` have arrived.
@@ -61,7 +69,7 @@ impl Delivery {
             self.distinct += u64::from(!again);
             self.duplicates += u64::from(again);
         }
-        let since_ns = now_ns.saturating_sub(place.last_ns);
+        let since_ns = now_ns.min(self.flow_end_ns).saturating_sub(place.last_ns);
         place.last_ns = now_ns;
         place.pause_ns = place.pause_ns.map(|pause_ns| pause_ns.max(since_ns));
         self.end_pause(partition);
@@ -94,12 +102,12 @@ impl Delivery {
         }
     }
 
-    /// Nothing more comes: pauses that no record has ended last until here.
+    /// Nothing more comes: pauses that no record has ended last until here, or until no more was written.
     pub fn end(&mut self, now_ns: u64) {
         let partitions: Vec<i32> = self.places.keys().copied().collect();
         for partition in partitions {
             let place = self.places.get_mut(&partition).expect("it is a key");
-            let since_ns = now_ns.saturating_sub(place.last_ns);
+            let since_ns = now_ns.min(self.flow_end_ns).saturating_sub(place.last_ns);
             place.pause_ns = place.pause_ns.map(|pause_ns| pause_ns.max(since_ns));
             self.end_pause(partition);
         }
@@ -149,5 +157,19 @@ mod tests {
         delivery.rebalance_ends(&Owners::from([(0, 1), (1, 1)]));
         delivery.end(ms(300));
         assert_eq!(only(&delivery.kept), (3, 255), "a pause without end counts too");
+    }
+
+    #[test]
+    fn pauses_end_when_nothing_is_written_any_more() {
+        let ms = |ms: u64| ms * 1_000_000;
+        let mut delivery = delivery();
+        (0..3).for_each(|partition| delivery.deliver(partition, 100, 101, ms(10)));
+        let owners = Owners::from([(0, 1), (1, 1), (2, 1)]);
+        delivery.rebalance_begins(&owners);
+        delivery.flow_ends(ms(40));
+        delivery.rebalance_ends(&owners);
+        delivery.deliver(0, 101, 102, ms(45_000));
+        delivery.end(ms(50_000));
+        assert_eq!((delivery.kept.len(), (delivery.kept.max() as f64 / 1e6).round()), (3, 30.0));
     }
 }

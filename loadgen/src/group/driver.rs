@@ -1,10 +1,10 @@
 //! The sockets of all members of all groups, in one thread.
 
-use super::Plan;
 use super::ask::Ask;
 use super::delivery::{Delivery, Owners};
 use super::member::{Member, Outcome};
 use super::pattern::{Action, Event, Pattern};
+use super::{Plan, Written};
 use crate::cluster::{Versions, resolve};
 use crate::epoll::{self, Epoll};
 use crate::link::{Link, Outgoing};
@@ -24,12 +24,13 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Longest wait without a look at the clock.
 const WAIT_MAX: Duration = Duration::from_millis(20);
 /// How long members may take to leave at the end.
-const LEAVE_NS: u64 = 5_000_000_000;
+const LEAVE_NS: u64 = 1_000_000_000;
 /// A fetch without a session.
 const NO_SESSION_EPOCH: i32 = -1;
 
@@ -153,15 +154,18 @@ impl Driver {
         })
     }
 
-    /// Runs until the end of the run and as long after that as `more` says, given the records that each group has.
-    pub fn run(mut self, more: impl Fn(u64, u64) -> bool) -> io::Result<Result> {
+    /// Runs until the end of the run, and after that until what was `written` is delivered.
+    pub(super) fn run(mut self, written: &Written) -> io::Result<Result> {
         loop {
             let now_ns = self.run.clock.now_ns();
             while let Some((event, group)) = self.pattern.pop_if(|(event, _)| event.at_ns <= now_ns) {
                 self.happen(&event, group);
             }
-            let least = self.groups.iter().map(|group| group.delivery.distinct).min().unwrap_or(0);
-            if !self.run.goes_on(now_ns) && !more(now_ns, least) {
+            let flow_end_ns = written.end_ns.load(Ordering::SeqCst);
+            self.groups.iter_mut().for_each(|group| group.delivery.flow_ends(flow_end_ns));
+            let keeps_waiting =
+                |group: &Group| written.keeps_waiting(group.delivery.distinct, !group.open.is_empty(), now_ns);
+            if !self.run.goes_on(now_ns) && !self.groups.iter().any(keeps_waiting) {
                 break;
             }
             self.turn()?;

@@ -11,7 +11,7 @@ pub use ask::{Identity, commit, fetch, fetched};
 pub use assign::Assignor;
 pub use pattern::Pattern;
 
-use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic, resolve};
+use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic};
 use crate::load::{Load, Outcome};
 use crate::options::Group;
 use crate::process::raise_file_limit;
@@ -27,13 +27,13 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const MS_NS: u64 = 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Seconds that a run goes on after the last event of its pattern.
 const SECONDS_AFTER: f64 = 10.0;
-/// How long records are awaited after the end, besides the session of a member that has just died.
+/// How long records are awaited after the end.
 const ARRIVAL_NS: u64 = 10 * SECOND_NS;
 
 /// What members know and how they behave.
@@ -53,30 +53,35 @@ pub struct Plan {
 }
 
 /// What the thread that writes tells the one that reads.
-#[derive(Default)]
 struct Written {
     records: AtomicU64,
     unsent: AtomicU64,
-    over: AtomicBool,
+    /// When the last record was written; `u64::MAX` while more are.
+    end_ns: AtomicU64,
 }
 
 /// Gives the report, and whether every record that was acknowledged was delivered and every rebalance came to its end.
 pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let mut target = options.target.clone();
-    let last_seconds = options.pattern.last_ns() as f64 / SECOND_NS as f64;
-    if target.seconds.is_none() && last_seconds > 0.0 {
-        target.seconds = Some(last_seconds + SECONDS_AFTER);
+    let known_seconds = options.pattern.known_ns(options.session_ms as u64 * MS_NS) as f64 / SECOND_NS as f64;
+    if target.seconds.is_none() && known_seconds > 0.0 {
+        target.seconds = Some(known_seconds + SECONDS_AFTER);
+    }
+    if target.seconds(false).is_some_and(|seconds| target.warmup_seconds + seconds <= known_seconds) {
+        eprintln!(
+            "the coordinator knows of the pattern's last event after {known_seconds} s only: the run ends before"
+        );
     }
     producer::check(&options.writing)?;
     raise_file_limit().map_err(|error| Fault::Io("the limit of open files".to_string(), error))?;
-    let mut broker = Broker::connect(resolve(&target.bootstrap)?)?;
+    let mut broker = Broker::bootstrap(&target)?;
     let layout = open_topic(&mut broker, &target, true)?;
     let plan = plan(options, &layout)?;
     let leaders = layout.leaders.iter();
     let leaders =
         leaders.flat_map(|(&leader, partitions)| partitions.iter().map(move |&partition| (partition, leader)));
     let cluster = Cluster { bootstrap: broker.address, versions: broker.versions.clone(), leaders: leaders.collect() };
-    let written = Arc::new(Written::default());
+    let written = Arc::new(Written::new());
     let watched = [Watched::new(None, 1)];
     let writes = SharedTally::new();
     let writing = writing(options, &mut broker, &layout)?;
@@ -85,25 +90,20 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let (ended, endings) = endings();
     let mut writer = None;
     if let Some((producers, writing)) = writing {
-        let (run, writes, written) = (run.clone(), writes.clone(), written.clone());
+        let (run, run_clock) = (run.clone(), run.clone());
+        let (writes, written) = (writes.clone(), written.clone());
         writer = Some(start(&ended, move || {
             let schedule = schedule(&writing, 0, 1);
             let outcome = Load::new(run, writes, producers, schedule, &writing).and_then(Load::run);
-            written.ended(outcome.as_ref().ok());
+            written.ended(outcome.as_ref().ok(), run_clock.clock.now_ns());
             outcome.map(drop)
         }));
     } else {
-        written.ended(None);
+        written.ended(None, 0);
     }
     let driver = driver(options, (run.clone(), watched[0].tallies[0].clone()), plan, cluster)?;
-    let patience_ns = ARRIVAL_NS + options.session_ms as u64 * MS_NS;
-    let (end_ns, awaited) = (run.end_ns, written.clone());
-    let reader = start(&ended, move || {
-        driver.run(|now_ns, least| {
-            let missing = least < awaited.records.load(Ordering::SeqCst) || !awaited.over.load(Ordering::SeqCst);
-            missing && now_ns < end_ns.saturating_add(patience_ns)
-        })
-    });
+    let awaited = written.clone();
+    let reader = start(&ended, move || driver.run(&awaited));
     drop(ended);
     let (mut report, _) = watch(&target, &run, &watched, threads, &endings)?;
     let fault = |error: io::Error| Fault::Io("load".to_string(), error);
@@ -117,12 +117,24 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
 }
 
 impl Written {
-    fn ended(&self, outcome: Option<&Outcome>) {
+    fn new() -> Written {
+        Written { records: AtomicU64::new(0), unsent: AtomicU64::new(0), end_ns: AtomicU64::new(u64::MAX) }
+    }
+
+    fn ended(&self, outcome: Option<&Outcome>, now_ns: u64) {
         if let Some(outcome) = outcome {
             self.records.store(outcome.written, Ordering::SeqCst);
             self.unsent.store(outcome.unsent, Ordering::SeqCst);
         }
-        self.over.store(true, Ordering::SeqCst);
+        self.end_ns.store(now_ns, Ordering::SeqCst);
+    }
+
+    /// Whether a group that has `delivered` records is still to get some. While it `is_sharing` its partitions out, those of
+    /// a member that has died come when its session has ended, and the run is over before.
+    fn keeps_waiting(&self, delivered: u64, is_sharing: bool, now_ns: u64) -> bool {
+        let end_ns = self.end_ns.load(Ordering::SeqCst);
+        let is_missing = delivered < self.records.load(Ordering::SeqCst);
+        end_ns == u64::MAX || (is_missing && !is_sharing && now_ns < end_ns.saturating_add(ARRIVAL_NS))
     }
 }
 
@@ -176,7 +188,9 @@ fn driver(
 /// Adds what the groups came to; gives whether it is as it should be.
 fn complete(report: &mut Report, options: &Group, written: &Written, result: &driver::Result) -> bool {
     let produced = written.records.load(Ordering::SeqCst);
-    let lost: u64 = result.distinct_each.iter().map(|distinct| produced.saturating_sub(*distinct)).sum();
+    let missing: u64 = result.distinct_each.iter().map(|distinct| produced.saturating_sub(*distinct)).sum();
+    // Whoever gets the partitions in a rebalance that the run's end cut off has them yet to read.
+    let (undelivered, lost) = if result.unsettled > 0 { (missing, 0) } else { (0, missing) };
     let mut put = |name: &'static str, value| report.more.push((name, value));
     put("groups", json!(options.groups));
     put("members", json!(options.members));
@@ -200,6 +214,7 @@ fn complete(report: &mut Report, options: &Group, written: &Written, result: &dr
         put("records_produced", json!(produced));
         put("records_unsent", json!(written.unsent.load(Ordering::SeqCst)));
         put("records_delivered", json!(result.distinct));
+        put("records_undelivered", json!(undelivered));
         put("duplicates", json!(result.duplicates));
         put("lost", json!(lost));
     }

@@ -37,8 +37,10 @@ pub struct Event {
 pub struct Pattern(pub Vec<Event>);
 
 impl Pattern {
-    pub fn last_ns(&self) -> u64 {
-        self.0.last().map_or(0, |event| event.at_ns)
+    /// When the coordinator knows of the last event: of a death at the end of the member's session.
+    pub fn known_ns(&self, session_ns: u64) -> u64 {
+        let known = |event: &Event| event.at_ns + if event.action == Action::Die { session_ns } else { 0 };
+        self.0.iter().map(known).max().unwrap_or(0)
     }
 }
 

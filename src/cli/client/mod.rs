@@ -187,9 +187,11 @@ fn with_port(address: &str) -> Result<String> {
     let has_port = plain.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
     let whole = if has_port { plain.to_string() } else { format!("{plain}:{PORT_DEFAULT}") };
     let (host, port) = whole.rsplit_once(':').unwrap_or_default();
+    let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
     match port.parse::<u16>() {
-        Ok(1..) if !host.is_empty() => Ok(whole),
-        _ => Err(Failure::Usage(format!("{address:?} is no address: HOST:PORT is"))),
+        _ if host.is_empty() || !is_number => Err(Failure::Usage(format!("{address:?} is no address: HOST:PORT is"))),
+        Ok(1..) => Ok(whole),
+        _ => Err(Failure::Usage(format!("{address:?}: port {port} is out of range: ports are 1 to 65535"))),
     }
 }
 
@@ -205,8 +207,12 @@ mod tests {
         assert_eq!(whole("PLAINTEXT://a:1").as_deref(), Ok("a:1"));
         assert_eq!(whole("[::1]:5").as_deref(), Ok("[::1]:5"));
         assert_eq!(whole("[::1]").as_deref(), Ok("[::1]:9092"));
-        for wrong in ["", "a:", "a:x", "a:0", "a:65536", ":1"] {
+        for wrong in ["", "a:", "a:x", "a:-1", ":1"] {
             assert!(whole(wrong).unwrap_err().contains("is no address"), "{wrong}");
+        }
+        for port in ["0", "65536", "99999999999"] {
+            let told = whole(&format!("a:{port}")).unwrap_err();
+            assert_eq!(told, format!("\"a:{port}\": port {port} is out of range: ports are 1 to 65535"));
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::only;
 use crate::cli::client::{Client, Link};
 use crate::cli::failure::{Failure, Result};
+use crate::config::NO_EFFECT;
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
 use crate::wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
@@ -216,6 +217,27 @@ pub fn named(client: &mut Client, kind: Kind) -> Result<Vec<String>> {
     Failure::check("settings", answer.error_code, None)?;
     let own = answer.config_resources.iter().filter(|resource| resource.resource_type == kind as i8);
     Ok(own.map(|resource| resource.resource_name.to_string()).collect())
+}
+
+/// Whether the broker makes a topic that is asked for by its name; a broker that does not say so may.
+pub fn makes_topics(client: &mut Client) -> bool {
+    let Ok(Some(id)) = client.cluster(Some(&[])).map(|cluster| cluster.nodes.first().map(|node| node.id)) else {
+        return true;
+    };
+    let entries = describe(client, &Resource { kind: Kind::Broker, name: id.to_string() }, false).unwrap_or_default();
+    let setting = entries.iter().find(|entry| entry.name == "auto.create.topics.enable");
+    setting.and_then(|entry| entry.value.as_deref()) != Some("false")
+}
+
+/// Of the settings in `names`, those that the broker says it keeps without doing anything about them.
+pub fn without_effect(client: &mut Client, resource: &Resource, names: &[&str]) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let entries = describe(client, resource, true)?;
+    let says_so = |entry: &Entry| entry.documentation.as_deref().is_some_and(|text| text.contains(NO_EFFECT));
+    let named = entries.into_iter().filter(|entry| names.contains(&entry.name.as_str()) && says_so(entry));
+    Ok(named.map(|entry| entry.name).collect())
 }
 
 pub fn alter(client: &mut Client, resource: &Resource, changes: &[Change], validate_only: bool) -> Result<()> {

@@ -5,6 +5,7 @@ use super::groups_print as show;
 use super::java::{CAPACITY, hash_order, hash_place, hash_text};
 use super::{End, Tool, connect, exception, say};
 use crate::cli::client::Client;
+use crate::cli::codes::default_message;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::operation::groups::{self, Described, Listed};
 use crate::cli::operation::reset::{self, Note, Plan, Target, parse_places};
@@ -271,7 +272,7 @@ fn deletion(group: &str, worst: Option<&Failure>) -> String {
         ErrorCode::InvalidGroupId
         | ErrorCode::GroupIdNotFound
         | ErrorCode::GroupAuthorizationFailed
-        | ErrorCode::NonEmptyGroup => exception::default_message(code),
+        | ErrorCode::NonEmptyGroup => default_message(code),
         ErrorCode::GroupSubscribedToTopic
         | ErrorCode::TopicAuthorizationFailed
         | ErrorCode::UnknownTopicOrPartition => {
