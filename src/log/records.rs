@@ -92,6 +92,11 @@ impl Records {
         Ok(())
     }
 
+    /// Records that have been seen.
+    pub fn seen(&self) -> i32 {
+        self.index
+    }
+
     /// After all pieces: whether the records were all that the batch counts.
     pub fn finish(&self) -> Result<(), RecordsError> {
         match self.index == self.count && self.cut.is_between() {

@@ -69,12 +69,14 @@ impl Shard {
     ) -> Shard {
         let shards = node.shards;
         let sessions_max = (node.config.fetch_session_slots as usize).div_ceil(usize::from(shards));
+        // Half of what the records in memory may take.
+        let waiting_max = node.config.core_memory_bytes_max as usize / 2;
         let groups = Groups::new(&node.config, seed, id, &node);
         let commands = controller.map(|(controller, seed)| Commands::new(controller, seed, shards));
         Shard {
             id,
             view: View::new(id, node, image, config, store.batch_bytes_max()),
-            front: Front::new(sessions_max, id, shards),
+            front: Front::new(sessions_max, waiting_max, id, shards),
             owner: Owner::new(id, store, groups),
             control: Control::new(id, commands),
             own: VecDeque::new(),
@@ -133,7 +135,7 @@ impl Shard {
         let Shard { view, front, owner, control, .. } = self;
         match input {
             Input::Connected { connection, listener, peer } => front.connected(view, connection, listener, peer),
-            Input::Disconnected { connection } => front.disconnected(now, view, connection),
+            Input::Disconnected { connection } => front.left(now, view, connection),
             Input::Frame { connection, frame } => front.frame(now, view, connection, frame),
             Input::Message { from, message } => {
                 assert!(from != self.id);
@@ -150,7 +152,10 @@ impl Shard {
             Input::GroupCheckpointRead { log, bytes } => owner.checkpoint_read(now, log, bytes),
             Input::GroupCheckpointWritten { log } => owner.checkpoint_written(log),
             Input::DiskBytes { total, free } => view.set_disk_bytes(total, free),
-            Input::Drain => owner.drain(),
+            Input::Drain => {
+                front.drain();
+                owner.drain();
+            }
         }
         self.deliver(now);
     }

@@ -216,3 +216,40 @@ fn what_a_batch_becomes_is_limited_by_its_topic() {
         assert_eq!(produced.code, ErrorCode::InvalidRecord.code(), "{compression:?}");
     }
 }
+
+#[test]
+fn requests_behind_a_check_that_takes_long_keep_their_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut client = Client::connect(broker.address);
+    client.create("slow", 1, &[("max.decompressed.message.bytes", "200000000")]);
+    client.create("other", 1, &[]);
+    let producer = 77;
+    let sequenced = |sequence, bytes: usize| {
+        let value = vec![0; bytes];
+        let plain = BatchBuilder::new(0).producer(producer, 0, sequence).record(now_ms(), None, Some(&value)).build();
+        compressed(&plain, Compression::Zstd)
+    };
+    // Pipelined: each takes many turns or one, and all are appended in the order in which they were sent.
+    let sizes = [60_000_000, 10, 30_000_000, 10, 10, 90_000_000, 10];
+    let produce = |(sequence, bytes): (usize, &usize)| Produce::to("slow", 0, sequenced(sequence as i32, *bytes));
+    let requests: Vec<Produce<'_>> = sizes.iter().enumerate().map(produce).collect();
+    let sent: Vec<i32> = requests.iter().map(|produce| produce.send(&mut client)).collect();
+    // Somebody else is served meanwhile (`shard/checking.rs` has the test that it is at once).
+    let mut other = Client::connect(broker.address);
+    assert_eq!(Produce::to("other", 0, batch(1)).write(&mut other), 0);
+    for (offset, (produce, correlation)) in requests.iter().zip(&sent).enumerate() {
+        let (answered, produced) = produce.receive(&mut client);
+        assert_eq!((answered, produced.code, produced.offset), (*correlation, 0, offset as i64));
+    }
+    // What was sent without acknowledgements before the peer went is appended as well.
+    let mut leaving = Client::connect(broker.address);
+    for sequence in 7..10 {
+        let records = sequenced(sequence, if sequence == 7 { 60_000_000 } else { 10 });
+        Produce { acks: 0, ..Produce::to("slow", 0, records) }.send(&mut leaving);
+    }
+    drop(leaving);
+    crate::process::wait_for("what was sent before", || {
+        (crate::client::fetch_once(&mut other, "slow", 0, 0, 1000).1 == 10).then_some(())
+    });
+}

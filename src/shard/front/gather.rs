@@ -61,7 +61,20 @@ pub trait Work {
         panic!("part {part} has asked for nothing to be read");
     }
 
-    /// All that was asked has been answered.
+    /// What the work has left to do itself holds so many bytes in memory; `None` if it has nothing to do.
+    fn own_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Does its own work until that is done (`true`) or `budget` is spent: nanoseconds, about.
+    fn work_on(&mut self, _: &mut Scatter<'_>, _budget: &mut usize) -> bool {
+        true
+    }
+
+    /// Lets go of what own work that is under way holds besides; it begins anew.
+    fn rest(&mut self, _: &mut Scatter<'_>) {}
+
+    /// All that was asked has been answered, and the own work is done.
     fn gathered(&mut self, _: &mut Scatter<'_>) -> Next {
         Next::Reply
     }

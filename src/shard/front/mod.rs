@@ -3,6 +3,7 @@
 //! Knows the bytes of clients, and no partition: what a request needs from partitions, coordinators and the controller is
 //! asked by messages, to this shard as to others.
 
+mod checking;
 mod command;
 pub mod connection;
 mod fetch;
@@ -25,6 +26,7 @@ pub mod begin {
 
 pub use self::gather::Begin;
 
+use self::checking::{Queue, Release, TURN_BUDGET};
 use self::command::Command;
 use self::connection::{Connection, ConnectionId, Slot};
 use self::gather::{Begun, Deadline, Incoming, Next, Plan, Reply, Request, Scatter, Tools, Work};
@@ -50,6 +52,8 @@ pub struct Front {
     request_last: RequestId,
     deadlines: BTreeSet<Deadline>,
     tools: Tools,
+    /// Requests whose own work takes more than a turn.
+    queue: Queue,
     /// The index of the last image without a topic for groups whose lack the controller was told.
     wish: Option<u64>,
     out: Vec<Output>,
@@ -57,14 +61,16 @@ pub struct Front {
 }
 
 impl Front {
-    /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions.
-    pub fn new(sessions_max: usize, shard: ShardId, shards: u16) -> Front {
+    /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions, and keeps about `bytes_max` of requests
+    /// whose own work takes more than a turn.
+    pub fn new(sessions_max: usize, bytes_max: usize, shard: ShardId, shards: u16) -> Front {
         Front {
             connections: HashMap::new(),
             requests: HashMap::new(),
             request_last: 0,
             deadlines: BTreeSet::new(),
             tools: Tools { sessions: Sessions::new(sessions_max, shard.0, shards), workspace: Workspace::default() },
+            queue: Queue::new(bytes_max),
             wish: None,
             out: Vec::new(),
             mail: Vec::new(),
@@ -81,6 +87,9 @@ impl Front {
 
     /// When a turn is due although nothing happens.
     pub fn deadline(&self) -> Option<Time> {
+        if self.queue.is_due() {
+            return Some(Time::default());
+        }
         self.deadlines.first().map(|(time, _)| *time)
     }
 
@@ -91,11 +100,24 @@ impl Front {
         assert!(older.is_none(), "connection ids are not used again");
     }
 
+    /// The peer of a connection has gone. What it sent before counts.
+    pub fn left(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
+        if !self.queue.leave(connection) {
+            self.disconnected(now, view, connection);
+        }
+    }
+
+    /// The broker ends: what has not been checked by now was not acknowledged either.
+    pub fn drain(&mut self) {
+        self.queue.stop();
+    }
+
     /// Nobody waits for the connection's requests any more.
-    pub fn disconnected(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
+    fn disconnected(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
         let Some(state) = self.connections.remove(&connection) else { return };
         for id in state.requests {
             let Some(mut request) = self.requests.remove(&id) else { continue };
+            self.queue.done(id);
             if let Some(deadline) = request.deadline {
                 self.deadlines.remove(&(deadline, id));
             }
@@ -104,13 +126,15 @@ impl Front {
             let plan = scatter.into_plan();
             self.ask(view, id, plan);
         }
+        self.queue.forget(connection);
     }
 
     /// Whether the connection's next request may be taken: otherwise the peer is to be slowed.
     pub fn may_read(&self, view: &View, connection: ConnectionId) -> bool {
         let requests_max = view.node().config.connection_requests_max as usize;
         let ready = |state: &Connection| state.unanswered() < requests_max && state.closing.is_none();
-        self.connections.get(&connection).is_some_and(ready)
+        let waits = self.queue.holds(connection) || self.queue.is_full();
+        !waits && self.connections.get(&connection).is_some_and(ready)
     }
 
     pub fn requests_of(&self, connection: ConnectionId) -> usize {
@@ -119,6 +143,14 @@ impl Front {
 
     /// A request frame, without its length.
     pub fn frame(&mut self, now: Now, view: &mut View, connection: ConnectionId, frame: BytesMut) {
+        match self.queue.holds(connection) {
+            true => self.queue.hold(connection, frame),
+            false => self.frame_next(now, view, connection, frame),
+        }
+    }
+
+    /// A frame before which all others of its connection have been dealt with.
+    fn frame_next(&mut self, now: Now, view: &mut View, connection: ConnectionId, frame: BytesMut) {
         if self.connections.get(&connection).is_none_or(|state| state.closing.is_some()) {
             return;
         }
@@ -222,8 +254,54 @@ impl Front {
             self.deadlines.insert((deadline, id));
         }
         self.ask(view, id, plan);
-        if outstanding == 0 {
+        let mut budget = std::mem::take(&mut self.queue.budget);
+        self.work_on(now, view, id, &mut budget);
+        self.queue.budget = budget;
+        if self.requests.get(&id).is_some_and(|request| request.outstanding == 0 && request.work.own_bytes().is_none())
+        {
             self.drive(now, view, id, |work, scatter| work.gathered(scatter));
+        }
+    }
+
+    /// Goes on with a request's own work, if it has any; what remains is queued.
+    fn work_on(&mut self, now: Now, view: &mut View, id: RequestId, budget: &mut usize) {
+        let Some(request) = self.requests.get(&id) else { return };
+        let (connection, bytes) = (request.connection, request.work.own_bytes());
+        if let Some(bytes) = bytes {
+            let mut done = false;
+            self.drive(now, view, id, |work, scatter| {
+                done = work.work_on(scatter, budget);
+                Next::Wait
+            });
+            if !done {
+                if !self.queue.is_busy(id) && self.queue.push(id, connection, bytes) {
+                    self.drive(now, view, id, |work, scatter| {
+                        work.rest(scatter);
+                        Next::Wait
+                    });
+                }
+                return;
+            }
+        }
+        self.queue.done(id);
+    }
+
+    /// A turn's share of the own work of requests, and what waited behind those that are done.
+    fn work_turn(&mut self, now: Now, view: &mut View) {
+        let active = self.queue.active();
+        for id in &active {
+            self.work_on(now, view, *id, &mut (TURN_BUDGET / active.len()));
+            self.counted_off(now, view, *id, 0);
+        }
+        self.queue.budget = TURN_BUDGET;
+        while let Some(connection) = self.queue.freed() {
+            loop {
+                match self.queue.release(connection) {
+                    Release::Frame(frame) => self.frame_next(now, view, connection, frame),
+                    Release::Left => self.disconnected(now, view, connection),
+                    Release::Nothing => break,
+                }
+            }
         }
     }
 
@@ -260,7 +338,7 @@ impl Front {
         let Some(request) = self.requests.get_mut(&id) else { return };
         assert!(request.outstanding >= answers, "an answer that nobody waits for");
         request.outstanding -= answers;
-        if request.outstanding == 0 && !request.work.is_parked() {
+        if request.outstanding == 0 && !request.work.is_parked() && request.work.own_bytes().is_none() {
             self.drive(now, view, id, |work, scatter| work.gathered(scatter));
         }
     }
@@ -274,6 +352,7 @@ impl Front {
             self.requests.get_mut(&id).expect("deadlines are of requests that are there").deadline = None;
             self.drive(now, view, id, |work, scatter| work.late(scatter));
         }
+        self.work_turn(now, view);
     }
 
     /// One step of a request's work, and what follows from it.
@@ -298,6 +377,7 @@ impl Front {
 
     fn finish(&mut self, now: Now, view: &mut View, id: RequestId) {
         let request = self.requests.remove(&id).expect("it is in progress");
+        self.queue.done(id);
         if let Some(deadline) = request.deadline {
             self.deadlines.remove(&(deadline, id));
         }
@@ -387,11 +467,13 @@ impl Front {
             let state = self.connections.get(&request.connection).expect("requests end with their connection");
             assert!(state.requests.contains(id), "a connection knows its requests");
             assert!(request.deadline.is_none_or(|deadline| self.deadlines.contains(&(deadline, *id))));
-            assert!(request.outstanding > 0 || request.work.is_parked(), "a request waits for something");
+            let waits = request.outstanding > 0 || request.work.is_parked() || self.queue.is_busy(*id);
+            assert!(waits, "a request waits for something");
         }
         assert_eq!(self.deadlines.len(), self.requests.values().filter(|request| request.deadline.is_some()).count());
         let known: usize = self.connections.values().map(|state| state.requests.len()).sum();
         assert_eq!(known, self.requests.len(), "a request has one connection");
+        self.queue.check();
         assert!(self.out.is_empty() && self.mail.is_empty(), "all that was said has been taken");
     }
 }

@@ -1,7 +1,8 @@
 //! Produce: batches are checked on the connection's core, appended by their owners, acknowledged when committed.
 
+use super::checking::{self, Batches, Unchecked};
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
-use crate::log::check::{self, Checked, Refusal};
+use crate::log::check::{Checked, Refusal};
 use crate::metadata::is_internal;
 use crate::shard::message::{Answer, Op};
 use crate::shard::rules::TopicRules;
@@ -14,7 +15,7 @@ use crate::wire::messages::produce_response::{
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -27,6 +28,10 @@ struct Produce {
     acks: i16,
     topics: Vec<TopicName>,
     parts: Vec<Part>,
+    /// What is not checked yet.
+    batches: Batches,
+    /// All batches together.
+    bytes: usize,
 }
 
 struct TopicName {
@@ -70,29 +75,20 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: Byte
         picks.clear();
         parts.iter_mut().for_each(|part| part.outcome = refused(ErrorCode::InvalidRequiredAcks));
     }
-    let mut batches = Vec::with_capacity(picks.len());
     // From the back, so that each batch can be split off the frame's end.
     picks.sort_unstable_by_key(|pick| pick.range.start);
-    for pick in picks.into_iter().rev() {
-        frame.truncate(pick.range.end);
-        let batch = frame.split_off(pick.range.start);
-        batches.push((pick, batch));
+    let mut batches = VecDeque::with_capacity(picks.len());
+    for Pick { part, partition, range, rules } in picks.into_iter().rev() {
+        frame.truncate(range.end);
+        batches.push_front(Unchecked { part, partition, batch: frame.split_off(range.start), rules });
     }
-    let mut asked = false;
-    for (pick, batch) in batches.into_iter().rev() {
-        let part = &mut parts[pick.part];
-        match append(scatter, head.version, part, batch, &pick.rules) {
-            Ok(op) => {
-                asked = true;
-                scatter.ask(pick.part as u32, pick.partition, &pick.rules.topic, op);
-            }
-            Err(refusal) => part.outcome = Some(Outcome::Refused(Box::new(refusal))),
-        }
-    }
-    let work = Box::new(Produce { head: ReplyHead::new(head), acks, topics, parts });
     // Nothing is answered, so the connection's order does not wait for the disk.
     let silent = acks == 0;
-    Ok(Begun::Started { work, deadline: (asked && !silent).then_some(deadline), silent })
+    let deadline = (!batches.is_empty() && !silent).then_some(deadline);
+    let bytes = batches.iter().map(|unchecked| unchecked.batch.len()).sum();
+    let batches = Batches::new(head.version, scatter.now.wall_ms, batches);
+    let work = Box::new(Produce { head: ReplyHead::new(head), acks, topics, parts, batches, bytes });
+    Ok(Begun::Started { work, deadline, silent })
 }
 
 /// The request's topics and partitions, and where in the frame the records lie of those that may be written. A partition
@@ -139,23 +135,35 @@ fn picks(
     (topics, parts, picks)
 }
 
-/// Checks a batch and makes it what its owner is asked.
-fn append(
-    scatter: &mut Scatter<'_>,
-    version: i16,
-    part: &mut Part,
-    batch: BytesMut,
-    rules: &TopicRules,
-) -> Result<Op, Refusal> {
-    let now_ms = scatter.now.wall_ms;
-    let Checked { batch, info } = check::check(batch, version, &rules.check, now_ms, scatter.workspace)?;
-    if rules.check.log_append_time {
-        part.log_append_time = now_ms;
-    }
-    Ok(Op::Append { batch, info })
-}
-
 impl Work for Produce {
+    fn own_bytes(&self) -> Option<usize> {
+        (!self.batches.is_empty()).then_some(self.bytes)
+    }
+
+    /// Checks batches; when all are checked, those that are sound go to their owners.
+    fn work_on(&mut self, scatter: &mut Scatter<'_>, budget: &mut usize) -> bool {
+        if !self.batches.step(scatter.workspace, budget) {
+            return false;
+        }
+        for checking::Outcome { part: number, partition, rules, result } in self.batches.take_done() {
+            let part = &mut self.parts[number];
+            match result {
+                Ok(Checked { batch, info }) => {
+                    if rules.check.log_append_time {
+                        part.log_append_time = info.timestamp_max;
+                    }
+                    scatter.ask(number as u32, partition, &rules.topic, Op::Append { batch, info });
+                }
+                Err(refusal) => part.outcome = Some(Outcome::Refused(Box::new(refusal))),
+            }
+        }
+        true
+    }
+
+    fn rest(&mut self, scatter: &mut Scatter<'_>) {
+        self.batches.rest(scatter.workspace);
+    }
+
     fn answered(&mut self, _: &mut Scatter<'_>, part: u32, answer: Answer) {
         let part = &mut self.parts[part as usize];
         assert!(part.outcome.is_none(), "a part is answered once");

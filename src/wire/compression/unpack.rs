@@ -16,8 +16,10 @@ pub const WINDOW_BYTES_MAX: usize = 8 << 20;
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// Compressed bytes that are shown to a codec at a time: they may become nothing, and cost time all the same.
 pub(super) const INPUT_BYTES: usize = 8 << 10;
-/// What a compressed byte costs, in decompressed ones.
-const INPUT_COST: usize = 4;
+/// What a compressed byte may cost whatever becomes of it, and a decompressed one of each kind: nanoseconds, about.
+const INPUT_COST: usize = 8;
+const PLAIN_COST_SHIFT: u32 = 3;
+const GZIP_COST: usize = 3;
 
 /// Why bytes do not decompress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -63,7 +65,7 @@ enum State {
 /// Some of the decompressed bytes, perhaps none.
 pub struct Piece<'a> {
     pub bytes: &'a [u8],
-    /// What it took to make it, in decompressed bytes.
+    /// What it took to make it: nanoseconds, about, on a machine of no particular kind.
     pub cost: usize,
 }
 
@@ -95,10 +97,15 @@ impl Unpack {
             State::Done => None,
         };
         assert!(before <= self.at && self.at <= input.len(), "a codec reads what there is, once");
+        let read = self.at - before;
         match bytes {
             Some(bytes) => {
-                let cost = bytes.len().max(INPUT_COST * (self.at - before)).max(1);
-                Ok(Some(Piece { bytes, cost }))
+                let cost = match self.state {
+                    State::Plain => bytes.len() >> PLAIN_COST_SHIFT,
+                    State::Gzip(_) => (GZIP_COST * bytes.len()).max(INPUT_COST * read),
+                    _ => bytes.len().max(INPUT_COST * read),
+                };
+                Ok(Some(Piece { bytes, cost: cost.max(1) }))
             }
             None if self.at < input.len() => Err(UnpackError::Corrupt),
             None => {
@@ -156,7 +163,7 @@ mod tests {
     fn unpack(compression: Compression, input: &[u8], workspace: &mut Workspace) -> Result<Vec<u8>, UnpackError> {
         let (mut unpack, mut out) = (Unpack::new(compression), Vec::new());
         while let Some(piece) = unpack.next(input, workspace)? {
-            assert!(piece.cost >= piece.bytes.len() && piece.cost > 0);
+            assert!(piece.cost >= piece.bytes.len() >> PLAIN_COST_SHIFT && piece.cost > 0);
             out.extend_from_slice(piece.bytes);
         }
         assert!(matches!(unpack.next(input, workspace), Ok(None)), "the end stays the end");
