@@ -52,6 +52,7 @@ fn commit(coordinator: &mut Coordinator, group: &str, topics: Vec<OffsetCommitRe
         client_host: "/bench",
         random: [0; 16],
         member_bytes_elsewhere: 0,
+        offset_bytes_elsewhere: 0,
     };
     coordinator.handle(NOW, &caller, &Request::OffsetCommit(request), &|_, _| true);
 }

@@ -4,6 +4,8 @@
 mod bench;
 #[path = "group/errors.rs"]
 mod errors;
+#[path = "group/limits.rs"]
+mod limits;
 #[path = "group/load.rs"]
 mod load;
 #[path = "group/scenarios.rs"]

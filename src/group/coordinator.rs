@@ -3,7 +3,9 @@
 use super::checkpoint::{self, Checkpoint, CheckpointError};
 use super::decisions::{Append, AppendId, Decisions, Then};
 use super::error::{append_error, heartbeat, leave_refusal, offset_delete_refusal, refusal, sync_refusal};
+use super::forget::Sweep;
 use super::join::check_join;
+use super::list::{Listing, list_refusal};
 use super::offsets::{absent_group, commit_refusal, commits_anything, fetched_nothing};
 use super::record::{Key, Record};
 use super::state::{Desk, Group, State};
@@ -12,16 +14,22 @@ use super::{Answer, Caller, DECIDED_BYTES_MAX, Event, Request, Response, Setting
 use crate::types::{Now, Offset, Time};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{JoinGroupRequest, OffsetCommitRequest};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// Groups looked at in one turn because of their timers.
 const GROUPS_PER_TICK: usize = 256;
+/// Groups that are opened in one turn when all is loaded.
+const OPENED_PER_TURN: usize = 2048;
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Phase {
     Loading,
+    /// All is read, and the groups are being opened: those up to this one are.
+    Opening {
+        after: Option<Arc<str>>,
+    },
     Active,
     Unloaded,
 }
@@ -36,6 +44,9 @@ pub struct Coordinator {
     timers: BTreeSet<(Time, Arc<str>)>,
     /// The partition's records before this offset are applied.
     offset_end: Offset,
+    /// Lists and walks in search of positions that take more than one turn.
+    pub(super) listings: VecDeque<Listing>,
+    pub(super) sweeps: VecDeque<Sweep>,
     /// The deletion of positions in deleted topics is over when so many records are.
     pub(super) forgotten_end: u64,
     /// Records that were left out, for the events that tell of them when all are read.
@@ -54,6 +65,7 @@ impl Coordinator {
             events: Vec::new(),
             decisions: Decisions::default(),
             member_bytes: 0,
+            offset_bytes: 0,
         };
         Coordinator {
             phase: Phase::Loading,
@@ -61,6 +73,8 @@ impl Coordinator {
             desk,
             timers: BTreeSet::new(),
             offset_end: 0,
+            listings: VecDeque::new(),
+            sweeps: VecDeque::new(),
             forgotten_end: 0,
             unknown_kinds: BTreeMap::new(),
             malformed_keys: None,
@@ -77,9 +91,14 @@ impl Coordinator {
         self.groups.len()
     }
 
-    /// Bytes of metadata and assignments of all members.
+    /// Memory that all members and ids that were given out take.
     pub fn member_bytes(&self) -> usize {
         self.desk.member_bytes
+    }
+
+    /// Memory that all that is durable takes.
+    pub fn offset_bytes(&self) -> usize {
+        self.desk.offset_bytes
     }
 
     /// Takes what a checkpoint holds, before any record; returns the offset at which replay goes on.
@@ -125,26 +144,47 @@ impl Coordinator {
             }
         };
         group.ledger.apply(&key, key_bytes, value);
+        self.desk.offset_bytes = self.desk.offset_bytes + group.durable_bytes() - group.durable_counted;
+        group.durable_counted = group.durable_bytes();
         if self.phase == Phase::Loading && group.ledger.is_empty() {
             self.groups.remove(&**name);
         }
     }
 
-    /// All records are replayed: members' sessions begin, requests are served.
+    /// All records are replayed, and all topics are there: members' sessions begin, requests are served.
     pub fn loaded(&mut self, now: Now) {
-        assert_eq!(self.phase, Phase::Loading);
-        self.phase = Phase::Active;
-        self.report_left_out();
-        let names: Vec<Arc<str>> = self.groups.keys().cloned().collect();
-        for name in names {
-            let group = self.groups.get_mut(&name).expect("it is a key");
+        while !self.open_some(now, &|_| true) {}
+    }
+
+    /// All records are replayed: members' sessions begin, and positions in topics that do not exist are forgotten, of some
+    /// groups at a time. True when there are no more, and requests are served.
+    pub fn open_some(&mut self, now: Now, exists: &dyn Fn(&str) -> bool) -> bool {
+        let after = match &self.phase {
+            Phase::Opening { after } => after.clone(),
+            phase => {
+                assert_eq!(*phase, Phase::Loading);
+                self.report_left_out();
+                None
+            }
+        };
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let some = self.groups.range((from, Bound::Unbounded)).take(OPENED_PER_TURN);
+        let names: Vec<Arc<str>> = some.map(|(name, _)| name.clone()).collect();
+        for name in &names {
+            let group = self.groups.get_mut(name).expect("it is a key");
             group.restore(now);
             group.schedule_retention(now, &self.desk);
             if group.members.len() > self.desk.settings.members_max {
                 group.rebalance(now, "the loaded group is larger than group.max.size", &mut self.desk);
             }
-            self.settle(&name);
+            group.report_malformed(&mut self.desk);
+            group.forget(&|topic| !exists(topic), &mut self.desk);
+            self.settle(name);
         }
+        self.forgotten_end = self.desk.decisions.number_decided();
+        let is_active = names.len() < OPENED_PER_TURN;
+        self.phase = if is_active { Phase::Active } else { Phase::Opening { after: names.last().cloned() } };
+        is_active
     }
 
     fn report_left_out(&mut self) {
@@ -155,25 +195,19 @@ impl Coordinator {
         if let Some((records, first)) = self.malformed_keys.take() {
             events.push(Event::MalformedKeys { records, first });
         }
-        for group in self.groups.values() {
-            for (key, (_, error)) in &group.ledger.malformed {
-                let (group, key, reason) = (group.name.clone(), key.to_vec(), error.to_string());
-                events.push(Event::Malformed { group, key, reason });
-            }
-        }
     }
 
     /// Serves one request. Its answer is among the next [`Coordinator::take_answers`], or among later ones.
     pub fn handle(&mut self, now: Now, caller: &Caller<'_>, request: &Request<'_>, topics: Topics<'_>) {
         let loading = match self.phase {
             Phase::Active => None,
-            Phase::Loading => Some(ErrorCode::CoordinatorLoadInProgress),
+            Phase::Loading | Phase::Opening { .. } => Some(ErrorCode::CoordinatorLoadInProgress),
             Phase::Unloaded => Some(ErrorCode::NotCoordinator),
         };
         if let Some(code) = loading {
             let response = match request {
                 // The session is not in danger yet, so the member may go on.
-                Request::Heartbeat(_) if self.phase == Phase::Loading => heartbeat(ErrorCode::None),
+                Request::Heartbeat(_) if self.phase != Phase::Unloaded => heartbeat(ErrorCode::None),
                 request => refusal(request, caller.version, code),
             };
             return self.desk.answer(caller.ticket, response);
@@ -183,10 +217,7 @@ impl Coordinator {
             return self.desk.answer(caller.ticket, response);
         }
         match request {
-            Request::ListGroups(request) => {
-                let response = self.list(request);
-                self.desk.answer(caller.ticket, response);
-            }
+            Request::ListGroups(filter) => self.list(caller.ticket, filter),
             Request::DescribeGroups(request) => {
                 let response = self.describe(request, caller.version);
                 self.desk.answer(caller.ticket, response);
@@ -220,8 +251,9 @@ impl Coordinator {
             let response = refusal(request, caller.version, ErrorCode::UnknownServerError);
             return self.desk.answer(caller.ticket, response);
         }
-        if !self.groups.contains_key(&**name) {
-            if let Some(response) = absent(request, caller.version, topics) {
+        let is_new = !self.groups.contains_key(&**name);
+        if is_new {
+            if let Some(response) = absent(request, caller.version, topics, self.desk.settings.answer_bytes_max) {
                 return self.desk.answer(caller.ticket, response);
             }
             let name: Arc<str> = Arc::from(&**name);
@@ -230,7 +262,12 @@ impl Coordinator {
         let (group, desk) = (self.groups.get_mut(&**name).expect("it is there"), &mut self.desk);
         let ticket = caller.ticket;
         match request {
-            Request::JoinGroup(request) => group.join(now, caller, request, desk),
+            Request::JoinGroup(request) => {
+                group.join(now, caller, request, desk);
+                if is_new && group.exists() && group.undurable.is_empty() {
+                    group.store_new(now, desk);
+                }
+            }
             Request::SyncGroup(request) => group.sync(now, ticket, request, desk),
             Request::Heartbeat(request) => {
                 let response = group.heartbeat(now, request);
@@ -239,7 +276,7 @@ impl Coordinator {
             Request::LeaveGroup(request) => group.leave(now, caller, request, desk),
             Request::OffsetCommit(request) => group.commit(now, caller, request, topics, desk),
             Request::OffsetFetch { group: request, .. } => {
-                desk.answer(ticket, Response::OffsetFetch(group.fetch(request)));
+                desk.answer(ticket, group.fetch(request, desk.settings.answer_bytes_max));
             }
             Request::OffsetDelete(request) => group.delete_offsets(ticket, request, topics, desk),
             Request::ListGroups(_) | Request::DescribeGroups(_) | Request::DeleteGroups(_) => unreachable!(),
@@ -252,8 +289,8 @@ impl Coordinator {
     pub(super) fn settle(&mut self, name: &Arc<str>) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.check();
-        self.desk.member_bytes = self.desk.member_bytes + group.bytes - group.bytes_counted;
-        group.bytes_counted = group.bytes;
+        self.desk.member_bytes = self.desk.member_bytes + group.held_bytes() - group.bytes_counted;
+        group.bytes_counted = group.held_bytes();
         let gone = group.is_gone();
         let due = group.due.filter(|_| !gone);
         let later = |armed: Time| due.is_none_or(|due| due < armed);
@@ -266,23 +303,28 @@ impl Coordinator {
             group.armed = Some(due);
         }
         if gone {
-            assert_eq!(group.bytes, 0, "{name}");
+            assert_eq!((group.bytes, group.durable_counted), (0, 0), "{name}");
             self.groups.remove(name);
         }
     }
 
     /// When to call [`Coordinator::tick`] next.
     pub fn deadline(&self) -> Option<Time> {
+        if !self.listings.is_empty() || !self.sweeps.is_empty() {
+            return Some(Time(0));
+        }
         self.timers.first().map(|(time, _)| *time)
     }
 
     /// Does what is due. If there is much, some of it is left: the deadline then is still in the past.
     pub fn tick(&mut self, now: Now) {
+        self.list_some();
+        self.sweep_some();
         for _ in 0..GROUPS_PER_TICK {
-            if self.deadline().is_none_or(|deadline| deadline > now.mono) {
+            if self.timers.first().is_none_or(|(time, _)| *time > now.mono) {
                 break;
             }
-            let (time, name) = self.timers.pop_first().expect("there is a deadline");
+            let (time, name) = self.timers.pop_first().expect("it is the first");
             let group = self.groups.get_mut(&name).expect("timers are of groups that are there");
             assert_eq!(group.armed.take(), Some(time));
             group.expire(now, &mut self.desk);
@@ -322,8 +364,7 @@ impl Coordinator {
             self.apply(&record.key, record.value.as_deref());
         }
         let group = self.groups.get_mut(&record.group).expect("a group stays while it has records to store");
-        assert!(group.undurable > 0);
-        group.undurable -= 1;
+        assert!(group.undurable.pop_front().is_some_and(|number| number < self.desk.decisions.number_over()));
         if durable && record.value.is_some() {
             group.schedule_commit_retention(now, &self.desk);
         }
@@ -372,8 +413,12 @@ impl Coordinator {
             let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
             ids.iter().for_each(|id| group.remove_member(id, code, &mut self.desk));
         }
+        for listing in std::mem::take(&mut self.listings) {
+            self.desk.answer(listing.ticket, list_refusal(code));
+        }
+        self.sweeps.clear();
         self.timers.clear();
-        self.desk.member_bytes = 0;
+        (self.desk.member_bytes, self.desk.offset_bytes) = (0, 0);
     }
 
     pub fn take_answers(&mut self) -> Vec<Answer> {
@@ -420,7 +465,7 @@ fn writes(request: &Request<'_>) -> bool {
 }
 
 /// The answer that a group which is not there gives; `None` if the request makes it.
-fn absent(request: &Request<'_>, version: i16, topics: Topics<'_>) -> Option<Response> {
+fn absent(request: &Request<'_>, version: i16, topics: Topics<'_>, bytes_max: usize) -> Option<Response> {
     let unknown = ErrorCode::UnknownMemberId;
     Some(match request {
         Request::JoinGroup(JoinGroupRequest { member_id, .. }) if member_id.is_empty() => return None,
@@ -430,7 +475,7 @@ fn absent(request: &Request<'_>, version: i16, topics: Topics<'_>) -> Option<Res
         Request::Heartbeat(_) => heartbeat(unknown),
         Request::LeaveGroup(request) => leave_refusal(request, version, unknown),
         Request::OffsetCommit(request) => commit_refusal(request, topics, absent_group(version)),
-        Request::OffsetFetch { group, .. } => Response::OffsetFetch(fetched_nothing(group)),
+        Request::OffsetFetch { group, .. } => fetched_nothing(group, bytes_max),
         Request::OffsetDelete(_) => offset_delete_refusal(ErrorCode::GroupIdNotFound),
         Request::ListGroups(_) | Request::DescribeGroups(_) | Request::DeleteGroups(_) => unreachable!(),
     })

@@ -64,10 +64,19 @@ struct Waiting {
     failure: Option<ErrorCode>,
 }
 
+/// An append that is under way.
+#[derive(Debug)]
+struct Planned {
+    id: AppendId,
+    /// The number of its first record.
+    start: u64,
+    records: Vec<Record>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Decisions {
     gathered: VecDeque<Record>,
-    appends: VecDeque<(AppendId, Vec<Record>)>,
+    appends: VecDeque<Planned>,
     waiting: VecDeque<Waiting>,
     /// Bytes of all records here.
     bytes: usize,
@@ -92,9 +101,16 @@ impl Decisions {
         self.number_over
     }
 
-    /// Records that wait for the disk.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.appends.iter().flat_map(|(_, records)| records).chain(&self.gathered)
+    /// The record that was decided as the one of this number, and waits for the disk.
+    pub fn record(&self, number: u64) -> &Record {
+        assert!((self.number_over..self.number_decided).contains(&number));
+        let gathered_start = self.number_decided - self.gathered.len() as u64;
+        if let Some(at) = number.checked_sub(gathered_start) {
+            return &self.gathered[at as usize];
+        }
+        let after = self.appends.partition_point(|append| append.start <= number);
+        let append = &self.appends[after - 1];
+        &append.records[(number - append.start) as usize]
     }
 
     pub fn decide(&mut self, records: impl IntoIterator<Item = Record>, then: Then) {
@@ -121,14 +137,16 @@ impl Decisions {
         }
         let id = AppendId(self.appends_planned);
         self.appends_planned += 1;
-        self.appends.push_back((id, self.gathered.drain(..count).collect()));
-        let (_, records) = self.appends.back().expect("it was just pushed");
-        Some(Append { id, records })
+        let start = self.number_decided - self.gathered.len() as u64;
+        self.appends.push_back(Planned { id, start, records: self.gathered.drain(..count).collect() });
+        let planned = self.appends.back().expect("it was just pushed");
+        Some(Append { id, records: &planned.records })
     }
 
     /// The records of the oldest append, which is over.
     pub fn over(&mut self, id: AppendId, failure: Option<ErrorCode>) -> Vec<Record> {
-        let (oldest, records) = self.appends.pop_front().expect("an append is under way");
+        let Planned { id: oldest, start, records } = self.appends.pop_front().expect("an append is under way");
+        assert_eq!(start, self.number_over);
         assert_eq!(oldest, id, "appends end in their order");
         self.number_over += records.len() as u64;
         self.bytes -= records.iter().map(Record::bytes).sum::<usize>();
@@ -181,7 +199,8 @@ mod tests {
         let plan = |decisions: &mut Decisions| decisions.plan(12).map(|append| append.records.len());
         let planned = [(); 4].map(|()| plan(&mut decisions));
         assert_eq!(planned, [Some(2), Some(1), Some(1), None]);
-        assert_eq!(decisions.records().count(), 4);
+        let bytes: Vec<usize> = (0..4).map(|number| decisions.record(number).bytes()).collect();
+        assert_eq!(bytes, [6, 6, 6, 20]);
         decisions.over(AppendId(0), Some(ErrorCode::KafkaStorageError));
         assert!(decisions.next_over().is_none());
         decisions.over(AppendId(1), None);

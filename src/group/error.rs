@@ -1,5 +1,6 @@
 //! Refusals: the answer to a request as a whole that is not done.
 
+use super::list::list_refusal;
 use super::{Request, Response};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::delete_groups_response::DeletableGroupResult;
@@ -11,8 +12,7 @@ use crate::wire::messages::offset_fetch_response::{
 };
 use crate::wire::messages::{
     DeleteGroupsResponse, DescribeGroupsResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse,
-    SyncGroupResponse,
+    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
 };
 use std::borrow::Cow;
 
@@ -102,7 +102,7 @@ pub fn refusal(request: &Request<'_>, version: i16, code: ErrorCode) -> Response
             Response::OffsetFetch(OffsetFetchResponseGroup { group_id: owned(&group.group_id), topics, error_code })
         }
         Request::OffsetDelete(_) => offset_delete_refusal(code),
-        Request::ListGroups(_) => Response::ListGroups(ListGroupsResponse { error_code, ..Default::default() }),
+        Request::ListGroups(_) => list_refusal(code),
         Request::DescribeGroups(request) => {
             let group =
                 |group: &Cow<'_, str>| DescribedGroup { error_code, group_id: owned(group), ..Default::default() };

@@ -2,7 +2,7 @@
 
 use super::decisions::{Replacement, Then};
 use super::error::{join_refusal, sync_refusal};
-use super::member::{Member, member_id, protocol_bytes, protocols, timeouts};
+use super::member::{MEMBER_BYTES, Member, member_id, protocol_bytes, protocols, request_bytes, timeouts};
 use super::record::Record;
 use super::state::{Desk, Group, State};
 use super::{
@@ -38,11 +38,6 @@ pub(super) fn check_join(request: &JoinGroupRequest<'_>, settings: &Settings) ->
     Ok(())
 }
 
-/// Bytes that a member would hold who joins like that.
-fn request_bytes(request: &JoinGroupRequest<'_>) -> usize {
-    request.protocols.iter().map(|protocol| protocol.name.len() + protocol.metadata.len()).sum()
-}
-
 impl Group {
     pub fn join(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &mut Desk) {
         let id = &*request.member_id;
@@ -50,7 +45,7 @@ impl Group {
             Some((id, ErrorCode::GroupMaxSizeReached))
         } else if !self.has_room(id, desk) {
             self.remove_member(id, ErrorCode::GroupMaxSizeReached, desk);
-            self.pending.remove(id);
+            self.take_pending(id);
             self.maybe_complete(now, desk);
             Some(("", ErrorCode::GroupMaxSizeReached))
         } else if !self.supports(request) {
@@ -72,9 +67,19 @@ impl Group {
 
     /// Whether there is memory for what the member says of itself, beside what it has said before.
     fn has_memory(&self, id: &str, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &Desk) -> bool {
-        let before = self.members.get(id).map_or(0, |member| protocol_bytes(&member.protocols));
-        let growth = request_bytes(request).saturating_sub(before);
-        growth == 0 || desk.member_bytes + caller.member_bytes_elsewhere + growth <= desk.settings.member_bytes_max
+        let growth = match self.members.get(id) {
+            Some(member) => request_bytes(request).saturating_sub(protocol_bytes(&member.protocols)),
+            None => {
+                let instance = request.group_instance_id.as_deref().unwrap_or_default();
+                // The instance's name is the beginning of the id too.
+                let texts = caller.client_id.len() + caller.client_host.len() + 2 * instance.len();
+                request_bytes(request) + MEMBER_BYTES + texts + self.name.len()
+            }
+        };
+        // A group that is new is stored.
+        let stored = !self.ledger.is_empty() || desk.has_offset_memory(caller, self.name.len());
+        stored && growth == 0
+            || stored && desk.member_bytes + caller.member_bytes_elsewhere + growth <= desk.settings.member_bytes_max
     }
 
     /// Whether the group may have one more member, or this one goes on being one.
@@ -112,7 +117,7 @@ impl Group {
             }
             desk.answer(caller.ticket, join_refusal(&id, ErrorCode::MemberIdRequired));
             let deadline = now.mono.after_ms(timeouts(request, caller.version).0);
-            self.pending.insert(id, deadline);
+            self.put_pending(id, deadline);
             self.wake_at(deadline);
             self.gather_on(now, desk);
         } else {

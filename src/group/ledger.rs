@@ -7,6 +7,11 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What a topic, a position and a record that cannot be decoded take beside their texts.
+const TOPIC_BYTES: usize = 128;
+const POSITION_BYTES: usize = 96;
+const MALFORMED_BYTES: usize = 128;
+
 /// A committed position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Committed {
@@ -20,6 +25,10 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    fn bytes(&self) -> usize {
+        POSITION_BYTES + self.metadata.len()
+    }
+
     /// When the position is forgotten, if nothing but `base_ms` decides: the time from which its retention counts.
     pub fn expiry_ms(&self, base_ms: TimestampMs, retention_ms: i64) -> TimestampMs {
         self.expire_ms.unwrap_or(base_ms.saturating_add(retention_ms))
@@ -33,11 +42,24 @@ pub(super) struct Ledger {
     pub offsets: BTreeMap<Arc<str>, BTreeMap<i32, Committed>>,
     /// Values that cannot be decoded, and why, by their keys.
     pub malformed: BTreeMap<Bytes, (Bytes, DecodeError)>,
+    /// Memory that all of this takes.
+    bytes: usize,
 }
 
 impl Ledger {
     pub fn is_empty(&self) -> bool {
         self.metadata.is_none() && self.offsets.is_empty() && self.malformed.is_empty()
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// By how much the ledger would grow with this position.
+    pub fn growth(&self, topic: &str, partition: i32, metadata_bytes: usize) -> usize {
+        let topic_bytes = if self.offsets.contains_key(topic) { 0 } else { TOPIC_BYTES + topic.len() };
+        let before = self.offset(topic, partition).map_or(0, Committed::bytes);
+        topic_bytes + (POSITION_BYTES + metadata_bytes).saturating_sub(before)
     }
 
     pub fn offset(&self, topic: &str, partition: i32) -> Option<&Committed> {
@@ -46,8 +68,8 @@ impl Ledger {
 
     /// Takes over one record of this group, with what its key says. A value that cannot be decoded is kept as it is.
     pub fn apply(&mut self, key: &Key<'_>, key_bytes: &[u8], value: Option<&[u8]>) {
-        if !self.malformed.is_empty() {
-            self.malformed.remove(key_bytes);
+        if let Some((value, _)) = self.malformed.remove(key_bytes) {
+            self.bytes -= MALFORMED_BYTES + key_bytes.len() + value.len();
         }
         let applied = match key {
             Key::Offset { topic, partition, .. } => self.apply_offset(topic, *partition, value),
@@ -56,6 +78,7 @@ impl Ledger {
         };
         if let Err(error) = applied {
             let value = Bytes::copy_from_slice(value.expect("only a value can be malformed"));
+            self.bytes += MALFORMED_BYTES + key_bytes.len() + value.len();
             self.malformed.insert(Bytes::copy_from_slice(key_bytes), (value, error));
         }
     }
@@ -64,25 +87,32 @@ impl Ledger {
         let decoded = value.map(decode_offset).transpose();
         let Ok(Some(committed)) = decoded else {
             if let Some(partitions) = self.offsets.get_mut(topic) {
-                partitions.remove(&partition);
+                self.bytes -= partitions.remove(&partition).as_ref().map_or(0, Committed::bytes);
                 if partitions.is_empty() {
+                    self.bytes -= TOPIC_BYTES + topic.len();
                     self.offsets.remove(topic);
                 }
             }
             return decoded.map(|_| ());
         };
-        match self.offsets.get_mut(topic) {
+        self.bytes += committed.bytes();
+        let before = match self.offsets.get_mut(topic) {
             Some(partitions) => partitions.insert(partition, committed),
-            None => self.offsets.entry(Arc::from(topic)).or_default().insert(partition, committed),
+            None => {
+                self.bytes += TOPIC_BYTES + topic.len();
+                self.offsets.entry(Arc::from(topic)).or_default().insert(partition, committed)
+            }
         };
+        self.bytes -= before.as_ref().map_or(0, Committed::bytes);
         Ok(())
     }
 
     fn apply_group(&mut self, value: Option<&[u8]>) -> Result<(), DecodeError> {
-        self.metadata = None;
+        self.bytes -= self.metadata.take().map_or(0, |value| value.len());
         if let Some(value) = value {
             decode_group(value)?;
             self.metadata = Some(Bytes::copy_from_slice(value));
+            self.bytes += value.len();
         }
         Ok(())
     }
@@ -134,9 +164,12 @@ mod tests {
         let mut copy = Ledger::default();
         ledger.records(&group).for_each(|record| apply(&mut copy, &record));
         assert_eq!(copy, ledger);
+        assert!(ledger.bytes() > 2 * POSITION_BYTES + TOPIC_BYTES + MALFORMED_BYTES);
+        assert_eq!((ledger.growth("t", 0, 0), ledger.growth("t", 0, 7)), (0, 7));
+        assert_eq!(ledger.growth("tt", 0, 7), TOPIC_BYTES + 2 + POSITION_BYTES + 7);
         let tombstones: Vec<Record> = ledger.tombstones(&group).collect();
         tombstones.iter().for_each(|record| apply(&mut ledger, record));
-        assert!(ledger.is_empty());
+        assert!(ledger.is_empty() && ledger.bytes() == 0);
     }
 
     #[test]

@@ -10,6 +10,10 @@ use std::sync::Arc;
 
 /// What stands before the random part of a member's id is cut to this.
 const ID_PREFIX_BYTES_MAX: usize = 255;
+/// What a member, an id that was given out, and a protocol of a member take beside their texts.
+pub(super) const MEMBER_BYTES: usize = 512;
+pub(super) const PENDING_BYTES: usize = 128;
+const PROTOCOL_BYTES: usize = 64;
 /// The first version of JoinGroup with a rebalance timeout of its own.
 const JOIN_VERSION_REBALANCE_TIMEOUT: i16 = 1;
 
@@ -36,8 +40,11 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub fn bytes(&self) -> usize {
-        protocol_bytes(&self.protocols) + self.assignment.len()
+    /// Memory that a member with this id takes.
+    pub fn bytes(&self, id: &str) -> usize {
+        let texts = id.len() + self.client_id.len() + self.client_host.len();
+        let instance = self.instance.as_ref().map_or(0, |instance| instance.len());
+        MEMBER_BYTES + texts + instance + protocol_bytes(&self.protocols) + self.assignment.len()
     }
 
     /// Whether the session cannot end: the member waits for the group, not the group for it.
@@ -46,8 +53,7 @@ impl Member {
     }
 
     pub fn matches(&self, request: &JoinGroupRequest<'_>) -> bool {
-        let theirs = request.protocols.iter().map(|protocol| (&*protocol.name, &*protocol.metadata));
-        self.protocols.iter().map(|(name, metadata)| (&**name, &**metadata)).eq(theirs)
+        self.protocols.iter().map(|(name, metadata)| (&**name, &**metadata)).eq(offered(request))
     }
 
     pub fn metadata(&self, protocol: &str) -> Bytes {
@@ -70,12 +76,23 @@ pub(super) fn timeouts(request: &JoinGroupRequest<'_>, version: i16) -> (u64, u6
 }
 
 pub(super) fn protocol_bytes(protocols: &[(Arc<str>, Bytes)]) -> usize {
-    protocols.iter().map(|(name, metadata)| name.len() + metadata.len()).sum()
+    protocols.iter().map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len()).sum()
+}
+
+/// Memory that the protocols of a request take.
+pub(super) fn request_bytes(request: &JoinGroupRequest<'_>) -> usize {
+    offered(request).map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len()).sum()
+}
+
+/// The protocols of a request, each once: the first of those with the same name counts.
+fn offered<'a>(request: &'a JoinGroupRequest<'_>) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+    let mut seen = BTreeSet::new();
+    let all = request.protocols.iter().map(|protocol| (&*protocol.name, &*protocol.metadata));
+    all.filter(move |(name, _)| seen.insert(*name))
 }
 
 pub(super) fn protocols(request: &JoinGroupRequest<'_>) -> Vec<(Arc<str>, Bytes)> {
-    let copy = |bytes: &[u8]| Bytes::copy_from_slice(bytes);
-    request.protocols.iter().map(|protocol| (Arc::from(&*protocol.name), copy(&protocol.metadata))).collect()
+    offered(request).map(|(name, metadata)| (Arc::from(name), Bytes::copy_from_slice(metadata))).collect()
 }
 
 /// A new member's id: `prefix`, which tells an operator who it is, and a random UUID.

@@ -11,9 +11,11 @@ pub mod checkpoint;
 mod coordinator;
 mod decisions;
 mod error;
+mod forget;
 mod groups;
 mod join;
 mod ledger;
+mod list;
 mod member;
 mod offsets;
 mod rebalance;
@@ -28,6 +30,8 @@ pub use checkpoint::{Checkpoint, CheckpointError};
 pub use coordinator::Coordinator;
 pub use decisions::{Append, AppendId};
 pub use error::refusal;
+pub use list::ListFilter;
+pub use offsets::FETCHED_BYTES;
 pub use record::Record;
 pub use split::{offset_fetch_join, offset_fetch_split, partition_of};
 
@@ -43,6 +47,10 @@ pub const MEMBER_METADATA_BYTES_MAX: usize = 4 << 20;
 pub const MEMBERS_PENDING_MAX: usize = 10_000;
 /// Writes are refused while more bytes than this are decided and not durable.
 pub const DECIDED_BYTES_MAX: usize = 64 << 20;
+/// Milliseconds that pass at least before a deadline that is over comes again.
+pub const AGAIN_MS_MIN: u64 = 100;
+/// Bytes that the answer to a request about groups may take; a larger one is not made.
+pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Milliseconds that a new member may wait for its group: it has no id yet that it could send heartbeats with.
 pub const NEW_MEMBER_JOIN_MS: u64 = 5 * 60 * 1000;
 
@@ -66,8 +74,12 @@ pub struct Settings {
     pub retention_check_ms: u64,
     /// Bytes of keys and values in one append; a larger record is refused.
     pub append_bytes_max: usize,
-    /// `group.members.memory.bytes`: of metadata and assignments of all members of all coordinators that share the memory.
+    /// `group.members.memory.bytes`: of all members of all coordinators that share the memory, and of what makes room for them.
     pub member_bytes_max: usize,
+    /// Of all groups and positions that are durable, of all coordinators that share the memory.
+    pub offset_bytes_max: usize,
+    /// Of one answer about groups or positions.
+    pub answer_bytes_max: usize,
 }
 
 impl Default for Settings {
@@ -84,6 +96,8 @@ impl Default for Settings {
             retention_check_ms: 600_000,
             append_bytes_max: 1 << 20,
             member_bytes_max: 128 << 20,
+            offset_bytes_max: 1 << 30,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         }
     }
 }
@@ -109,6 +123,8 @@ pub struct Caller<'a> {
     pub random: [u8; 16],
     /// [`Coordinator::member_bytes`] of the other coordinators that share the memory; only of interest to a join.
     pub member_bytes_elsewhere: usize,
+    /// [`Coordinator::offset_bytes`] of the same; only of interest to a commit.
+    pub offset_bytes_elsewhere: usize,
 }
 
 /// A request, or one group's share of it (OffsetFetch), to the coordinator of its groups.
@@ -121,7 +137,7 @@ pub enum Request<'a> {
     OffsetCommit(wire::OffsetCommitRequest<'a>),
     OffsetFetch { group: wire::offset_fetch_request::OffsetFetchRequestGroup<'a>, require_stable: bool },
     OffsetDelete(wire::OffsetDeleteRequest<'a>),
-    ListGroups(wire::ListGroupsRequest<'a>),
+    ListGroups(ListFilter),
     DescribeGroups(wire::DescribeGroupsRequest<'a>),
     DeleteGroups(wire::DeleteGroupsRequest<'a>),
 }
@@ -140,6 +156,33 @@ pub enum Response {
     ListGroups(wire::ListGroupsResponse<'static>),
     DescribeGroups(wire::DescribeGroupsResponse<'static>),
     DeleteGroups(wire::DeleteGroupsResponse<'static>),
+    /// It would be larger than answers may be.
+    TooLarge,
+}
+
+impl Response {
+    /// About what the answer takes, of those that may be parts of a larger one.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Response::ListGroups(r) => {
+                r.groups.iter().map(|group| group.group_id.len() + group.protocol_type.len() + 64).sum()
+            }
+            Response::DescribeGroups(r) => {
+                let member = |m: &wire::describe_groups_response::DescribedGroupMember<'_>| {
+                    let texts = m.member_id.len() + m.client_id.len() + m.client_host.len();
+                    64 + texts + m.member_metadata.len() + m.member_assignment.len()
+                };
+                let members = |members: &[_]| members.iter().map(member).sum::<usize>();
+                r.groups.iter().map(|group| 128 + group.group_id.len() + members(&group.members)).sum()
+            }
+            Response::OffsetFetch(r) => {
+                let metadata = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
+                let partitions = r.topics.iter().flat_map(|topic| &topic.partitions);
+                partitions.map(|partition| FETCHED_BYTES + metadata(&partition.metadata)).sum()
+            }
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

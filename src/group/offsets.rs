@@ -10,15 +10,18 @@ use crate::types::Now;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::offset_commit_request::OffsetCommitRequestPartition;
 use crate::wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
-use crate::wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use crate::wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use crate::wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartitions, OffsetFetchResponseTopics,
 };
 use crate::wire::messages::{OffsetCommitRequest, OffsetDeleteRequest, OffsetDeleteResponse};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// From here on a group that is not there is called so; before, its generation is.
 const COMMIT_VERSION_GROUP_ERROR: i16 = 9;
+/// What a position in an answer takes beside its metadata.
+pub const FETCHED_BYTES: usize = 80;
 
 /// Whether a commit has anything to say about partitions that exist; if not, it is answered without its group.
 pub(super) fn commits_anything(request: &OffsetCommitRequest<'_>, topics: Topics<'_>) -> bool {
@@ -49,7 +52,8 @@ impl Group {
         if matches!(self.state, State::Stable | State::Preparing) {
             self.keep_alive(now, &request.member_id);
         }
-        let metadata_bytes_max = desk.settings.offset_metadata_bytes_max;
+        let metadata_max = desk.settings.offset_metadata_bytes_max;
+        let mut growth = 0;
         let expire_ms = (request.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(request.retention_time_ms));
         let mut records = Vec::new();
         let mut too_large = BTreeSet::new();
@@ -57,10 +61,12 @@ impl Group {
             for partition in topic.partitions.iter().filter(|partition| topics(&topic.name, partition.partition_index))
             {
                 let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
-                if metadata.len() > metadata_bytes_max {
+                // As Java counts, in units of UTF-16, which are no more than the bytes.
+                if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
                     too_large.insert((&*topic.name, partition.partition_index));
                     continue;
                 }
+                growth += self.ledger.growth(&topic.name, partition.partition_index, metadata.len());
                 let committed = Committed {
                     offset: partition.committed_offset,
                     leader_epoch: partition.committed_leader_epoch.max(-1),
@@ -70,6 +76,10 @@ impl Group {
                 };
                 records.push(Record::offset(&self.name, &topic.name, partition.partition_index, Some(&committed)));
             }
+        }
+        if growth > 0 && !desk.has_offset_memory(caller, growth) {
+            let refused = commit_refusal(request, topics, ErrorCode::InvalidCommitOffsetSize);
+            return desk.answer(caller.ticket, refused);
         }
         let response = commit_response(request, |topic, partition| match topics(topic, partition) {
             false => UNKNOWN,
@@ -95,7 +105,7 @@ impl Group {
             // An operator, or a consumer that assigns itself.
             return Ok(());
         }
-        if !self.exists() && self.undurable == 0 {
+        if !self.exists() && self.undurable.is_empty() {
             return Err(absent_group(version));
         }
         let instance = request.group_instance_id.as_deref();
@@ -110,32 +120,29 @@ impl Group {
         if self.state == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
     }
 
-    /// Positions that are asked for, or all. One that is not there is -1 without an error.
-    pub fn fetch(&self, request: &OffsetFetchRequestGroup<'_>) -> OffsetFetchResponseGroup<'static> {
-        let asked = request.topics.as_ref().map(|topics| {
-            let topic = |topic: &crate::wire::messages::offset_fetch_request::OffsetFetchRequestTopics<'_>| {
-                let partition = |&index: &i32| fetched(index, self.ledger.offset(&topic.name, index));
-                OffsetFetchResponseTopics {
-                    name: owned(&topic.name),
-                    topic_id: topic.topic_id,
-                    partitions: topic.partition_indexes.iter().map(partition).collect(),
-                }
-            };
-            topics.iter().map(topic).collect()
-        });
-        let all = || {
-            let topic = |(name, partitions): (&std::sync::Arc<str>, &std::collections::BTreeMap<i32, Committed>)| {
-                let partition = |(&index, committed)| fetched(index, Some(committed));
-                OffsetFetchResponseTopics {
-                    name: owned(name),
-                    partitions: partitions.iter().map(partition).collect(),
-                    ..Default::default()
-                }
-            };
-            self.ledger.offsets.iter().map(topic).collect()
+    /// Positions that are asked for, or all.
+    pub fn fetch(&self, request: &OffsetFetchRequestGroup<'_>, bytes_max: usize) -> Response {
+        match &request.topics {
+            Some(topics) => fetched_asked(request, topics, bytes_max, |topic, index| self.ledger.offset(topic, index)),
+            None => self.fetch_all(request, bytes_max),
+        }
+    }
+
+    fn fetch_all(&self, request: &OffsetFetchRequestGroup<'_>, bytes_max: usize) -> Response {
+        if self.ledger.bytes() > bytes_max {
+            return Response::TooLarge;
+        }
+        let topic = |(name, partitions): (&Arc<str>, &BTreeMap<i32, Committed>)| {
+            let partition = |(&index, committed)| fetched(index, Some(committed));
+            OffsetFetchResponseTopics {
+                name: owned(name),
+                partitions: partitions.iter().map(partition).collect(),
+                ..Default::default()
+            }
         };
-        let topics = asked.unwrap_or_else(all);
-        OffsetFetchResponseGroup { group_id: owned(&request.group_id), topics, ..Default::default() }
+        let topics = self.ledger.offsets.iter().map(topic).collect();
+        let group_id = owned(&request.group_id);
+        Response::OffsetFetch(OffsetFetchResponseGroup { group_id, topics, ..Default::default() })
     }
 
     pub fn delete_offsets(
@@ -151,6 +158,7 @@ impl Group {
         let undurable = self.undurable_offsets(desk);
         let mut response = OffsetDeleteResponse::default();
         let mut records = Vec::new();
+        let mut deleted = BTreeSet::new();
         for topic in &request.topics {
             let mut answered = OffsetDeleteResponseTopic {
                 name: owned(&topic.name),
@@ -166,7 +174,7 @@ impl Group {
                     true if self.is_subscribed(&topic.name) => ErrorCode::GroupSubscribedToTopic,
                     true => ErrorCode::None,
                 };
-                if code == ErrorCode::None && there() {
+                if code == ErrorCode::None && there() && deleted.insert((&*topic.name, index)) {
                     records.push(Record::offset(&self.name, &topic.name, index, None));
                 }
                 answered
@@ -185,16 +193,13 @@ impl Group {
     }
 
     /// Positions of this group that are decided and not durable.
-    pub fn undurable_offsets(&self, desk: &Desk) -> BTreeSet<(String, i32)> {
-        if self.undurable == 0 {
-            return BTreeSet::new();
-        }
-        let ours = desk.decisions.records().filter(|record| record.group == self.name && record.value.is_some());
+    fn undurable_offsets(&self, desk: &Desk) -> BTreeSet<(String, i32)> {
+        let ours = self.undurable.iter().map(|&number| desk.decisions.record(number));
         let position = |record: &Record| match Key::decode(&record.key) {
             Ok(Key::Offset { topic, partition, .. }) => Some((topic.into_owned(), partition)),
             _ => None,
         };
-        ours.filter_map(position).collect()
+        ours.filter(|record| record.value.is_some()).filter_map(position).collect()
     }
 }
 
@@ -204,13 +209,35 @@ pub(super) fn absent_group(version: i16) -> ErrorCode {
 }
 
 /// What OffsetFetch says of a group that is not there.
-pub(super) fn fetched_nothing(request: &OffsetFetchRequestGroup<'_>) -> OffsetFetchResponseGroup<'static> {
-    let topics = request.topics.iter().flatten().map(|topic| OffsetFetchResponseTopics {
-        name: owned(&topic.name),
-        topic_id: topic.topic_id,
-        partitions: topic.partition_indexes.iter().map(|&index| fetched(index, None)).collect(),
-    });
-    OffsetFetchResponseGroup { group_id: owned(&request.group_id), topics: topics.collect(), ..Default::default() }
+pub(super) fn fetched_nothing(request: &OffsetFetchRequestGroup<'_>, bytes_max: usize) -> Response {
+    fetched_asked(request, request.topics.as_deref().unwrap_or_default(), bytes_max, |_, _| None)
+}
+
+/// The positions that are asked for, each once. One that is not there is -1 without an error.
+fn fetched_asked<'a>(
+    request: &OffsetFetchRequestGroup<'_>,
+    asked: &[OffsetFetchRequestTopics<'_>],
+    bytes_max: usize,
+    position: impl Fn(&str, i32) -> Option<&'a Committed>,
+) -> Response {
+    let (mut names, mut positions, mut bytes) = (BTreeSet::new(), BTreeSet::new(), 0);
+    let mut topics = Vec::new();
+    for topic in asked {
+        let again = !names.insert(&*topic.name);
+        let mut partitions = Vec::new();
+        for &index in topic.partition_indexes.iter().filter(|&&index| positions.insert((&*topic.name, index))) {
+            let committed = position(&topic.name, index);
+            bytes += FETCHED_BYTES + committed.map_or(0, |committed| committed.metadata.len());
+            if bytes > bytes_max {
+                return Response::TooLarge;
+            }
+            partitions.push(fetched(index, committed));
+        }
+        if !again || !partitions.is_empty() {
+            topics.push(OffsetFetchResponseTopics { name: owned(&topic.name), topic_id: topic.topic_id, partitions });
+        }
+    }
+    Response::OffsetFetch(OffsetFetchResponseGroup { group_id: owned(&request.group_id), topics, ..Default::default() })
 }
 
 fn fetched(partition_index: i32, committed: Option<&Committed>) -> OffsetFetchResponsePartitions<'static> {

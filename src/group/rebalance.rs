@@ -4,7 +4,7 @@ use super::decisions::Then;
 use super::error::{owned, sync_refusal};
 use super::record::Record;
 use super::state::{Desk, Group, State};
-use super::{Event, Response};
+use super::{AGAIN_MS_MIN, Event, Response};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::group_metadata_value::MemberMetadata;
@@ -98,7 +98,7 @@ impl Group {
             self.become_empty(now, desk);
         } else if self.joining == 0 {
             // Only static members are left, and all are away: their sessions decide.
-            let deadline = now.mono.after_ms(self.rebalance_ms());
+            let deadline = now.mono.after_ms(self.rebalance_ms().max(AGAIN_MS_MIN));
             self.join_deadline = Some(deadline);
             self.wake_at(deadline);
         } else {
@@ -118,9 +118,6 @@ impl Group {
         (self.protocol, self.leader) = (None, None);
         self.subscribed = self.subscription();
         self.schedule_retention(now, desk);
-        if self.ledger.is_empty() && self.undurable == 0 {
-            return;
-        }
         let record = Record::group(&self.name, Some(&self.value(&BTreeMap::new())));
         let then = Then::Nothing { group: self.name.clone() };
         if self.decide(vec![record], then, desk).is_err() {

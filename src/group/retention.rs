@@ -1,10 +1,10 @@
 //! Offsets that nobody needs any more (KIP-211), and groups of which nothing else is left.
 
-use super::Event;
 use super::decisions::Then;
 use super::ledger::Committed;
 use super::record::Record;
 use super::state::{Desk, Group, State};
+use super::{AGAIN_MS_MIN, Event};
 use crate::types::{Now, TimestampMs};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl Group {
 
     /// Looks at the offsets no later than anything may expire, and no more often than the settings say.
     pub fn schedule_retention(&mut self, now: Now, desk: &Desk) {
-        let soon = now.mono.after_ms(desk.settings.retention_check_ms);
+        let soon = now.mono.after_ms(desk.settings.retention_check_ms.max(AGAIN_MS_MIN));
         self.retention_at = Some(self.retention_at.map_or(soon, |at| at.min(soon)));
         self.wake_at(soon);
     }
@@ -44,7 +44,7 @@ impl Group {
 
     pub fn expire_offsets(&mut self, now: Now, desk: &mut Desk) {
         self.retention_at = None;
-        if self.undurable > 0 || self.is_malformed() {
+        if !self.undurable.is_empty() || self.is_malformed() {
             return self.schedule_retention(now, desk);
         }
         let retention_ms = desk.settings.retention_ms;
@@ -69,7 +69,7 @@ impl Group {
         }
         if let Some(next_ms) = next_ms {
             let wait_ms = next_ms.saturating_sub(now.wall_ms).max(0) as u64;
-            let at = now.mono.after_ms(wait_ms.max(desk.settings.retention_check_ms));
+            let at = now.mono.after_ms(wait_ms.max(desk.settings.retention_check_ms).max(AGAIN_MS_MIN));
             self.retention_at = Some(at);
             self.wake_at(at);
         }

@@ -61,7 +61,7 @@ impl Group {
         } else {
             Arc::from(&*identity.member_id)
         };
-        if self.pending.remove(&id).is_some() {
+        if self.take_pending(&id) {
             return Ok(false);
         }
         self.check_member(&id, instance)?;
@@ -82,7 +82,9 @@ impl Group {
     pub fn expire(&mut self, now: Now, desk: &mut Desk) {
         let is_over = |deadline: &crate::types::Time| *deadline <= now.mono;
         let pending_before = self.pending.len();
-        self.pending.retain(|_, deadline| !is_over(deadline));
+        let over: Vec<Arc<str>> =
+            self.pending.iter().filter(|(_, deadline)| is_over(deadline)).map(|(id, _)| id.clone()).collect();
+        over.iter().for_each(|id| assert!(self.take_pending(id)));
         let dead = |(id, member): (&Arc<str>, &super::member::Member)| {
             (is_over(&member.deadline) && !member.is_excused()).then(|| id.clone())
         };

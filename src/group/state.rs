@@ -3,14 +3,18 @@
 use super::decisions::{Decisions, Then};
 use super::error::{append_error, join_refusal, sync_refusal};
 use super::ledger::Ledger;
-use super::member::{Member, subscribed_topics};
+use super::member::{Member, PENDING_BYTES, subscribed_topics};
 use super::record::{Record, decode_group};
-use super::{Answer, Event, Response, Settings, Ticket};
+use super::{Answer, Caller, Event, Response, Settings, Ticket};
 use crate::types::{Now, Time, TimestampMs};
 use crate::wire::error::ErrorCode;
+use crate::wire::messages::GroupMetadataValue;
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
+
+/// What a group takes beside its name and what is in it.
+const GROUP_BYTES: usize = 512;
 
 /// The protocol type of consumers, whose metadata the coordinator can read.
 pub(super) const TYPE_CONSUMER: &str = "consumer";
@@ -28,6 +32,8 @@ pub(super) enum State {
 }
 
 impl State {
+    pub const ALL: [State; 4] = [State::Empty, State::Preparing, State::Completing, State::Stable];
+
     pub fn name(self) -> &'static str {
         match self {
             State::Empty => "Empty",
@@ -45,11 +51,18 @@ pub(super) struct Desk {
     pub answers: Vec<Answer>,
     pub events: Vec<Event>,
     pub decisions: Decisions,
-    /// Bytes of all groups' members.
+    /// [`Group::held_bytes`] of all groups, and [`Group::durable_bytes`].
     pub member_bytes: usize,
+    pub offset_bytes: usize,
 }
 
 impl Desk {
+    /// Whether there is memory for so many more bytes of what is durable.
+    pub fn has_offset_memory(&self, caller: &Caller<'_>, growth: usize) -> bool {
+        let held = self.offset_bytes + caller.offset_bytes_elsewhere + self.decisions.bytes();
+        held + growth <= self.settings.offset_bytes_max
+    }
+
     pub fn answer(&mut self, ticket: Ticket, response: Response) {
         self.answers.push(Answer { ticket, response });
     }
@@ -59,8 +72,8 @@ impl Desk {
 pub(super) struct Group {
     pub name: Arc<str>,
     pub ledger: Ledger,
-    /// Records of this group that are decided and not durable.
-    pub undurable: usize,
+    /// The numbers of this group's records that are decided and not durable.
+    pub undurable: VecDeque<u64>,
 
     pub state: State,
     pub generation: i32,
@@ -88,9 +101,11 @@ pub(super) struct Group {
     pub since_ms: TimestampMs,
     /// What the members are known to read; `None` if that cannot be known.
     pub subscribed: Option<BTreeSet<Box<str>>>,
-    /// Bytes of the members, and how much of that the coordinator has counted.
+    /// Bytes of the members and of ids that were given out, and how much of [`Group::held_bytes`] the coordinator has counted.
     pub bytes: usize,
     pub bytes_counted: usize,
+    /// How much of [`Group::durable_bytes`] the coordinator has counted.
+    pub durable_counted: usize,
 
     /// When offsets are looked at for expiry.
     pub retention_at: Option<Time>,
@@ -105,7 +120,7 @@ impl Group {
         Group {
             name,
             ledger: Ledger::default(),
-            undurable: 0,
+            undurable: VecDeque::new(),
             state: State::Empty,
             generation: 0,
             protocol_type: None,
@@ -125,6 +140,7 @@ impl Group {
             subscribed: None,
             bytes: 0,
             bytes_counted: 0,
+            durable_counted: 0,
             retention_at: None,
             due: None,
             armed: None,
@@ -138,11 +154,19 @@ impl Group {
 
     /// Whether nothing would be lost with the group.
     pub fn is_gone(&self) -> bool {
-        self.undurable == 0 && !self.exists()
+        self.undurable.is_empty() && !self.exists()
     }
 
     pub fn is_malformed(&self) -> bool {
         !self.ledger.malformed.is_empty()
+    }
+
+    /// Tells of records that cannot be decoded.
+    pub fn report_malformed(&self, desk: &mut Desk) {
+        for (key, (_, error)) in &self.ledger.malformed {
+            let (group, key, reason) = (self.name.clone(), key.to_vec(), error.to_string());
+            desk.events.push(Event::Malformed { group, key, reason });
+        }
     }
 
     pub fn uses_consumer_protocol(&self) -> bool {
@@ -207,14 +231,14 @@ impl Group {
     pub fn put_member(&mut self, id: Arc<str>, member: Member) {
         assert!(!member.protocols.is_empty());
         self.count_protocols(&member, true);
-        self.bytes += member.bytes();
+        self.bytes += member.bytes(&id);
         self.joining += usize::from(member.join.is_some());
         self.unsynced += usize::from(self.expects_sync() && !member.is_synced);
         if let Some(instance) = &member.instance {
             self.instances.insert(instance.clone(), id.clone());
         }
         self.leader.get_or_insert_with(|| id.clone());
-        self.pending.remove(&id);
+        self.take_pending(&id);
         let replaced = self.members.insert(id, member);
         assert!(replaced.is_none(), "a member is taken out before it is put back");
     }
@@ -223,13 +247,39 @@ impl Group {
     pub fn take_member(&mut self, id: &str) -> Option<Member> {
         let member = self.members.remove(id)?;
         self.count_protocols(&member, false);
-        self.bytes -= member.bytes();
+        self.bytes -= member.bytes(id);
         self.joining -= usize::from(member.join.is_some());
         self.unsynced -= usize::from(self.expects_sync() && !member.is_synced);
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
         }
         Some(member)
+    }
+
+    /// Gives an id out, with which somebody may join until the deadline.
+    pub fn put_pending(&mut self, id: Arc<str>, deadline: Time) {
+        self.bytes += PENDING_BYTES + id.len();
+        let before = self.pending.insert(id, deadline);
+        assert!(before.is_none(), "ids are given out once");
+    }
+
+    /// The id is no longer one that may join; whether it was.
+    pub fn take_pending(&mut self, id: &str) -> bool {
+        let was = self.pending.remove(id).is_some();
+        if was {
+            self.bytes -= PENDING_BYTES + id.len();
+        }
+        was
+    }
+
+    /// Memory that the group takes because somebody is in it, or may come.
+    pub fn held_bytes(&self) -> usize {
+        if self.bytes == 0 { 0 } else { GROUP_BYTES + self.name.len() + self.bytes }
+    }
+
+    /// Memory that the group takes because of what is stored of it.
+    pub fn durable_bytes(&self) -> usize {
+        if self.ledger.is_empty() { 0 } else { GROUP_BYTES + self.name.len() + self.ledger.bytes() }
     }
 
     fn expects_sync(&self) -> bool {
@@ -296,9 +346,27 @@ impl Group {
             return Err(append_error(ErrorCode::MessageTooLarge));
         }
         assert!(records.iter().all(|record| record.group == self.name));
-        self.undurable += records.len();
+        let start = desk.decisions.number_decided();
+        self.undurable.extend((start..).take(records.len()));
         desk.decisions.decide(records, then);
         Ok(())
+    }
+
+    /// A group that is new is stored as it is: without members, and of no type.
+    pub fn store_new(&mut self, now: Now, desk: &mut Desk) {
+        assert!(self.ledger.is_empty() && self.undurable.is_empty());
+        let value = GroupMetadataValue {
+            protocol_type: "".into(),
+            protocol: None,
+            leader: None,
+            current_state_timestamp: now.wall_ms,
+            ..Default::default()
+        };
+        let record = Record::group(&self.name, Some(&value));
+        let then = Then::Nothing { group: self.name.clone() };
+        let decided = self.decide(vec![record], then, desk);
+        assert!(decided.is_ok(), "the record of a group without members is small");
+        self.schedule_retention(now, desk);
     }
 
     /// What the members are known to read under the chosen protocol.
@@ -366,5 +434,6 @@ impl Group {
         assert_eq!(self.join_deadline.is_some(), self.state == State::Preparing, "{}", self.name);
         assert!(self.gather_end.is_none() || self.state == State::Preparing);
         assert!(!self.is_storing || self.state == State::Completing);
+        assert_eq!(self.bytes == 0, self.members.is_empty() && self.pending.is_empty(), "{}", self.name);
     }
 }

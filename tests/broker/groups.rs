@@ -391,7 +391,7 @@ fn the_topic_is_internal_and_can_be_read() {
     client.create("t", 1, &[]);
     // Whoever comes before there is a topic has it made, and is to come again.
     let early = commit(&mut client, "g", NOBODY, &[("t", 0, 1)]);
-    assert_eq!(early, CoordinatorNotAvailable);
+    assert_eq!(early, NotCoordinator);
     wait_for("the topic", || (commit(&mut client, "g", NOBODY, &[("t", 0, 1)]) == None).then_some(()));
     let request = MetadataRequest { topics: Option::None, ..Default::default() };
     let metadata = ask!(&mut client, Metadata, 12, MetadataResponse, request);

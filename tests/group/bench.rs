@@ -1,6 +1,6 @@
 //! A coordinator with a log in memory and a clock that the test moves.
 
-use klamm::group::{Answer, AppendId, Caller, Coordinator, Request, Response, Settings, Ticket};
+use klamm::group::{Answer, AppendId, Caller, Coordinator, ListFilter, Request, Response, Settings, Ticket};
 use klamm::types::{Now, ShardId, Time};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
@@ -36,6 +36,7 @@ pub struct Bench {
     held: VecDeque<(AppendId, Vec<Stored>)>,
     /// What the coordinators beside this one hold.
     pub member_bytes_elsewhere: usize,
+    pub offset_bytes_elsewhere: usize,
     tickets: u64,
     randoms: u128,
 }
@@ -64,6 +65,7 @@ impl Bench {
             log,
             held,
             member_bytes_elsewhere,
+            offset_bytes_elsewhere: 0,
             tickets: 0,
             randoms: 0,
         }
@@ -89,6 +91,7 @@ impl Bench {
             client_host: HOST,
             random,
             member_bytes_elsewhere: self.member_bytes_elsewhere,
+            offset_bytes_elsewhere: self.offset_bytes_elsewhere,
         };
         self.coordinator.handle(self.now(), &caller, request, &topics);
         ticket
@@ -308,5 +311,6 @@ pub fn delete(group: &str) -> Request<'static> {
 
 pub fn list(states: &[&str], types: &[&str]) -> Request<'static> {
     let filter = |filter: &[&str]| filter.iter().map(|text| cow(text)).collect();
-    Request::ListGroups(ListGroupsRequest { states_filter: filter(states), types_filter: filter(types) })
+    let request = ListGroupsRequest { states_filter: filter(states), types_filter: filter(types) };
+    Request::ListGroups(ListFilter::new(&request))
 }

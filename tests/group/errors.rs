@@ -125,6 +125,7 @@ fn codes(response: &Response) -> Vec<i16> {
         Response::ListGroups(r) => vec![r.error_code],
         Response::DescribeGroups(r) => r.groups.iter().map(|group| group.error_code).collect(),
         Response::DeleteGroups(r) => r.results.iter().map(|result| result.error_code).collect(),
+        Response::TooLarge => panic!("the answer is too large"),
     }
 }
 
@@ -274,9 +275,10 @@ fn memory_for_members_has_a_limit() {
     assert_eq!(code(bench.ask(9, &grown(ONE, MEMBER))), GroupMaxSizeReached);
     assert_eq!(code(bench.ask(9, &joined("", Option::None))), GroupMaxSizeReached);
     assert_eq!(code(bench.ask(4, &beaten(MEMBER, ONE, 1))), None, "it is still a member");
-    bench.member_bytes_elsewhere -= 100;
+    bench.member_bytes_elsewhere -= 4096;
     assert_eq!(code(bench.ask(9, &grown(ONE, MEMBER))), None);
-    assert_eq!(bench.coordinator.member_bytes(), held + "roundrobinmore".len());
+    let grown_bytes = bench.coordinator.member_bytes() - held;
+    assert!((14..200).contains(&grown_bytes), "a protocol more takes {grown_bytes} bytes");
     assert_eq!(code(bench.ask(9, &joined("", Option::None))), MemberIdRequired);
 }
 

@@ -186,7 +186,7 @@ impl Runner {
                 self.send("-", version.unwrap_or(2), Request::DeleteGroups(DeleteGroupsRequest { groups_names }));
             }
             "drop-topic" => {
-                self.bench.coordinator.topic_deleted(&who);
+                self.bench.coordinator.topics_deleted(&[who.as_str().into()].into());
             }
             "wait" => {
                 let answers = self.bench.wait(who.parse().expect("milliseconds"));
@@ -303,6 +303,7 @@ impl Runner {
     fn answer(&mut self, who: &str, response: Response) -> String {
         let head = if who == "-" { String::new() } else { format!("{who}: ") };
         match response {
+            Response::TooLarge => format!("{head}too large"),
             Response::JoinGroup(r) => {
                 let code = name(r.error_code);
                 let entry = self.clients.entry(who.to_string()).or_default();

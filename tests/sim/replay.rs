@@ -132,6 +132,7 @@ fn replayed(coordinator: &mut Coordinator, now: Now, group: &str) -> Described {
             client_host: "/sim",
             random: [0; 16],
             member_bytes_elsewhere: 0,
+            offset_bytes_elsewhere: 0,
         };
         coordinator.handle(now, &caller, request, &|_, _| true);
         coordinator.take_answers().pop().expect("it is answered at once").response

@@ -3,7 +3,7 @@
 use crate::group::{
     Answer, AppendId, Caller, Checkpoint, CheckpointError, Coordinator, Event, Request, Settings, Topics,
 };
-use crate::shard::runtime::{self, Originated};
+use crate::shard::runtime::{self, Memory, Originated};
 use crate::types::{Now, Offset, Time};
 use crate::wire::error::ErrorCode;
 use std::collections::BTreeSet;
@@ -47,19 +47,20 @@ impl runtime::Coordinator for Coordinator {
     }
 
     fn loaded(&mut self, now: Now, exists: &dyn Fn(&str) -> bool) -> bool {
-        Coordinator::loaded(self, now);
-        let missing = self.topics_missing(exists);
-        missing.iter().for_each(|topic| self.topic_deleted(topic));
-        true
+        self.open_some(now, exists)
     }
 
-    fn handle(&mut self, now: Now, memory_elsewhere: usize, call: Call<'_>) {
-        let caller = Caller { member_bytes_elsewhere: memory_elsewhere, ..call.caller };
+    fn handle(&mut self, now: Now, elsewhere: Memory, call: Call<'_>) {
+        let caller = Caller {
+            member_bytes_elsewhere: elsewhere.live_bytes,
+            offset_bytes_elsewhere: elsewhere.durable_bytes,
+            ..call.caller
+        };
         Coordinator::handle(self, now, &caller, call.request, call.topics);
     }
 
-    fn memory_bytes(&self) -> usize {
-        self.member_bytes()
+    fn memory(&self) -> Memory {
+        Memory { live_bytes: self.member_bytes(), durable_bytes: self.offset_bytes() }
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -71,7 +72,7 @@ impl runtime::Coordinator for Coordinator {
     }
 
     fn topics_deleted(&mut self, topics: &BTreeSet<Arc<str>>) {
-        topics.iter().for_each(|topic| self.topic_deleted(topic));
+        Coordinator::topics_deleted(self, topics);
     }
 
     fn is_forgetting(&self) -> bool {

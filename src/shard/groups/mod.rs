@@ -16,7 +16,7 @@ use super::rules::TopicRules;
 use super::runtime::{self, Runtime};
 use super::store::{LogIndex, Store};
 use crate::config::Config;
-use crate::group::{Caller, Coordinator, Event, Settings, Ticket, refusal};
+use crate::group::{ANSWER_BYTES_MAX, Caller, Coordinator, Event, Settings, Ticket, refusal};
 use crate::metadata::{Delta, Image};
 use crate::types::{Now, PartitionId, ShardId, Time, Uuid};
 use crate::wire::batch::Compression;
@@ -163,12 +163,15 @@ impl Groups {
                 client_host: &host,
                 random: uuid_next(&mut self.seed).0,
                 member_bytes_elsewhere: 0,
+                offset_bytes_elsewhere: 0,
             };
             let call = Call { caller, request, topics: &topics };
-            if !current || !self.runtime.handle(now, index, call) {
-                let response = refusal(request, head.version, ErrorCode::CoordinatorNotAvailable);
-                self.reply(ticket(part), Some(Box::new(response)));
-            }
+            let code = match current {
+                false => ErrorCode::NotCoordinator,
+                true if self.runtime.handle(now, index, call) => return,
+                true => ErrorCode::CoordinatorLoadInProgress,
+            };
+            self.reply(ticket(part), Some(Box::new(refusal(request, head.version, code))));
         });
         if result.is_err() {
             self.reply(ticket(0), None);
@@ -193,6 +196,8 @@ fn settings(config: &Config) -> Settings {
         retention_check_ms: config.offsets_retention_check_ms,
         append_bytes_max: APPEND_BYTES_MAX,
         member_bytes_max: config.group_members_bytes_max as usize,
+        offset_bytes_max: config.core_memory_bytes_max as usize,
+        answer_bytes_max: ANSWER_BYTES_MAX,
     }
 }
 

@@ -2,7 +2,10 @@
 //! meet here.
 
 use super::ask::GroupAsk;
-use crate::group::{Request, Response, offset_fetch_join, offset_fetch_split, partition_of, refusal};
+use crate::group::{
+    ANSWER_BYTES_MAX, FETCHED_BYTES, ListFilter, Request, Response, offset_fetch_join, offset_fetch_split,
+    partition_of, refusal,
+};
 use crate::shard::front::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
 use crate::shard::message::{Answer, CommandRequest};
 use crate::shard::query::OFFSETS_TOPIC;
@@ -12,8 +15,8 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::{
     ApiKey, DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, HeartbeatRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, ListGroupsResponse, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    JoinGroupRequest, LeaveGroupRequest, ListGroupsResponse, OffsetCommitRequest, OffsetDeleteRequest,
+    OffsetFetchRequest, SyncGroupRequest,
 };
 use bytes::BytesMut;
 use std::borrow::Cow;
@@ -27,8 +30,10 @@ struct GroupRequest {
     api: ApiKey,
     head: ReplyHead,
     responses: BTreeMap<u32, Response>,
-    /// The request's bytes were no request.
-    malformed: bool,
+    /// About what the responses take.
+    bytes: usize,
+    /// Why the connection is closed instead of answered.
+    refused: Option<&'static str>,
 }
 
 /// Shows `visit` each part of a request, its number, and the partition whose coordinator is to serve it.
@@ -50,14 +55,21 @@ pub fn visit(
         ApiKey::OffsetFetch => {
             let request = OffsetFetchRequest::decode(r, version)?;
             let require_stable = request.require_stable;
-            for (number, group) in (0..).zip(offset_fetch_split(request, version)) {
+            let mut groups = offset_fetch_split(request, version);
+            let topics = groups.iter().flat_map(|group| group.topics.iter().flatten());
+            if topics.map(|topic| topic.partition_indexes.len() * FETCHED_BYTES).sum::<usize>() > ANSWER_BYTES_MAX {
+                return Err(DecodeError::Length);
+            }
+            let mut seen = BTreeSet::new();
+            groups.retain(|group| seen.insert(group.group_id.clone()));
+            for (number, group) in (0..).zip(groups) {
                 let partition = at(&group.group_id);
                 visit(number, partition, &Request::OffsetFetch { group, require_stable });
             }
             return Ok(());
         }
         ApiKey::ListGroups => {
-            let request = Request::ListGroups(ListGroupsRequest::decode(r, version)?);
+            let request = Request::ListGroups(ListFilter::decode(r, version)?);
             (0..partitions).for_each(|partition| visit(partition as u32, partition, &request));
             return Ok(());
         }
@@ -94,7 +106,8 @@ fn by_partition<'a>(
     at: impl Fn(&str) -> PartitionIndex,
 ) -> BTreeMap<PartitionIndex, Vec<Cow<'a, str>>> {
     let mut parts: BTreeMap<PartitionIndex, Vec<Cow<'a, str>>> = BTreeMap::new();
-    for group in groups {
+    let once: BTreeSet<Cow<'a, str>> = groups.into_iter().collect();
+    for group in once {
         parts.entry(at(&group)).or_default().push(group);
     }
     parts
@@ -121,8 +134,8 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let partitions = topic.map_or(1, |(_, partitions)| partitions);
     let body = &frame[head.body_start..];
     let places = places(head, body, partitions)?;
-    let mut work =
-        GroupRequest { api: head.api, head: ReplyHead::new(head), responses: BTreeMap::new(), malformed: false };
+    let (api, reply_head) = (head.api, ReplyHead::new(head));
+    let mut work = GroupRequest { api, head: reply_head, responses: BTreeMap::new(), bytes: 0, refused: None };
     match topic {
         Some((topic, partitions)) => {
             scatter.expect(places.len());
@@ -137,7 +150,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
         None => {
             scatter.command(CommandRequest::MakeOffsetsTopic);
             visit(head, body, partitions, |part, _, request| {
-                work.responses.insert(part, refusal(request, head.version, ErrorCode::CoordinatorNotAvailable));
+                work.responses.insert(part, refusal(request, head.version, ErrorCode::NotCoordinator));
             })?;
         }
     }
@@ -147,18 +160,24 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
 impl Work for GroupRequest {
     fn answered(&mut self, _: &mut Scatter<'_>, part: u32, answer: Answer) {
         let Answer::Group(answer) = answer else { panic!("a coordinator does not answer with {answer:?}") };
+        self.bytes += answer.as_ref().map_or(0, |response| response.bytes());
         match answer {
+            None => self.refused = Some("malformed request"),
+            Some(response) if *response == Response::TooLarge || self.bytes > ANSWER_BYTES_MAX => {
+                self.refused = Some("the answer would be too large");
+                self.responses.clear();
+            }
+            Some(_) if self.refused.is_some() => {}
             Some(response) => {
                 let twice = self.responses.insert(part, *response);
                 assert!(twice.is_none(), "a part is answered once");
             }
-            None => self.malformed = true,
         }
     }
 
     fn reply(self: Box<Self>, _: &mut Scatter<'_>) -> Reply {
-        if self.malformed {
-            return Reply::Close("malformed request".into());
+        if let Some(reason) = self.refused {
+            return Reply::Close(reason.into());
         }
         let GroupRequest { api, head, responses, .. } = *self;
         Reply::Send(head.frame(|w| encode_body(api, head.version, responses, w)))
@@ -186,6 +205,7 @@ fn encode_body(api: ApiKey, version: i16, parts: BTreeMap<u32, Response>, w: &mu
             }
             Response::DescribeGroups(mut response) => described.groups.append(&mut response.groups),
             Response::DeleteGroups(mut response) => deleted.results.append(&mut response.results),
+            Response::TooLarge => unreachable!("it closes the connection"),
         }
     }
     match api {

@@ -44,12 +44,12 @@ pub trait Coordinator: Sized {
     /// Called again, once a turn, until it returns true.
     fn loaded(&mut self, now: Now, exists: &dyn Fn(&str) -> bool) -> bool;
 
-    /// Serves one request, also before the coordinator is active. `memory_elsewhere`: what the other coordinators of this
-    /// runtime hold.
-    fn handle(&mut self, now: Now, memory_elsewhere: usize, request: Self::Request<'_>);
+    /// Serves one request, also before the coordinator is active. `elsewhere`: what the other coordinators of this runtime
+    /// hold.
+    fn handle(&mut self, now: Now, elsewhere: Memory, request: Self::Request<'_>);
 
-    /// Bytes that count against the limit that all coordinators of a runtime share.
-    fn memory_bytes(&self) -> usize;
+    /// What counts against the limits that all coordinators of a runtime share.
+    fn memory(&self) -> Memory;
 
     /// When [`Coordinator::tick`] is due.
     fn deadline(&self) -> Option<Time>;
@@ -91,6 +91,26 @@ pub trait Coordinator: Sized {
 
     /// What to put into the file.
     fn checkpoint_finish(checkpoint: Self::Checkpoint) -> Vec<u8>;
+}
+
+/// Bytes that coordinators hold.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Memory {
+    /// What is in memory alone.
+    pub live_bytes: usize,
+    /// What is in the log, too.
+    pub durable_bytes: usize,
+}
+
+impl Memory {
+    /// What is left of a sum, of which this is a part.
+    pub(super) fn without(self, part: Memory) -> Memory {
+        Memory { live_bytes: self.live_bytes - part.live_bytes, durable_bytes: self.durable_bytes - part.durable_bytes }
+    }
+
+    pub(super) fn with(self, part: Memory) -> Memory {
+        Memory { live_bytes: self.live_bytes + part.live_bytes, durable_bytes: self.durable_bytes + part.durable_bytes }
+    }
 }
 
 /// A request of a coordinator to the owners of partitions.

@@ -11,7 +11,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use self::coordinator::{Coordinator, Originated};
+pub use self::coordinator::{Coordinator, Memory, Originated};
 
 use self::checkpoint::{Captures, Saved};
 use self::load::Load;
@@ -77,7 +77,7 @@ struct Host<C: Coordinator> {
     deleted: BTreeSet<Arc<str>>,
     /// Its place in the runtime's timers, and its share of the runtime's memory.
     armed: Option<Time>,
-    memory_counted: usize,
+    memory_counted: Memory,
 }
 
 impl<C: Coordinator> Host<C> {
@@ -91,7 +91,7 @@ impl<C: Coordinator> Host<C> {
             known,
             deleted: BTreeSet::new(),
             armed: None,
-            memory_counted: 0,
+            memory_counted: Memory::default(),
         }
     }
 
@@ -142,7 +142,7 @@ pub struct Runtime<C: Coordinator> {
     touched: BTreeSet<PartitionIndex>,
     timers: BTreeSet<(Time, PartitionIndex)>,
     forgetting: BTreeSet<PartitionIndex>,
-    memory_bytes: usize,
+    memory: Memory,
     origins: BTreeMap<OriginId, Origin>,
     origin_next: u64,
     captures: Captures<C::Checkpoint>,
@@ -165,7 +165,7 @@ impl<C: Coordinator> Runtime<C> {
             touched: BTreeSet::new(),
             timers: BTreeSet::new(),
             forgetting: BTreeSet::new(),
-            memory_bytes: 0,
+            memory: Memory::default(),
             origins: BTreeMap::new(),
             origin_next: 0,
             captures: Captures::default(),
@@ -215,7 +215,7 @@ impl<C: Coordinator> Runtime<C> {
         self.touched.clear();
         self.timers.clear();
         self.forgetting.clear();
-        self.memory_bytes = 0;
+        self.memory = Memory::default();
         self.origins.clear();
         self.captures.clear();
         for host in std::mem::take(&mut self.hosts).values_mut() {
@@ -243,7 +243,7 @@ impl<C: Coordinator> Runtime<C> {
     /// A request for the coordinator of a partition; false if there is none, or none yet, and nobody answers.
     pub fn handle(&mut self, now: Now, partition: PartitionIndex, request: C::Request<'_>) -> bool {
         let Some(host) = self.hosts.get_mut(&partition) else { return false };
-        let elsewhere = self.memory_bytes - host.memory_counted;
+        let elsewhere = self.memory.without(host.memory_counted);
         host.coordinator.handle(now, elsewhere, request);
         self.touched.insert(partition);
         self.note(partition);
@@ -380,9 +380,9 @@ impl<C: Coordinator> Runtime<C> {
             self.timers.extend(deadline.map(|deadline| (deadline, partition)));
             host.armed = deadline;
         }
-        let bytes = host.coordinator.memory_bytes();
-        self.memory_bytes = self.memory_bytes + bytes - host.memory_counted;
-        host.memory_counted = bytes;
+        let memory = host.coordinator.memory();
+        self.memory = self.memory.without(host.memory_counted).with(memory);
+        host.memory_counted = memory;
         if host.is_forgetting() {
             self.forgetting.insert(partition);
         } else {
@@ -399,8 +399,8 @@ impl<C: Coordinator> Runtime<C> {
     pub fn check(&self) {
         assert_eq!(self.by_log.len(), self.hosts.len());
         assert!(self.touched.is_empty());
-        let counted: usize = self.hosts.values().map(|host| host.memory_counted).sum();
-        assert_eq!(counted, self.memory_bytes);
+        let counted = self.hosts.values().fold(Memory::default(), |sum, host| sum.with(host.memory_counted));
+        assert_eq!(counted, self.memory);
         let armed = self.hosts.iter().filter_map(|(partition, host)| Some((host.armed?, *partition)));
         assert!(armed.collect::<BTreeSet<_>>() == self.timers);
         assert!(self.forgetting.iter().all(|partition| self.hosts.contains_key(partition)));

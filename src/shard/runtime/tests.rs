@@ -88,20 +88,20 @@ impl Coordinator for Sum {
         self.active
     }
 
-    fn handle(&mut self, _: Now, elsewhere: usize, request: Request) {
+    fn handle(&mut self, _: Now, elsewhere: Memory, request: Request) {
         match request {
             _ if !self.active => self.answers.push("loading".into()),
             Request::Add(number) => self.decided.push(number),
             Request::Ask(asks) => {
                 let asks = (0..asks).map(|ask| (OTHER, ask)).collect();
-                self.originated.push(Originated { number: elsewhere as u64, asks });
+                self.originated.push(Originated { number: elsewhere.live_bytes as u64, asks });
             }
             Request::Wake(time) => self.deadline = Some(time),
         }
     }
 
-    fn memory_bytes(&self) -> usize {
-        self.sum as usize
+    fn memory(&self) -> Memory {
+        Memory { live_bytes: self.sum as usize, durable_bytes: 1 }
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -290,7 +290,7 @@ fn what_a_turn_decides_is_one_batch_and_answers_wait_for_it() {
     bench.disk(true);
     bench.turn();
     assert_eq!(bench.take_answers(), ["5"], "one append, of two records");
-    assert_eq!(bench.runtime.memory_bytes, 5);
+    assert_eq!(bench.runtime.memory, Memory { live_bytes: 5, durable_bytes: 1 });
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn coordinators_go_with_their_topic() {
     assert!(!bench.runtime.handle(NOW, 0, Request::Add(1)) && bench.runtime.topic().is_none());
     bench.runtime.checkpoint_read(NOW, &bench.store, log, None);
     bench.runtime.read_done(NOW, &bench.store, log, None);
-    assert_eq!((bench.runtime.memory_bytes, bench.runtime.deadline()), (0, None));
+    assert_eq!((bench.runtime.memory, bench.runtime.deadline()), (Memory::default(), None));
 }
 
 #[test]
