@@ -591,6 +591,97 @@ fn a_member_that_says_too_much_of_itself_is_refused() {
     assert_eq!(Member::new(&broker, "g").heartbeat(), UnknownMemberId);
 }
 
+/// Before there is a topic in which groups are kept, nobody coordinates them, and who asks has the topic made.
+#[test]
+fn without_their_topic_groups_have_no_coordinator() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, mut client) = start(dir.path(), 1);
+    client.create("t", 1, &[]);
+    let group = || OffsetFetchRequestGroup { group_id: cow("g"), ..Default::default() };
+    let fetch = OffsetFetchRequest { groups: vec![group()], ..Default::default() };
+    let response = ask!(&mut client, OffsetFetch, 9, OffsetFetchResponse, fetch);
+    assert_eq!(known(response.groups[0].error_code), NotCoordinator);
+    wait_for("the topic", || {
+        let fetch = OffsetFetchRequest { groups: vec![group()], ..Default::default() };
+        let response = ask!(&mut client, OffsetFetch, 9, OffsetFetchResponse, fetch);
+        (response.groups[0].error_code == 0).then_some(())
+    });
+}
+
+/// Names that come thousands of times, or are as long as names can be.
+#[test]
+fn repeated_and_long_names_end_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 2);
+    client.create("t", 1, &[]);
+    find(&mut client, &["g"]);
+    assert_eq!(commit(&mut client, "g", NOBODY, &[("t", 0, 1)]), None);
+    let many = |count: usize| vec![cow("g"); count];
+    let request = DescribeGroupsRequest { groups: many(2_600), ..Default::default() };
+    let response = ask!(&mut client, DescribeGroups, 6, DescribeGroupsResponse, request);
+    let described: Vec<_> = response.groups.iter().map(|group| (&*group.group_id, group.error_code)).collect();
+    assert_eq!(described, [("g", 0)]);
+    let group = OffsetFetchRequestGroup { group_id: cow("g"), topics: Option::None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group; 2_600], ..Default::default() };
+    let response = ask!(&mut client, OffsetFetch, 9, OffsetFetchResponse, request);
+    assert_eq!((response.groups.len(), response.groups[0].topics[0].partitions.len()), (1, 1));
+    let long = "x".repeat(32_760);
+    let request = DescribeGroupsRequest { groups: vec![cow(&long)], ..Default::default() };
+    let response = ask!(&mut client, DescribeGroups, 6, DescribeGroupsResponse, request);
+    assert_eq!(known(response.groups[0].error_code), GroupIdNotFound);
+    assert_eq!(response.groups[0].group_id, long);
+    let request = DeleteGroupsRequest { groups_names: vec![cow(&long); 3] };
+    let response = ask!(&mut client, DeleteGroups, 2, DeleteGroupsResponse, request);
+    assert_eq!((response.results.len(), known(response.results[0].error_code)), (1, GroupIdNotFound));
+    let request = ListGroupsRequest { states_filter: vec![cow("x"); 1_000_000], ..Default::default() };
+    let response = ask!(&mut client, ListGroups, 4, ListGroupsResponse, request);
+    assert_eq!((response.error_code, response.groups.len()), (0, 0));
+    let request = FindCoordinatorRequest { coordinator_keys: vec![cow(""); 5_000_000], ..Default::default() };
+    let response = ask!(&mut client, FindCoordinator, 6, FindCoordinatorResponse, request);
+    assert_eq!(response.coordinators.len(), 1);
+    broker.assert_alive();
+}
+
+#[test]
+fn a_protocol_that_is_named_twice_ends_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 1);
+    find(&mut client, &["g"]);
+    let protocol = |metadata: &'static [u8]| JoinGroupRequestProtocol { name: cow("range"), metadata: metadata.into() };
+    let request = JoinGroupRequest {
+        group_id: cow("g"),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        protocol_type: cow("consumer"),
+        protocols: vec![protocol(b"first"), protocol(b"second")],
+        ..Default::default()
+    };
+    let response = ask!(&mut client, JoinGroup, 3, JoinGroupResponse, request);
+    assert_eq!((known(response.error_code), response.protocol_name.as_deref()), (None, Some("range")));
+    assert_eq!(&*response.members[0].metadata, b"first");
+    broker.assert_alive();
+}
+
+/// An answer that would be too large closes the connection that asks for it, and no other.
+#[test]
+fn an_answer_about_too_many_positions_closes_one_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 1);
+    find(&mut client, &["g"]);
+    let topic = offset_fetch_request::OffsetFetchRequestTopics {
+        name: cow("t"),
+        partition_indexes: (0..4_000_000).collect(),
+        ..Default::default()
+    };
+    let group = OffsetFetchRequestGroup { group_id: cow("g"), topics: Some(vec![topic]), ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![group], ..Default::default() };
+    let mut greedy = Client::connect(broker.address);
+    greedy.send(ApiKey::OffsetFetch, 9, |w| request.encode(w, 9));
+    assert!(greedy.is_closed());
+    find(&mut client, &["g"]);
+    broker.assert_alive();
+}
+
 /// Each version of each API of groups is answered in a form that its client can read.
 #[test]
 fn every_version_is_answered() {

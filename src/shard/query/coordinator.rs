@@ -11,6 +11,8 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::find_coordinator_response::Coordinator;
 use crate::wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// Where groups and their offsets are kept.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
@@ -20,22 +22,46 @@ const KEY_GROUP: i8 = 0;
 const KEY_TRANSACTION: i8 = 1;
 /// From here on a request has several keys (KIP-699).
 pub const VERSION_KEYS: i16 = 4;
+/// Different keys that one request may ask for. A tool that describes all groups asks for each.
+const KEYS_MAX: usize = 1_000_000;
 /// What stands for the coordinator where there is none.
 const NO_NODE: BrokerId = -1;
 const NO_PORT: i32 = -1;
 
 /// Whether the request can be answered only after [`OFFSETS_TOPIC`] is made: it then belongs on the controller's shard.
 pub fn needs_topic(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<bool, DecodeError> {
-    let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
-    Ok(request.key_type == KEY_GROUP && context.image.topic(OFFSETS_TOPIC).is_none())
+    let (key_type, _) = asked(head.version, body)?;
+    Ok(key_type == KEY_GROUP && context.image.topic(OFFSETS_TOPIC).is_none())
+}
+
+/// The kind of the keys that are asked for, and the keys, each once. Versions below [`VERSION_KEYS`] have one.
+fn asked(version: i16, body: &[u8]) -> Result<(i8, Vec<Cow<'_, str>>), DecodeError> {
+    let mut r = Reader::new(body);
+    if version < VERSION_KEYS {
+        let request = FindCoordinatorRequest::decode(&mut r, version)?;
+        return Ok((request.key_type, vec![request.key]));
+    }
+    // Read one after the other: keys that come again take no memory, however many they are.
+    let key_type = r.i8()?;
+    let (mut keys, mut seen) = (Vec::new(), BTreeSet::new());
+    let key_bytes_min = 1;
+    r.array(true, key_bytes_min, |r| {
+        let key = r.string(true)?;
+        if seen.insert(key.clone()) {
+            keys.push(key);
+        }
+        if keys.len() > KEYS_MAX { Err(DecodeError::Length) } else { Ok(()) }
+    })?;
+    r.tags(|_, value| value.take(value.remaining()).map(|_| ()))?;
+    Ok((key_type, keys))
 }
 
 pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
     let &Context { node, image, listener, .. } = context;
-    let request = FindCoordinatorRequest::decode(&mut Reader::new(body), head.version)?;
+    let (key_type, keys) = asked(head.version, body)?;
     let endpoints = Endpoints::of(node, image, listener);
     let own = endpoints.iter().find(|endpoint| endpoint.id == node.id).expect("the node itself is always there");
-    let found = match request.key_type {
+    let found = match key_type {
         KEY_GROUP if image.topic(OFFSETS_TOPIC).is_some() => Ok(own),
         KEY_GROUP => Err((ErrorCode::CoordinatorNotAvailable, format!("{OFFSETS_TOPIC} is not there yet"))),
         // Final for clients, and about this id: COORDINATOR_NOT_AVAILABLE would have them try again forever.
@@ -47,11 +73,11 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
     };
     let response = match head.version {
         VERSION_KEYS.. => FindCoordinatorResponse {
-            coordinators: request.coordinator_keys.iter().map(|key| coordinator(key, &found)).collect(),
+            coordinators: keys.iter().map(|key| coordinator(key, &found)).collect(),
             ..Default::default()
         },
         _ => {
-            let one = coordinator(&request.key, &found);
+            let one = coordinator(&keys[0], &found);
             FindCoordinatorResponse {
                 error_code: one.error_code,
                 error_message: one.error_message,
@@ -101,6 +127,18 @@ mod tests {
             }
             None => (response.error_code, response.node_id, response.host.to_string(), response.port),
         }
+    }
+
+    #[test]
+    fn a_key_that_is_named_often_is_answered_once() {
+        let mut world = World::new(&[]);
+        world.topic(OFFSETS_TOPIC, 3, &[]);
+        let coordinator_keys = ["", "g", "", "h", "g"].repeat(200_000).into_iter().map(Into::into).collect();
+        let request = FindCoordinatorRequest { coordinator_keys, ..Default::default() };
+        let response = ask!(world.query(6), FindCoordinator, FindCoordinatorResponse, request);
+        let keys: Vec<&str> = response.coordinators.iter().map(|found| &*found.key).collect();
+        assert_eq!(keys, ["", "g", "h"]);
+        assert_eq!(asked(6, &[0, 2, 2, b'g']), Err(DecodeError::Truncated));
     }
 
     #[test]
