@@ -444,7 +444,7 @@ impl Groups {
                     self.check_all(group, (&least, &lives), &found, clients);
                     break;
                 }
-                let expected = [ErrorCode::CoordinatorLoadInProgress, ErrorCode::CoordinatorNotAvailable];
+                let expected = [ErrorCode::CoordinatorLoadInProgress, ErrorCode::NotCoordinator];
                 assert!(expected.map(ErrorCode::code).contains(&code), "{group}: error {code}");
                 clients.step(world, process)?;
                 assert!(world.steps - begun < LOAD_STEPS_MAX, "{group} is loaded without end");
