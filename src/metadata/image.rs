@@ -29,8 +29,8 @@ pub struct Image {
     index: u64,
     topics: RedBlackTreeMapSync<Arc<str>, Arc<Topic>>,
     topics_by_id: TopicsById,
-    /// Topics whose names contain `.` or `_`, by their names with each `.` replaced by `_`.
-    topics_by_metric: RedBlackTreeMapSync<String, Arc<str>>,
+    /// Names of topics that contain `.` or `_`, each behind itself with every `.` replaced by `_`.
+    topics_by_metric: RedBlackTreeMapSync<(String, Arc<str>), ()>,
     partition_total: usize,
     brokers: RedBlackTreeMapSync<BrokerId, Arc<Broker>>,
     broker_settings: RedBlackTreeMapSync<BrokerId, Settings>,
@@ -101,7 +101,9 @@ impl Image {
 
     /// The topic whose metrics would be named like those of a new topic `name`.
     pub fn topic_colliding(&self, name: &str) -> Option<&Arc<str>> {
-        self.topics_by_metric.get(&metric_name(name)?)
+        let metric = metric_name(name)?;
+        let mut named = self.topics_by_metric.range((metric.clone(), Arc::from(""))..);
+        named.next().filter(|((known, _), _)| *known == metric).map(|((_, name), _)| name)
     }
 
     /// The leader of a partition: the one place that says whether a broker leads it. `None` if there is no such partition.
@@ -205,7 +207,7 @@ impl Image {
             assert_eq!(older.name, topic.name);
             self.partition_total -= older.partition_count() as usize;
         } else if let Some(metric) = metric_name(&topic.name) {
-            self.topics_by_metric.insert_mut(metric, topic.name.clone());
+            self.topics_by_metric.insert_mut((metric, topic.name.clone()), ());
         }
         self.topics_by_id.insert_mut(topic.id, topic.clone());
         self.topics.insert_mut(topic.name.clone(), topic);
@@ -216,7 +218,7 @@ impl Image {
         assert!(known);
         self.partition_total -= topic.partition_count() as usize;
         if let Some(metric) = metric_name(&topic.name) {
-            self.topics_by_metric.remove_mut(&metric);
+            self.topics_by_metric.remove_mut(&(metric, topic.name.clone()));
         }
     }
 

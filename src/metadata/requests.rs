@@ -17,7 +17,8 @@ pub const PRODUCER_IDS_BLOCK: i64 = 1_000;
 
 impl Controller {
     /// Creates topics, each with the next of `ids`. One answer for each of `specs`, in their order; a name that
-    /// occurs twice is refused both times.
+    /// occurs twice is refused both times. Names collide with those of topics that are there, as in Kafka, not with each
+    /// other.
     pub fn create_topics(
         &mut self,
         specs: &[TopicSpec],
@@ -31,12 +32,14 @@ impl Controller {
             Err(rejection) => return vec![Err(rejection); specs.len()],
         };
         let twice = occurring_twice(specs.iter().map(|spec| &spec.name));
+        let image = self.image_decided();
         let answers = specs
             .iter()
             .map(|spec| {
                 if twice.contains(&spec.name) {
                     return Err(Rejection::InvalidRequest("Duplicate topic name.".into()));
                 }
+                rules::check_name_free(image, &spec.name)?;
                 draft.create_topic(spec, terms, ids)
             })
             .collect();
@@ -205,7 +208,6 @@ impl Draft {
         terms: Terms<'_>,
         ids: &mut dyn FnMut() -> Uuid,
     ) -> Result<Created, Rejection> {
-        rules::check_name_free(&self.image, &spec.name)?;
         for (key, value) in &spec.settings {
             (terms.setting)(key, value.as_deref()).map_err(Rejection::InvalidConfig)?;
         }
@@ -334,7 +336,19 @@ mod tests {
         let answers = bench.create(&[spec("a", 1, 1), spec("x.y", 1, 1), spec("a", 2, 1), spec("x_y", 1, 1)]);
         let duplicate = Err(Rejection::InvalidRequest("Duplicate topic name.".into()));
         assert_eq!([&answers[0], &answers[2]], [&duplicate; 2]);
-        assert!(answers[1].is_ok() && matches!(answers[3], Err(Rejection::InvalidTopicName(_))));
+        // Names collide with those that were there before.
+        assert!(answers[1].is_ok() && answers[3].is_ok());
+        let collides = |answer: &Result<Created, Rejection>| matches!(answer, Err(Rejection::InvalidTopicName(_)));
+        let image = bench.controller.image_decided().clone();
+        assert_eq!(image.topic_colliding("x.y").map(|name| &**name), Some("x.y"));
+        let key = |name: &str| [TopicKey::Name(name.into())];
+        for (gone, left) in [("x.y", true), ("x_y", false)] {
+            assert!(bench.controller.delete_topics(&key(gone), true)[0].is_ok());
+            assert_eq!(collides(&bench.create(&[spec("x__y", 1, 1), spec("x.y", 1, 0)])[1]), left, "{gone}");
+            assert!(bench.controller.delete_topics(&key("x__y"), true)[0].is_ok());
+        }
+        let index = bench.create(&[spec("x.y", 1, 1)]);
+        assert!(index[0].is_ok());
         let excessive = bench.create(&[spec("c", 9_999, 1), spec("d", 2, 1)]);
         assert!(excessive.iter().all(|answer| matches!(answer, Err(Rejection::PolicyViolation(_)))));
         assert_eq!(bench.controller.image_decided().topic_count(), 1);

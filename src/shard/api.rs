@@ -36,6 +36,18 @@ pub enum Route {
     Owners(Begin),
 }
 
+/// Bytes that the body of a request may have that is not about records or groups: enough to name every partition that a
+/// cluster may have. A longer one, whose answer could be many times longer, closes its connection.
+pub const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Whether a request's body is as short as it has to be where [`BODY_BYTES_MAX`] holds.
+pub fn check_length(body: &[u8]) -> Result<(), DecodeError> {
+    match body.len() <= BODY_BYTES_MAX {
+        true => Ok(()),
+        false => Err(DecodeError::Length),
+    }
+}
+
 /// A row of the table.
 #[derive(Clone, Copy)]
 pub struct Api {

@@ -99,7 +99,12 @@ pub fn response_frame(header_version: i16, correlation_id: i32, body: impl FnOnc
         ResponseHeader { correlation_id }.encode(w, header_version);
         body(w);
     });
-    parts.unwrap_or_else(|_| vec![Bytes::new()])
+    parts.unwrap_or_else(|_| unsayable())
+}
+
+/// Stands for an answer that cannot be said: see [`is_unsayable`].
+pub fn unsayable() -> Vec<Bytes> {
+    vec![Bytes::new()]
 }
 
 /// Whether these parts stand for an answer that cannot be said: the connection that waits for it is to be closed.

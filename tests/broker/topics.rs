@@ -2,9 +2,10 @@
 
 use crate::batches::batch;
 use crate::client::{Client, Produce, ask};
-use crate::process::wait_for;
+use crate::process::{Broker, wait_for};
 use crate::subject::Subject;
 use klamm::types::Uuid;
+use klamm::wire::codec::Writer;
 use klamm::wire::error::ErrorCode::{self, *};
 use klamm::wire::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::delete_topics_request::DeleteTopicState;
@@ -312,4 +313,172 @@ fn metadata_tells_what_is_not_there() {
     };
     assert_eq!(pages(&name), (None, 2, true));
     assert_eq!(pages(&unknown), (UnknownTopicOrPartition, 0, false));
+}
+
+#[test]
+fn topics_that_occur_twice_are_answered_as_by_kafka() {
+    use create_partitions_request::CreatePartitionsTopic;
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let [there, new, dot, line, by_id] = ["there", "new", "x.y", "x_y", "id"].map(|name| subject.name(name));
+    client.create(&there, 2, &[]);
+    let mut create = |names: &[&String]| {
+        let topics = names.iter().map(|name| topic(name, 1, &[])).collect();
+        let request = CreateTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() };
+        let response = ask!(client, CreateTopics, 7, CreateTopicsResponse, request);
+        let mut results: Vec<_> = response.topics.iter().map(|t| (known(t.error_code), t.name.to_string())).collect();
+        results.sort();
+        results
+    };
+    assert_eq!(create(&[&new, &there, &new]), [(TopicAlreadyExists, there.clone()), (InvalidRequest, new.clone())]);
+    assert_eq!(create(&[&new, &new, &new]), [(InvalidRequest, new.clone())]);
+    // Names that collide with each other alone.
+    assert_eq!(create(&[&dot, &line]), [(None, dot.clone()), (None, line.clone())]);
+    let topics = [(&there, 3), (&dot, 3), (&there, 4)].map(|(name, count)| CreatePartitionsTopic {
+        name: name.clone().into(),
+        count,
+        assignments: Option::None,
+    });
+    let request = CreatePartitionsRequest { topics: topics.into(), timeout_ms: 60_000, validate_only: true };
+    let response = ask!(client, CreatePartitions, 3, CreatePartitionsResponse, request);
+    let mut results: Vec<_> = response.results.iter().map(|t| (known(t.error_code), t.name.to_string())).collect();
+    results.sort();
+    assert_eq!(results, [(None, dot.clone()), (InvalidRequest, there.clone())]);
+    let names = [&dot, &there, &dot].map(|name| name.clone().into());
+    let request = DeleteTopicsRequest { topic_names: names.into(), timeout_ms: 60_000, ..Default::default() };
+    let response = ask!(client, DeleteTopics, 5, DeleteTopicsResponse, request);
+    let name = |name: &Option<std::borrow::Cow<'_, str>>| name.as_deref().unwrap_or("").to_string();
+    let mut results: Vec<_> = response.responses.iter().map(|t| (known(t.error_code), name(&t.name))).collect();
+    results.sort();
+    assert_eq!(results, [(None, there), (InvalidRequest, dot)]);
+    let id = client.create(&by_id, 1, &[]);
+    let state = |name: Option<&String>, topic_id| DeleteTopicState { name: name.map(|n| n.clone().into()), topic_id };
+    let (both, twice) = (state(Some(&by_id), Uuid::ZERO), state(Option::None, id));
+    for topics in [vec![twice.clone(), twice.clone()], vec![both.clone(), twice.clone()], vec![both.clone(), both]] {
+        let request = DeleteTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() };
+        let response = ask!(client, DeleteTopics, 6, DeleteTopicsResponse, request);
+        let codes: Vec<_> = response.responses.iter().map(|result| known(result.error_code)).collect();
+        assert_eq!(codes, [InvalidRequest]);
+    }
+}
+
+#[test]
+fn partitions_that_occur_twice_are_answered_as_by_kafka() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let name = subject.name("a");
+    client.create(&name, 2, &[]);
+    {
+        use list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+        let partition = |p| ListOffsetsPartition { partition_index: p, timestamp: -1, current_leader_epoch: -1 };
+        let topic = |partitions: &[i32]| ListOffsetsTopic {
+            name: name.clone().into(),
+            partitions: partitions.iter().map(|&p| partition(p)).collect(),
+        };
+        let topics = vec![topic(&[0, 0]), topic(&[1, 0])];
+        let request = ListOffsetsRequest { replica_id: -1, topics, ..Default::default() };
+        let response = ask!(client, ListOffsets, 7, ListOffsetsResponse, request);
+        let partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
+        let mut codes: Vec<_> = partitions.map(|p| (p.partition_index, known(p.error_code))).collect();
+        codes.sort();
+        assert_eq!(codes, [(0, InvalidRequest), (1, None)]);
+    }
+    {
+        use delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+        let topic = |partitions: &[i32]| DeleteRecordsTopic {
+            name: name.clone().into(),
+            partitions: partitions.iter().map(|&p| DeleteRecordsPartition { partition_index: p, offset: 0 }).collect(),
+        };
+        let request = DeleteRecordsRequest { topics: vec![topic(&[0, 0]), topic(&[1, 0])], timeout_ms: 60_000 };
+        let response = ask!(client, DeleteRecords, 2, DeleteRecordsResponse, request);
+        let [topic] = &response.topics[..] else { panic!("one topic: {response:?}") };
+        let mut answered: Vec<_> = topic.partitions.iter().map(|p| p.partition_index).collect();
+        answered.sort();
+        assert_eq!(answered, [0, 1]);
+    }
+}
+
+#[test]
+fn what_is_described_twice_is_answered_once() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let (name, other) = (subject.name("a"), subject.name("b"));
+    client.create(&name, 2, &[]);
+    client.create(&other, 1, &[]);
+    {
+        use describe_log_dirs_request::DescribableLogDirTopic;
+        let topic = |partitions| DescribableLogDirTopic { topic: name.clone().into(), partitions };
+        let topics = Some(vec![topic(vec![0; 1_000_000]), topic(vec![1])]);
+        let response = ask!(client, DescribeLogDirs, 4, DescribeLogDirsResponse, DescribeLogDirsRequest { topics });
+        let [topic] = &response.results[0].topics[..] else { panic!("one topic: {response:?}") };
+        assert_eq!(topic.partitions.len(), 2);
+    }
+    {
+        use describe_configs_request::DescribeConfigsResource;
+        let resource = |name: &String, key: &'static str| DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: name.clone().into(),
+            configuration_keys: Some(vec![key.into(), key.into()]),
+        };
+        let resources =
+            vec![resource(&name, "retention.ms"), resource(&other, "segment.ms"), resource(&name, "segment.ms")];
+        let request = DescribeConfigsRequest { resources, ..Default::default() };
+        let response = ask!(client, DescribeConfigs, 4, DescribeConfigsResponse, request);
+        let mut shown: Vec<(String, String)> = Vec::new();
+        for result in &response.results {
+            shown.extend(result.configs.iter().map(|c| (result.resource_name.to_string(), c.name.to_string())));
+        }
+        shown.sort();
+        let expected = [(&name, "retention.ms"), (&name, "segment.ms"), (&other, "segment.ms")];
+        assert_eq!(shown, expected.map(|(name, key)| (name.clone(), key.to_string())));
+        // Kafka answers for a resource as often as it is named.
+        assert!(subject.is_other() || response.results.len() == 2);
+    }
+    {
+        use metadata_request::MetadataRequestTopic;
+        let wanted = |name: &String| MetadataRequestTopic { name: Some(name.clone().into()), ..Default::default() };
+        let topics = Some((0..100_000).map(|n| wanted([&name, &other][n % 2])).collect());
+        let request = MetadataRequest { topics, ..Default::default() };
+        assert_eq!(ask!(client, Metadata, 12, MetadataResponse, request).topics.len(), 2);
+        use describe_topic_partitions_request::TopicRequest;
+        let topics = (0..100_000).map(|n| TopicRequest { name: [&name, &other][n % 2].clone().into() }).collect();
+        let request = DescribeTopicPartitionsRequest { topics, response_partition_limit: 100, cursor: Option::None };
+        let response = ask!(client, DescribeTopicPartitions, 0, DescribeTopicPartitionsResponse, request);
+        assert_eq!(response.topics.len(), 2);
+    }
+}
+
+#[test]
+fn questions_whose_answers_would_be_huge_close_their_connection_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[]);
+    let mut witness = Client::connect(broker.address);
+    witness.create("t", 2, &[]);
+    let memory = broker.memory();
+    let mut close = |api, version, body: &dyn Fn(&mut Writer)| {
+        let mut client = Client::connect(broker.address);
+        client.send(api, version, body);
+        assert!(client.is_closed(), "{}", api.name());
+        let all = MetadataRequest { topics: Option::None, ..Default::default() };
+        assert_eq!(ask!(witness, Metadata, 12, MetadataResponse, all).topics.len(), 1);
+    };
+    // Each of three million partitions, of which there are two.
+    let topics =
+        vec![elect_leaders_request::TopicPartitions { topic: "t".into(), partitions: (0..3_000_000).collect() }];
+    let request = ElectLeadersRequest { topic_partitions: Some(topics), timeout_ms: 1000, ..Default::default() };
+    close(ApiKey::ElectLeaders, 2, &|w| request.encode(w, 2));
+    let partitions = (0..3_000_000).collect();
+    let topics = vec![describe_producers_request::TopicRequest { name: "t".into(), partition_indexes: partitions }];
+    close(ApiKey::DescribeProducers, 0, &|w| DescribeProducersRequest { topics: topics.clone() }.encode(w, 0));
+    // The settings of half a million groups, with their documentation.
+    let group = |n: u32| describe_configs_request::DescribeConfigsResource {
+        resource_type: 32,
+        resource_name: n.to_string().into(),
+        configuration_keys: Option::None,
+    };
+    let resources = (0..500_000).map(group).collect();
+    let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
+    close(ApiKey::DescribeConfigs, 4, &|w| request.encode(w, 4));
+    let grown = broker.memory().saturating_sub(memory);
+    assert!(grown < 700 << 20, "{grown} bytes");
 }

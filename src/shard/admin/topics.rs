@@ -1,12 +1,13 @@
 //! CreateTopics (API 19) and DeleteTopics (API 20).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
 use super::{Decision, defaults, policy, refusal, reply};
 use crate::config::{Config, describe_topic, validate_topic, validate_topic_all};
 use crate::metadata::{Assignment, Created, Image, Rejection, Terms, TopicKey, TopicSpec};
+use crate::shard::query::by_key;
 use crate::types::Uuid;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
@@ -29,15 +30,20 @@ impl Decision<'_> {
         let request = CreateTopicsRequest::decode(&mut Reader::new(body), head.version)?;
         let config = self.config();
         let image = self.controller.image_decided();
-        let checked: Vec<Result<TopicSpec, Rejection>> =
-            request.topics.iter().map(|topic| spec(topic, image, &config)).collect();
+        // A name that occurs twice is refused once, whatever else is wrong with it.
+        let topics = by_key(request.topics.iter().map(|topic| (&*topic.name, topic)));
+        let checked = topics.iter().map(|(_, topics)| match topics[..] {
+            [topic] => spec(topic, image, &config),
+            _ => Err(Rejection::InvalidRequest("Duplicate topic name.".into())),
+        });
+        let checked: Vec<Result<TopicSpec, Rejection>> = checked.collect();
         let specs: Vec<TopicSpec> = checked.iter().filter_map(|spec| spec.clone().ok()).collect();
         let policy = policy(&config);
         let terms = Terms { defaults: defaults(&config), setting: &validate_topic, policy: &policy };
         let mut answers = self.controller.create_topics(&specs, request.validate_only, terms, self.ids).into_iter();
-        let topics = request.topics.iter().zip(checked).map(|(topic, checked)| {
+        let topics = topics.iter().zip(checked).map(|((name, _), checked)| {
             let answer = checked.and_then(|_| answers.next().expect("there is an answer to each"));
-            created(&topic.name, answer, &config)
+            created(name, answer, &config)
         });
         let response = CreateTopicsResponse { topics: topics.collect(), ..Default::default() };
         assert!(answers.next().is_none());
@@ -52,35 +58,47 @@ impl Decision<'_> {
             false => request.topics.iter().map(topic_key).collect(),
         };
         let keys: Vec<TopicKey> = wanted.iter().filter_map(|key| key.clone().ok()).collect();
+        let image = self.controller.image_decided().clone();
         let mut answers = self.controller.delete_topics(&keys, enabled).into_iter();
         let names = request.topics.iter().map(|topic| (topic.name.as_deref(), topic.topic_id));
         let names = names.chain(request.topic_names.iter().map(|name| (Some(&**name), Uuid::ZERO)));
-        let responses = names.zip(wanted).map(|((name, id), wanted)| {
-            match wanted.and_then(|_| answers.next().expect("there is an answer to each")) {
-                Ok(deleted) => DeletableTopicResult {
-                    name: Some(deleted.name.to_string().into()),
-                    topic_id: deleted.id,
-                    error_code: ErrorCode::None.code(),
-                    error_message: None,
-                },
-                Err(rejection) => {
-                    let (code, message) = match rejection {
-                        Rejection::TopicDeletionDisabled if head.version < DELETION_DISABLED_VERSION => {
-                            refusal(&Rejection::InvalidRequest(rejection.to_string()))
-                        }
-                        _ => refusal(&rejection),
-                    };
-                    DeletableTopicResult {
-                        name: name.map(Into::into),
-                        topic_id: id,
-                        error_code: code,
-                        error_message: message.map(Into::into),
+        let wanted = wanted.into_iter().map(|wanted| match wanted {
+            Ok(key) => (Some(key), answers.next().expect("there is an answer to each")),
+            Err(rejection) => (None, Err(rejection)),
+        });
+        // What is named twice is answered once, also if it is named by its name and by its id.
+        let mut seen = BTreeSet::new();
+        let answered = names.zip(wanted).filter(|(_, (key, _))| {
+            let topic = match key {
+                Some(TopicKey::Name(name)) => image.topic(name),
+                Some(TopicKey::Id(id)) => image.topic_by_id(*id),
+                None => return true,
+            };
+            seen.insert(topic.map_or_else(|| key.clone(), |topic| Some(TopicKey::Id(topic.id))))
+        });
+        let responses = answered.map(|((name, id), (_, answer))| match answer {
+            Ok(deleted) => DeletableTopicResult {
+                name: Some(deleted.name.to_string().into()),
+                topic_id: deleted.id,
+                error_code: ErrorCode::None.code(),
+                error_message: None,
+            },
+            Err(rejection) => {
+                let (code, message) = match rejection {
+                    Rejection::TopicDeletionDisabled if head.version < DELETION_DISABLED_VERSION => {
+                        refusal(&Rejection::InvalidRequest(rejection.to_string()))
                     }
+                    _ => refusal(&rejection),
+                };
+                DeletableTopicResult {
+                    name: name.map(Into::into),
+                    topic_id: id,
+                    error_code: code,
+                    error_message: message.map(Into::into),
                 }
             }
         });
         let response = DeleteTopicsResponse { responses: responses.collect(), ..Default::default() };
-        assert!(answers.next().is_none());
         Ok(reply(head, |w| response.encode(w, head.version)))
     }
 }
@@ -273,7 +291,7 @@ mod tests {
         let twice = vec![topic("t", &[]), topic("u", &[]), topic("t", &[])];
         let response = create(&mut world, 7, false, twice);
         let errors: Vec<i16> = response.topics.iter().map(|topic| topic.error_code).collect();
-        assert_eq!((errors, world.topic_names()), (vec![42, 0, 42], vec!["u".into()]));
+        assert_eq!((errors, world.topic_names()), (vec![42, 0], vec!["u".into()]));
     }
 
     #[test]
@@ -315,7 +333,7 @@ mod tests {
             world.topic("b", 1, &[]);
             world.topic("c", 1, &[]);
             let answers = delete(&mut world, version, names(&["a", "no", "c", "c"]));
-            let expected = [(0, "a"), (3, "no"), (42, "c"), (42, "c")];
+            let expected = [(0, "a"), (3, "no"), (42, "c")];
             assert_eq!(answers, expected.map(|(error, name)| (error, Some(name.to_string()), Uuid::ZERO)));
             assert_eq!(world.topic_names(), ["b", "c"]);
         }
@@ -340,7 +358,10 @@ mod tests {
         assert_eq!(delete(&mut world, 6, wanted), expected);
         assert_eq!(world.topic_names(), ["c"]);
         let twice = delete(&mut world, 6, states(&[(Some("c"), none), (None, c)]));
-        assert_eq!(twice, [(42, name("c"), none), (42, None, c)]);
+        assert_eq!(twice, [(42, name("c"), none)]);
+        let ids =
+            states(&[(None, c), (Some("no"), none), (None, c), (None, unknown), (Some("no"), none), (None, unknown)]);
+        assert_eq!(delete(&mut world, 6, ids), [(42, None, c), (42, name("no"), none), (42, None, unknown)]);
     }
 
     #[test]

@@ -189,7 +189,11 @@ impl Front {
         let (node, image, config) = (view.node(), view.image(), view.config());
         let context = Context { now, node, image, config, listener, caller: &caller, client_id };
         let body = &frame[head.body_start..];
-        let response = match api::api(head.api).route {
+        let route = api::api(head.api).route;
+        if !matches!(route, Route::Owners(_)) {
+            api::check_length(body)?;
+        }
+        let response = match route {
             Route::Image(answer) => Some(answer(&context, &head, body)?),
             Route::Either { needed, image, .. } => match needed(&context, &head, body)? {
                 true => None,

@@ -1,10 +1,11 @@
 //! DescribeConfigs (API 32): settings of topics, groups and this broker, with where they come from.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
-use super::reply;
+use super::{by_key, reply};
 use crate::config::{
     Config, Described, Synonym, Type, describe_broker, describe_broker_default, describe_client_metrics,
     describe_group, describe_topic,
@@ -15,7 +16,7 @@ use crate::shard::node::Node;
 use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
-use crate::wire::frame::Head;
+use crate::wire::frame::{Head, unsayable};
 use crate::wire::messages::DescribeConfigsRequest;
 use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_configs_response::{
@@ -45,6 +46,8 @@ impl Resource {
     }
 }
 
+/// Bytes that the settings of an answer may take in memory.
+const ANSWER_BYTES_MAX: usize = 128 << 20;
 /// Kafka's number of the type of a setting that it does not know.
 const TYPE_UNKNOWN: i8 = 0;
 
@@ -58,44 +61,57 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
     let &Context { node, image, .. } = context;
     let request = DescribeConfigsRequest::decode(&mut Reader::new(body), head.version)?;
     let config = context.config;
-    // Each resource once: the answer's size is bounded by what there is, not by how often it is asked for.
-    let mut seen = BTreeSet::new();
-    let results = request
-        .resources
-        .iter()
-        .filter(|resource| seen.insert((resource.resource_type, &resource.resource_name)))
-        .map(|resource| {
-            let (refusal, settings) = match describe(node, image, config, resource) {
-                Ok(settings) => ((ErrorCode::None, None), settings),
-                Err(refusal) => (refusal, Vec::new()),
-            };
-            let show = |setting| result(setting, request.include_synonyms, request.include_documentation);
-            DescribeConfigsResult {
-                error_code: refusal.0.code(),
-                error_message: refusal.1.map(Into::into),
-                resource_type: resource.resource_type,
-                resource_name: (&*resource.resource_name).into(),
-                configs: settings.into_iter().map(show).collect(),
-            }
-        })
-        .collect();
-    let response = DescribeConfigsResponse { results, ..Default::default() };
+    // Each resource once, with all settings that it is asked for.
+    let resources = request.resources.iter();
+    let resources = by_key(resources.map(|resource| ((resource.resource_type, &*resource.resource_name), resource)));
+    let mut response = DescribeConfigsResponse::default();
+    let mut bytes = 0;
+    for ((resource_type, name), asked) in resources {
+        let (refusal, settings) = match describe(node, image, config, (resource_type, name), &asked) {
+            Ok(settings) => ((ErrorCode::None, None), settings),
+            Err(refusal) => (refusal, Vec::new()),
+        };
+        let show = |setting| result(setting, request.include_synonyms, request.include_documentation);
+        let configs: Vec<_> = settings.into_iter().map(show).collect();
+        bytes += configs.iter().map(bytes_of).sum::<usize>();
+        if bytes > ANSWER_BYTES_MAX {
+            return Ok(unsayable());
+        }
+        response.results.push(DescribeConfigsResult {
+            error_code: refusal.0.code(),
+            error_message: refusal.1.map(Into::into),
+            resource_type,
+            resource_name: name.into(),
+            configs,
+        });
+    }
     Ok(reply(head, |w| response.encode(w, head.version)))
 }
 
+/// About as many bytes as a setting of an answer takes in memory.
+fn bytes_of(setting: &DescribeConfigsResourceResult<'_>) -> usize {
+    let value = |value: &Option<Cow<'_, str>>| value.as_ref().map_or(0, |value| value.len());
+    let synonyms = setting.synonyms.iter().map(|synonym| size_of_val(synonym) + value(&synonym.value));
+    size_of_val(setting) + value(&setting.value) + value(&setting.documentation) + synonyms.sum::<usize>()
+}
+
+/// The settings of a resource that any of `asked`, which name it, wants to see.
 fn describe(
     node: &Node,
     image: &Image,
     config: &Config,
-    resource: &DescribeConfigsResource<'_>,
+    (resource_type, name): (i8, &str),
+    asked: &[&DescribeConfigsResource<'_>],
 ) -> Result<Vec<Described>, Refusal> {
-    let name = &*resource.resource_name;
-    let keys: Option<HashSet<&str>> = match &resource.configuration_keys {
-        Some(keys) if !keys.is_empty() => Some(keys.iter().map(|key| &**key).collect()),
-        _ => None,
-    };
+    let mut keys = Some(HashSet::new());
+    for resource in asked {
+        match (&resource.configuration_keys, &mut keys) {
+            (Some(more), Some(keys)) if !more.is_empty() => keys.extend(more.iter().map(|key| &**key)),
+            _ => keys = None,
+        }
+    }
     let keys = keys.as_ref();
-    match Resource::from_number(resource.resource_type).map_err(invalid)? {
+    match Resource::from_number(resource_type).map_err(invalid)? {
         Resource::Topic => {
             check_name(name).map_err(|why| (ErrorCode::InvalidTopicException, Some(why.to_string())))?;
             let topic = image.topic(name).ok_or((ErrorCode::UnknownTopicOrPartition, None))?;

@@ -3,11 +3,11 @@
 
 use bytes::Bytes;
 
-use super::reply;
+use super::{NAME_BYTES_SHOWN, partitions_once, reply};
 use crate::metadata::{Image, Placement};
 use crate::shard::context::Context;
 use crate::types::PartitionIndex;
-use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::codec::{DecodeError, Reader, cut_text};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::elect_leaders_response::{ElectLeadersResponse, PartitionResult, ReplicaElectionResult};
@@ -27,9 +27,14 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
         Some(why) => (ErrorCode::InvalidRequest, Some(why.clone())),
         None => elect(image, topic, partition),
     };
-    let named = |topic: &TopicPartitions<'_>| ReplicaElectionResult {
-        topic: topic.topic.to_string().into(),
-        partition_result: topic.partitions.iter().map(|&p| result(p, outcome(&topic.topic, p))).collect(),
+    // Each partition once, where Kafka answers as often as it is asked.
+    let asked = |topics: &[TopicPartitions<'_>]| -> Vec<ReplicaElectionResult<'static>> {
+        let topics = partitions_once(topics.iter().map(|topic| (&*topic.topic, &topic.partitions[..])), |&index| index);
+        let named = |(topic, partitions): (&str, Vec<&PartitionIndex>)| ReplicaElectionResult {
+            topic: topic.to_string().into(),
+            partition_result: partitions.into_iter().map(|&p| result(p, outcome(topic, p))).collect(),
+        };
+        topics.into_iter().map(named).collect()
     };
     // All partitions: Kafka leaves out those that need no election, and so names the topics alone.
     let unnamed = || {
@@ -40,7 +45,7 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
     let response = ElectLeadersResponse {
         error_code: invalid.as_ref().map_or(ErrorCode::None, |_| ErrorCode::InvalidRequest).code(),
         replica_election_results: match &request.topic_partitions {
-            Some(topics) => topics.iter().map(named).collect(),
+            Some(topics) => asked(topics),
             None if invalid.is_some() => Vec::new(),
             None => unnamed().collect(),
         },
@@ -52,7 +57,7 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
 fn elect(image: &Image, name: &str, index: PartitionIndex) -> Outcome {
     let unknown = |what: String| (ErrorCode::UnknownTopicOrPartition, Some(what));
     let Some(topic) = image.topic(name) else {
-        return unknown(format!("No such topic as {name}"));
+        return unknown(format!("No such topic as {}", cut_text(name, NAME_BYTES_SHOWN)));
     };
     let Some(placement) = topic.partition(index) else {
         return unknown(format!("No such partition as {name}-{index}"));
@@ -93,13 +98,14 @@ mod tests {
     fn every_partition_has_the_leader_that_it_should() {
         let mut world = World::new(&[]);
         world.topic("t", 2, &[]);
-        let asked = [("t", 0), ("t", 1), ("t", 2), ("u", 0), ("t", -1)];
+        let asked = [("t", 0), ("t", 1), ("t", 2), ("u", 0), ("t", -1), ("t", 1), ("u", 0)];
         for version in 0..=2 {
             for kind in [0, 1] {
                 let response = ask_of(&world, version, kind, Some(&asked));
                 let results = response.replica_election_results.iter();
-                let codes: Vec<_> = results.map(|topic| topic.partition_result[0].error_code).collect();
-                assert_eq!((response.error_code, codes), (0, vec![84, 84, 3, 3, 3]));
+                let codes: Vec<Vec<_>> =
+                    results.map(|topic| topic.partition_result.iter().map(|p| p.error_code).collect()).collect();
+                assert_eq!((response.error_code, codes), (0, vec![vec![84, 84, 3, 3], vec![3]]));
                 let all = ask_of(&world, version, kind, None);
                 assert_eq!((all.error_code, all.replica_election_results.len()), (0, 1));
                 assert!(all.replica_election_results[0].partition_result.is_empty());

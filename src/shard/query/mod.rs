@@ -17,13 +17,14 @@ pub(in crate::shard) mod reassignment;
 pub(in crate::shard) mod resources;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bytes::Bytes;
 
 use super::node::Node;
 use crate::config::Config;
 use crate::metadata::Image;
+use crate::types::PartitionIndex;
 use crate::wire::codec::Writer;
 use crate::wire::frame::{Head, response_frame};
 
@@ -33,6 +34,9 @@ pub use coordinator::OFFSETS_TOPIC;
 
 /// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
 pub(in crate::shard) const ALL_BROKERS: i32 = -1;
+
+/// Bytes of a name that an error message repeats for each of many partitions. Names of topics are no longer.
+const NAME_BYTES_SHOWN: usize = 249;
 
 /// Operations on a topic and on the cluster as bits numbered like Kafka's `AclOperation` (KIP-430): without an authorizer
 /// a client may do whatever the resource has.
@@ -61,6 +65,33 @@ const fn operations(numbers: &[u32]) -> i32 {
         i += 1;
     }
     bits
+}
+
+/// What a request says under each key, in the order in which the keys first occur.
+pub(in crate::shard) fn by_key<K: Ord + Clone, T>(items: impl Iterator<Item = (K, T)>) -> Vec<(K, Vec<T>)> {
+    let (mut places, mut groups) = (BTreeMap::new(), Vec::<(K, Vec<T>)>::new());
+    for (key, item) in items {
+        let place = *places.entry(key.clone()).or_insert(groups.len());
+        match groups.get_mut(place) {
+            Some((_, group)) => group.push(item),
+            None => groups.push((key, vec![item])),
+        }
+    }
+    groups
+}
+
+/// The partitions that a request names, each once and with the first that is said of it, by topic in the order in which
+/// topics first occur.
+pub(in crate::shard) fn partitions_once<'a, T>(
+    topics: impl Iterator<Item = (&'a str, &'a [T])>,
+    index: impl Fn(&T) -> PartitionIndex,
+) -> Vec<(&'a str, Vec<&'a T>)> {
+    let mut grouped = by_key(topics);
+    let once = grouped.drain(..).map(|(name, lists)| {
+        let mut seen = HashSet::new();
+        (name, lists.into_iter().flatten().filter(|partition| seen.insert(index(partition))).collect())
+    });
+    once.collect()
 }
 
 /// The response frame to a request with this head.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::reply;
+use super::{partitions_once, reply};
 use crate::metadata::Image;
 use crate::shard::context::Context;
 use crate::shard::node::Node;
@@ -10,7 +10,7 @@ use crate::types::{Epoch, TimestampMs, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
-use crate::wire::messages::describe_quorum_request::{DescribeQuorumRequest, TopicData as WantedTopic};
+use crate::wire::messages::describe_quorum_request::{DescribeQuorumRequest, PartitionData as WantedPartition};
 use crate::wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node as QuorumNode, PartitionData, ReplicaState, TopicData,
 };
@@ -76,13 +76,13 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
     }
 }
 
-/// Every partition that is asked for, as one that is not there.
+/// Every partition that is asked for, each once, as one that is not there.
 fn unknown(request: &DescribeQuorumRequest<'_>) -> DescribeQuorumResponse<'static> {
-    let topic = |topic: &WantedTopic<'_>| TopicData {
-        topic_name: topic.topic_name.to_string().into(),
-        partitions: topic
-            .partitions
-            .iter()
+    let topics = request.topics.iter().map(|topic| (&*topic.topic_name, &topic.partitions[..]));
+    let topic = |(name, partitions): (&str, Vec<&WantedPartition>)| TopicData {
+        topic_name: name.to_string().into(),
+        partitions: partitions
+            .into_iter()
             .map(|wanted| PartitionData {
                 partition_index: wanted.partition_index,
                 error_code: ErrorCode::UnknownTopicOrPartition.code(),
@@ -93,7 +93,7 @@ fn unknown(request: &DescribeQuorumRequest<'_>) -> DescribeQuorumResponse<'stati
     };
     DescribeQuorumResponse {
         error_message: None,
-        topics: request.topics.iter().map(topic).collect(),
+        topics: partitions_once(topics, |wanted| wanted.partition_index).into_iter().map(topic).collect(),
         ..Default::default()
     }
 }
@@ -105,6 +105,7 @@ mod tests {
     use crate::types::Now;
     use crate::wire::messages::ApiKey;
     use crate::wire::messages::describe_quorum_request::PartitionData as WantedPartition;
+    use crate::wire::messages::describe_quorum_request::TopicData as WantedTopic;
 
     fn request(topics: &[(&'static str, &[i32])]) -> DescribeQuorumRequest<'static> {
         let topic = |&(name, partitions): &(&'static str, &[i32])| WantedTopic {

@@ -3,13 +3,13 @@
 
 use bytes::Bytes;
 
-use super::reply;
+use super::{NAME_BYTES_SHOWN, partitions_once, reply};
 use crate::metadata::{Image, check_assignment};
 use crate::shard::context::Context;
-use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::codec::{DecodeError, Reader, cut_text};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
-use crate::wire::messages::alter_partition_reassignments_request::{ReassignablePartition, ReassignableTopic};
+use crate::wire::messages::alter_partition_reassignments_request::ReassignablePartition;
 use crate::wire::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
@@ -24,8 +24,8 @@ pub fn alter(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<
     let &Context { image, .. } = context;
     let request = AlterPartitionReassignmentsRequest::decode(&mut Reader::new(body), head.version)?;
     let factor_may_change = request.allow_replication_factor_change;
-    let partition = |topic: &ReassignableTopic<'_>, wanted: &ReassignablePartition| {
-        let (error, message) = match reassign(image, &topic.name, wanted, factor_may_change) {
+    let partition = |name: &str, wanted: &ReassignablePartition| {
+        let (error, message) = match reassign(image, name, wanted, factor_may_change) {
             Ok(()) => (ErrorCode::None, None),
             Err((error, message)) => (error, Some(message)),
         };
@@ -35,14 +35,16 @@ pub fn alter(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<
             error_message: message.map(Into::into),
         }
     };
-    let topic = |topic: &ReassignableTopic<'_>| ReassignableTopicResponse {
-        name: topic.name.to_string().into(),
-        partitions: topic.partitions.iter().map(|wanted| partition(topic, wanted)).collect(),
+    // Each partition once, where Kafka answers as often as it is asked.
+    let topics = request.topics.iter().map(|topic| (&*topic.name, &topic.partitions[..]));
+    let topic = |(name, partitions): (&str, Vec<&ReassignablePartition>)| ReassignableTopicResponse {
+        name: name.to_string().into(),
+        partitions: partitions.into_iter().map(|wanted| partition(name, wanted)).collect(),
     };
     let response = AlterPartitionReassignmentsResponse {
         allow_replication_factor_change: factor_may_change,
         error_message: None,
-        responses: request.topics.iter().map(topic).collect(),
+        responses: partitions_once(topics, |wanted| wanted.partition_index).into_iter().map(topic).collect(),
         ..Default::default()
     };
     Ok(reply(head, |w| response.encode(w, head.version)))
@@ -52,7 +54,9 @@ pub fn alter(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<
 fn reassign(image: &Image, name: &str, wanted: &ReassignablePartition, factor_may_change: bool) -> Result<(), Refusal> {
     let index = wanted.partition_index;
     let unknown = |what| (ErrorCode::UnknownTopicOrPartition, what);
-    let topic = image.topic(name).ok_or_else(|| unknown(format!("Unable to find a topic named {name}.")))?;
+    let topic = image
+        .topic(name)
+        .ok_or_else(|| unknown(format!("Unable to find a topic named {}.", cut_text(name, NAME_BYTES_SHOWN))))?;
     let placement =
         topic.partition(index).ok_or_else(|| unknown(format!("Unable to find partition {name}:{index}.")))?;
     let Some(replicas) = &wanted.replicas else {
@@ -83,6 +87,7 @@ mod tests {
     use super::*;
     use crate::shard::query::fixture::{World, ask};
     use crate::types::BrokerId;
+    use crate::wire::messages::alter_partition_reassignments_request::ReassignableTopic;
     use crate::wire::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 
     fn alter_one(

@@ -3,6 +3,7 @@
 use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use super::{Part, Parts, Question, unknown};
 use crate::log::find;
+use crate::shard::api::check_length;
 use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op};
 use crate::shard::port::ReadPlan;
 use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};
@@ -45,7 +46,9 @@ struct ListOffsets {
 
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
-    let (questions, twice) = questions(&frame[head.body_start..], head.version)?;
+    let body = &frame[head.body_start..];
+    check_length(body)?;
+    let (questions, twice) = questions(body, head.version)?;
     let mut parts = Parts::<Found>::new(scatter.view, questions, unknown);
     // As Kafka: of a partition that is named twice nothing is told.
     for part in parts.parts.iter_mut().filter(|part| twice.contains(&(part.topic.clone(), part.index))) {

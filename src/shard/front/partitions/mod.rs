@@ -7,6 +7,7 @@ pub mod log_dirs;
 pub mod producers;
 
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
+use crate::shard::api::check_length;
 use crate::shard::message::{Answer, Op};
 use crate::shard::view::View;
 use crate::types::{PartitionId, PartitionIndex};
@@ -117,7 +118,9 @@ fn begin_each<E: Each>(
     frame: &BytesMut,
 ) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
-    let questions = E::questions(scatter.view, &frame[head.body_start..], head.version)?;
+    let body = &frame[head.body_start..];
+    check_length(body)?;
+    let questions = E::questions(scatter.view, body, head.version)?;
     let mut parts = Parts::new(scatter.view, questions, E::absent);
     parts.begin(scatter);
     let work = Box::new(Asking::<E> { head: ReplyHead::new(head), parts });
