@@ -41,7 +41,7 @@ impl Bench {
     fn new() -> Bench {
         let limits = journal::Limits { file_bytes: 64 << 20, files_max: 4, waiting_bytes_max: 64 << 20 };
         let limits_store = Limits { memory_bytes: 64 << 20, cores: 1, core: 0 };
-        let mut store = Store::new(limits_store, Journal::new(limits, 0, 1, vec![0, 1, 2, 3]));
+        let mut store = Store::new(limits_store, Journal::new(limits, 0, 1, vec![0, 1, 2, 3], 4));
         let settings = Arc::new(Settings {
             segment_bytes: 1 << 30,
             segment_ms: i64::MAX,

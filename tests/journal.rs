@@ -3,8 +3,8 @@
 
 use bytes::Bytes;
 use klamm::journal::{
-    ALIGNMENT, BLOCK_BYTES_MAX, BlockWrite, Entry, EntryKind, FileIndex, Journal, Limits, Replay, ReplayStep,
-    decode_entries,
+    ALIGNMENT, BLOCK_BYTES_MAX, BlockWrite, Damage, Entry, EntryKind, FileIndex, HEAD_BYTES, Journal, Limits, Replay,
+    Spot, decode_entries, generation_next,
 };
 use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment};
 use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
@@ -40,12 +40,13 @@ struct Bench {
 impl Bench {
     fn new() -> Bench {
         let files = BTreeMap::from([(0, vec![0; FILE_BYTES])]);
-        Bench { journal: Journal::new(LIMITS, CORE, 1, vec![0]), files, offset: 0 }
+        Bench { journal: Journal::new(LIMITS, CORE, 1, vec![0], 1), files, offset: 0 }
     }
 
     fn restart(&mut self, generation: u64) {
-        let files = self.files.keys().copied().collect();
-        self.journal = Journal::new(LIMITS, CORE, generation, files);
+        let files: Vec<FileIndex> = self.files.keys().copied().collect();
+        let file_next = files.len() as FileIndex;
+        self.journal = Journal::new(LIMITS, CORE, generation, files, file_next);
     }
 
     fn prepare(&mut self) {
@@ -76,27 +77,50 @@ impl Bench {
 
     /// What a start finds: the sequences, and the offsets of the batches in them.
     fn replay(&self, covered: (u64, u64)) -> Vec<(u64, i64)> {
-        let heads: Vec<_> = self.files.iter().map(|(file, bytes)| (*file, bytes[..ALIGNMENT].to_vec())).collect();
-        let Some(mut replay) = Replay::new(&heads, covered.0, covered.1) else { return Vec::new() };
-        let mut found = Vec::new();
-        let mut want = replay.want();
-        while let ReplayStep::Want { file, position, bytes } = want {
-            let content = &self.files[&file][(position as usize).min(FILE_BYTES)..];
-            want = match replay.feed(&content[..bytes.min(content.len())]) {
-                ReplayStep::Block { bytes, sequence } => {
-                    match decode_entries(&content[..bytes]) {
-                        Some(entries) => {
-                            found.extend(entries.iter().map(|(entry, _)| (sequence, entry.offset)));
-                            replay.accept(bytes);
-                        }
-                        None => replay.stop(),
-                    }
-                    replay.want()
-                }
-                step => step,
-            };
-        }
+        let (found, damages) = self.replay_with_damage(covered);
+        assert_eq!(damages, []);
         found
+    }
+
+    fn replay_with_damage(&self, covered: (u64, u64)) -> (Vec<(u64, i64)>, Vec<Damage>) {
+        let heads: Vec<_> = self.files.iter().map(|(file, bytes)| (*file, bytes[..HEAD_BYTES].to_vec())).collect();
+        let Some(mut replay) = Replay::new(CORE, &heads, &[covered], false) else { return Default::default() };
+        let mut found = Vec::new();
+        while let Some(want) = replay.want() {
+            let content = &self.files[&want.file];
+            let from = (want.position as usize).min(content.len());
+            let content = &content[from..(from + want.bytes).min(content.len())];
+            let Some(block) = replay.feed(content) else { continue };
+            for (entry, payload) in block.entries {
+                let sound = content[payload].iter().all(|byte| *byte == entry.offset as u8);
+                assert!(sound || block.damaged, "the payload at {}", entry.offset);
+                found.extend(sound.then_some((block.sequence, entry.offset)));
+            }
+        }
+        (found, replay.damages().to_vec())
+    }
+
+    /// One block after the other has come to its end before the next one is made, unless `overlapping`.
+    fn several(&mut self, count: usize, bytes: usize, overlapping: bool) -> Vec<BlockWrite> {
+        let mut writes = Vec::new();
+        for _ in 0..count {
+            let payload = vec![self.offset as u8; bytes];
+            append(&mut self.journal, &entry(self.offset, &payload), payload);
+            self.offset += 1;
+            self.prepare();
+            let block = self.journal.plan_block().expect("room");
+            self.write(&block);
+            if !overlapping {
+                self.journal.written(block.sequence);
+            }
+            writes.push(block);
+        }
+        writes
+    }
+
+    fn spoil(&mut self, file: FileIndex, position: u64, bytes: usize) {
+        let content = self.files.get_mut(&file).expect("a file of the ring");
+        content[position as usize..position as usize + bytes].iter_mut().for_each(|byte| *byte ^= 0x5a);
     }
 }
 
@@ -118,7 +142,7 @@ fn blocks_come_back_in_order_and_whole() {
 fn what_gathers_becomes_one_block() {
     let mut bench = Bench::new();
     for offset in 0..3 {
-        assert_eq!(append(&mut bench.journal, &entry(offset, b"abc"), Bytes::from_static(b"abc")), 1);
+        assert_eq!(append(&mut bench.journal, &entry(offset, &[offset as u8; 3]), vec![offset as u8; 3]), 1);
     }
     let block = bench.journal.plan_block().unwrap();
     assert_eq!((block.bytes, block.sequence), (ALIGNMENT, 1));
@@ -148,34 +172,104 @@ fn the_ring_is_reused_and_what_was_released_does_not_come_back() {
 
 #[test]
 fn a_torn_block_ends_the_replay() {
-    for torn_at in [0, 40, 600, 5000] {
+    for torn_at in [0, 40, 100_000, 500_000] {
         let mut bench = Bench::new();
-        (0..3).for_each(|_| drop(bench.block(100)));
-        let torn = bench.block(6000).unwrap();
-        bench.block(10).unwrap();
-        assert_eq!(bench.replay((0, 0)).len(), 5);
-        let from = torn.position as usize + torn_at;
-        let file = bench.files.get_mut(&torn.file).unwrap();
-        file[from..from + 16].fill(0xee);
+        bench.several(3, 100, false);
+        // Four at a time, the first of which is torn: nothing says that it was durable.
+        let torn = bench.several(3, BLOCK_BYTES_MAX / 2, true).remove(0);
+        assert_eq!(bench.replay((0, 0)).len(), 6);
+        bench.spoil(torn.file, torn.position + torn_at, 16);
         assert_eq!(bench.replay((0, 0)), counted(0, 3), "torn at byte {torn_at}");
     }
 }
 
 #[test]
+fn damage_before_blocks_that_prove_it_was_durable_is_told_from_a_torn_end() {
+    // The block's header, an entry's header, a payload; and a block that is gone.
+    for (damaged_at, bytes, complete, kept) in
+        [(4, 16, true, true), (44, 16, false, false), (90, 16, true, false), (0, ALIGNMENT, false, false)]
+    {
+        let mut bench = Bench::new();
+        let blocks = bench.several(40, 100, false);
+        bench.spoil(blocks[7].file, blocks[7].position + damaged_at, bytes);
+        let (found, damages) = bench.replay_with_damage((0, 0));
+        let spot = Spot { file: blocks[7].file, position: blocks[7].position };
+        let expected: Vec<_> = counted(0, 40).into_iter().filter(|(sequence, _)| *sequence != 8 || kept).collect();
+        assert_eq!(found, expected, "damaged at byte {damaged_at}");
+        assert_eq!(damages, [Damage { spot, sequence_first: 8, sequence_last: 8, complete }]);
+        // What a checkpoint covers is not needed.
+        let behind = counted(20, 40);
+        assert_eq!(bench.replay_with_damage((1, 20)), (behind, Vec::new()));
+    }
+}
+
+#[test]
+fn the_last_block_is_a_torn_end_and_the_one_before_is_damage() {
+    let mut bench = Bench::new();
+    let blocks = bench.several(5, 100, false);
+    let mut torn = Bench { journal: Journal::new(LIMITS, CORE, 1, vec![], 0), files: bench.files.clone(), offset: 0 };
+    torn.spoil(0, blocks[4].position, 16);
+    assert_eq!(torn.replay((0, 0)), counted(0, 4));
+    bench.spoil(0, blocks[3].position + 60, 16);
+    let (found, damages) = bench.replay_with_damage((0, 0));
+    assert_eq!((found.len(), damages.len(), damages[0].sequence_first), (4, 1, 4));
+}
+
+#[test]
+fn damage_at_the_beginning_of_files_hides_no_other_blocks() {
+    let mut bench = Bench::new();
+    let blocks = bench.several(12, 600_000, false);
+    let files: Vec<FileIndex> = bench.files.keys().copied().collect();
+    assert!(files.len() >= 4);
+    for file in [0, 1, 2] {
+        let mut bench =
+            Bench { journal: Journal::new(LIMITS, CORE, 1, vec![], 0), files: bench.files.clone(), offset: 0 };
+        let first = blocks.iter().find(|block| block.file == file).expect("each file is used");
+        bench.spoil(file, 0, ALIGNMENT);
+        let (found, damages) = bench.replay_with_damage((0, 0));
+        let expected: Vec<_> = counted(0, 12).into_iter().filter(|(sequence, _)| *sequence != first.sequence).collect();
+        assert_eq!(found, expected, "file {file}");
+        assert!(damages.iter().all(|damage| damage.sequence_first == first.sequence), "{damages:?}");
+        assert!(!damages.is_empty());
+    }
+}
+
+#[test]
+fn a_generation_whose_first_block_is_lost_has_ended() {
+    let mut bench = Bench::new();
+    bench.several(2, 900_000, false);
+    bench.restart(2);
+    // Two at a time, in two files; the first one does not reach the device, and its place holds what it held before.
+    let before = bench.files[&0].clone();
+    let blocks = bench.several(3, BLOCK_BYTES_MAX - 100, true);
+    let other = blocks.iter().find(|block| block.file != 0).expect("the second file is used");
+    assert_eq!(other.position, 0);
+    bench.files.insert(0, before);
+    assert_eq!(bench.replay((1, 2)), [], "nothing of it was acknowledged");
+}
+
+#[test]
+fn a_generation_is_never_the_same_twice() {
+    assert!(generation_next(0, 7) > 7);
+    let (first, again) = (generation_next(5 << 32 | 9, 1), generation_next(5 << 32 | 9, 2));
+    assert!(first != again && first > 5 << 32 | u64::from(u32::MAX));
+    // The start before has left a torn block only, and this one writes at the same places.
+    let mut bench = Bench::new();
+    bench.restart(first);
+    bench.several(2, 100, false);
+    bench.spoil(0, 0, 16);
+    bench.restart(again);
+    bench.several(1, 100, false);
+    assert_eq!(bench.replay((0, 0)), [(1, 2)], "the second block is of the start before");
+}
+
+#[test]
 fn a_block_that_claims_more_than_its_file_is_none() {
     let mut bench = Bench::new();
-    bench.block(10).unwrap();
-    let last = bench.block(10).unwrap();
-    let file = bench.files.get_mut(&0).unwrap();
-    file.truncate(last.position as usize + ALIGNMENT);
-    let length = last.position as usize + 24;
-    file[length..length + 4].copy_from_slice(&(1u32 << 30).to_le_bytes());
-    let heads = [(0, file[..ALIGNMENT].to_vec())];
-    let mut replay = Replay::new(&heads, 0, 0).unwrap();
-    let ReplayStep::Block { bytes, .. } = replay.feed(&file[..ALIGNMENT]) else { panic!("the first block is whole") };
-    replay.accept(bytes);
-    let step = replay.feed(&file[ALIGNMENT..]);
-    assert_eq!(step, ReplayStep::Want { file: 0, position: ALIGNMENT as u64, bytes: 1 << 30 });
+    let last = bench.several(2, 5000, false).remove(1);
+    bench.files.get_mut(&0).unwrap().truncate(HEAD_BYTES.max(last.position as usize + ALIGNMENT));
+    bench.files.get_mut(&0).unwrap()[last.position as usize + ALIGNMENT..].fill(0);
+    assert_eq!(bench.replay((0, 0)), counted(0, 1));
 }
 
 #[test]
@@ -191,7 +285,8 @@ fn only_the_newest_generation_counts() {
         [(1, 7)],
         "the older blocks behind it in the file and in other files are not read"
     );
-    assert_eq!(bench.replay((2, 1)), [(1, 7)], "a file is read from its begin");
+    assert_eq!(bench.replay((2, 1)), [], "what the checkpoint covers is not shown");
+    assert_eq!(bench.replay((3, 0)), [], "a later start's checkpoint covers all of it");
     bench.block(10).unwrap();
     assert_eq!(bench.replay((1, 7)), [(1, 7), (2, 8)]);
 }
@@ -199,6 +294,34 @@ fn only_the_newest_generation_counts() {
 #[test]
 fn nothing_is_found_in_new_files() {
     assert_eq!(Bench::new().replay((0, 0)), []);
+}
+
+#[test]
+fn a_ring_that_cannot_grow_goes_on_with_what_it_has() {
+    for ring in [1, 2] {
+        let files: Vec<FileIndex> = (0..ring).collect();
+        let mut journal = Journal::new(LIMITS, CORE, 1, files, ring);
+        let mut written = 0;
+        for offset in 0..50 {
+            append(&mut journal, &entry(offset, &[0; 600_000]), vec![0; 600_000]);
+            if let Some((file, _)) = journal.plan_prepare() {
+                assert_eq!(file, ring, "a number is used again when no file was made");
+                journal.prepare_failed(file);
+            }
+            let block = journal.plan_block().or_else(|| {
+                // Everything is in segments, and a checkpoint says so.
+                let wanted = journal.release_wanted().expect("the ring is short of files");
+                journal.release(wanted);
+                journal.plan_block()
+            });
+            let block = block.expect("room again");
+            assert!(block.file < ring);
+            journal.written(block.sequence);
+            written += 1;
+        }
+        assert_eq!(written, 50);
+        assert_eq!(journal.plan_prepare().map(|(file, _)| file), Some(ring), "it is tried again");
+    }
 }
 
 #[test]
@@ -236,7 +359,7 @@ fn same(bytes: &[u8], name: &str) {
 
 #[test]
 fn a_block_has_the_bytes_that_were_written_down() {
-    let mut journal = Journal::new(LIMITS, CORE, 9, vec![0]);
+    let mut journal = Journal::new(LIMITS, CORE, 9, vec![0], 1);
     let batch = Entry { roll: true, epoch: 5, ..entry(0x0102_0304, b"xyz") };
     append(&mut journal, &batch, Bytes::from_static(b"xyz"));
     append(&mut journal, &Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
@@ -258,9 +381,16 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
     let known =
         ProducerBatch { sequence_first: 4, sequence_last: 6, offset_first: 100, offset_last: 102, timestamp: 5002 };
     producers.insert(77, Producer { epoch: 1, batches: [known].into(), seen_ms: 6000 });
-    let log =
-        Restored { start: 101, flushed_end: 103, segments: vec![segment], producers, epochs: vec![(0, 100), (2, 102)] };
-    let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88 };
+    let log = Restored {
+        start: 101,
+        flushed_end: 103,
+        commit_end: 102,
+        segments: vec![segment],
+        producers,
+        epochs: vec![(0, 100), (2, 102)],
+        lost_from: Some(103),
+    };
+    let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88, ended: true };
     let mut builder = CheckpointBuilder::default();
     builder.add(partition(), &log);
     same(&builder.finish(head), "checkpoint");
@@ -268,8 +398,8 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
     assert_eq!((found_head, found[0].0), (head, partition()));
     let (found, index) = (&found[0].1, log.segments[0].index_coarse(u32::MAX));
     assert_eq!(
-        (found.start, found.flushed_end, &found.producers, &found.epochs),
-        (101, 103, &log.producers, &log.epochs)
+        (found.start, found.flushed_end, found.commit_end, found.lost_from, &found.producers, &found.epochs),
+        (101, 103, 102, Some(103), &log.producers, &log.epochs)
     );
     assert_eq!(found.segments[0].index(), index);
 }

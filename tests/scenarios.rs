@@ -104,8 +104,10 @@ impl Stage {
         let shards = (0..cores).map(|core| {
             let recovery = Recovery::new(ShardId(core), node.clone(), image.clone(), &Found::default());
             let mut recovery = recovery.expect("nothing is there");
-            recovery.begin(vec![0]);
-            assert_eq!(recovery.drain(), Ok(false));
+            recovery.begin();
+            assert_eq!(recovery.want(), None);
+            recovery.ring(vec![0], 1, 0);
+            assert!(!recovery.drain());
             recovery.finish(u128::from(core), controller.take()).expect("nothing was there")
         });
         let mut stage = Stage {

@@ -27,10 +27,12 @@ const LAYERS: [(&str, &[&str]); 14] = [
 ];
 /// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
 /// No machine's whole state is among it but the controller's, which is moved to its core once.
-const LAYERS_SHELL: [(&str, &str); 14] = [
+const LAYERS_SHELL: [(&str, &str); 16] = [
     ("journal::ALIGNMENT", "the unit of direct I/O"),
     ("journal::FileIndex", "which journal file"),
     ("journal::BlockWrite", "bytes to write, and where"),
+    ("journal::HEAD_BYTES", "what a start shows of each journal file"),
+    ("journal::Wanted", "bytes to read, and where"),
     ("log::Close", "the closed segment's files"),
     ("log::Flush", "bytes to write, and where"),
     ("log::file_stem", "name of a segment's files"),

@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x4a61fedc;
+pub const SCHEMA_CRC32C: u32 = 0x62571bde;
 
 pub enum CheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -27,6 +27,7 @@ impl<'a> Checkpoint<'a> {
   pub const VT_CORES: ::flatbuffers::VOffsetT = 8;
   pub const VT_JOURNAL_SEQUENCE: ::flatbuffers::VOffsetT = 10;
   pub const VT_PARTITIONS: ::flatbuffers::VOffsetT = 12;
+  pub const VT_ENDED: ::flatbuffers::VOffsetT = 14;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -43,6 +44,7 @@ impl<'a> Checkpoint<'a> {
     if let Some(x) = args.partitions { builder.add_partitions(x); }
     builder.add_cores(args.cores);
     builder.add_core(args.core);
+    builder.add_ended(args.ended);
     builder.finish()
   }
 
@@ -85,6 +87,14 @@ impl<'a> Checkpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PartitionCheckpoint>>>>(Checkpoint::VT_PARTITIONS, None).unwrap()}
   }
+  /// The broker ended cleanly: nothing follows in the journal.
+  #[inline]
+  pub fn ended(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(Checkpoint::VT_ENDED, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for Checkpoint<'_> {
@@ -98,6 +108,7 @@ impl ::flatbuffers::Verifiable for Checkpoint<'_> {
      .visit_field::<u16>("cores", Self::VT_CORES, false)?
      .visit_field::<u64>("journal_sequence", Self::VT_JOURNAL_SEQUENCE, false)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<PartitionCheckpoint>>>>("partitions", Self::VT_PARTITIONS, true)?
+     .visit_field::<bool>("ended", Self::VT_ENDED, false)?
      .finish();
     Ok(())
   }
@@ -108,6 +119,7 @@ pub struct CheckpointArgs<'a> {
     pub cores: u16,
     pub journal_sequence: u64,
     pub partitions: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<PartitionCheckpoint<'a>>>>>,
+    pub ended: bool,
 }
 impl<'a> Default for CheckpointArgs<'a> {
   #[inline]
@@ -118,6 +130,7 @@ impl<'a> Default for CheckpointArgs<'a> {
       cores: 0,
       journal_sequence: 0,
       partitions: None, // required field
+      ended: false,
     }
   }
 }
@@ -148,6 +161,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> CheckpointBuilder<'a, 'b, A> 
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(Checkpoint::VT_PARTITIONS, partitions);
   }
   #[inline]
+  pub fn add_ended(&mut self, ended: bool) {
+    self.fbb_.push_slot::<bool>(Checkpoint::VT_ENDED, ended, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> CheckpointBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     CheckpointBuilder {
@@ -171,6 +188,7 @@ impl ::core::fmt::Debug for Checkpoint<'_> {
       ds.field("cores", &self.cores());
       ds.field("journal_sequence", &self.journal_sequence());
       ds.field("partitions", &self.partitions());
+      ds.field("ended", &self.ended());
       ds.finish()
   }
 }
@@ -634,6 +652,8 @@ impl<'a> PartitionCheckpoint<'a> {
   pub const VT_INDEX_MARKS: ::flatbuffers::VOffsetT = 14;
   pub const VT_EPOCHS: ::flatbuffers::VOffsetT = 16;
   pub const VT_PRODUCERS: ::flatbuffers::VOffsetT = 18;
+  pub const VT_LOST_FROM: ::flatbuffers::VOffsetT = 20;
+  pub const VT_COMMIT_END: ::flatbuffers::VOffsetT = 22;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -645,6 +665,8 @@ impl<'a> PartitionCheckpoint<'a> {
     args: &'args PartitionCheckpointArgs<'args>
   ) -> ::flatbuffers::WIPOffset<PartitionCheckpoint<'bldr>> {
     let mut builder = PartitionCheckpointBuilder::new(_fbb);
+    builder.add_commit_end(args.commit_end);
+    builder.add_lost_from(args.lost_from);
     builder.add_flushed_end(args.flushed_end);
     builder.add_log_start(args.log_start);
     if let Some(x) = args.producers { builder.add_producers(x); }
@@ -715,6 +737,22 @@ impl<'a> PartitionCheckpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Producer>>>>(PartitionCheckpoint::VT_PRODUCERS, None).unwrap()}
   }
+  /// Records from this offset on were acknowledged and are lost, or -1.
+  #[inline]
+  pub fn lost_from(&self) -> i64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i64>(PartitionCheckpoint::VT_LOST_FROM, Some(-1)).unwrap()}
+  }
+  /// The offset after the last record that consumers could read (high watermark).
+  #[inline]
+  pub fn commit_end(&self) -> i64 {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<i64>(PartitionCheckpoint::VT_COMMIT_END, Some(0)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
@@ -731,6 +769,8 @@ impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, IndexMark>>>("index_marks", Self::VT_INDEX_MARKS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, EpochStart>>>("epochs", Self::VT_EPOCHS, true)?
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Producer>>>>("producers", Self::VT_PRODUCERS, true)?
+     .visit_field::<i64>("lost_from", Self::VT_LOST_FROM, false)?
+     .visit_field::<i64>("commit_end", Self::VT_COMMIT_END, false)?
      .finish();
     Ok(())
   }
@@ -744,6 +784,8 @@ pub struct PartitionCheckpointArgs<'a> {
     pub index_marks: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, IndexMark>>>,
     pub epochs: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, EpochStart>>>,
     pub producers: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Producer<'a>>>>>,
+    pub lost_from: i64,
+    pub commit_end: i64,
 }
 impl<'a> Default for PartitionCheckpointArgs<'a> {
   #[inline]
@@ -757,6 +799,8 @@ impl<'a> Default for PartitionCheckpointArgs<'a> {
       index_marks: None, // required field
       epochs: None, // required field
       producers: None, // required field
+      lost_from: -1,
+      commit_end: 0,
     }
   }
 }
@@ -799,6 +843,14 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionCheckpointBuilder<'a
     self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionCheckpoint::VT_PRODUCERS, producers);
   }
   #[inline]
+  pub fn add_lost_from(&mut self, lost_from: i64) {
+    self.fbb_.push_slot::<i64>(PartitionCheckpoint::VT_LOST_FROM, lost_from, -1);
+  }
+  #[inline]
+  pub fn add_commit_end(&mut self, commit_end: i64) {
+    self.fbb_.push_slot::<i64>(PartitionCheckpoint::VT_COMMIT_END, commit_end, 0);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PartitionCheckpointBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PartitionCheckpointBuilder {
@@ -829,6 +881,8 @@ impl ::core::fmt::Debug for PartitionCheckpoint<'_> {
       ds.field("index_marks", &self.index_marks());
       ds.field("epochs", &self.epochs());
       ds.field("producers", &self.producers());
+      ds.field("lost_from", &self.lost_from());
+      ds.field("commit_end", &self.commit_end());
       ds.finish()
   }
 }

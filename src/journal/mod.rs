@@ -12,7 +12,7 @@ mod format;
 mod replay;
 
 pub use format::{BLOCK_HEADER_BYTES, BlockHeader, ENTRY_HEADER_BYTES, Entry, EntryKind, decode_entries};
-pub use replay::{Replay, ReplayStep};
+pub use replay::{Block, Damage, HEAD_BYTES, Replay, Spot, Wanted};
 
 use crate::wire::crc::combine;
 use bytes::Bytes;
@@ -94,16 +94,25 @@ pub struct Journal {
     free: VecDeque<FileIndex>,
     /// Files asked for by [`Journal::plan_prepare`] and not yet there.
     preparing: u32,
+    /// The last file that was asked for could not be made: the ring goes on with those that it has.
+    short: bool,
     files: u32,
+    file_next: FileIndex,
+}
+
+/// A number for a start's journal that no other has: it is above all `known` ones, and its lower half is `random`, so that
+/// one which a crash has left no trace of is not used again, and no client can guess it.
+pub fn generation_next(known: u64, random: u32) -> u64 {
+    ((known >> 32) + 1) << 32 | u64::from(random)
 }
 
 impl Journal {
-    /// A journal without content. `files` are those that exist and may be overwritten; `generation` is higher than that
-    /// of every earlier start.
-    pub fn new(limits: Limits, core: u16, generation: u64, files: Vec<FileIndex>) -> Journal {
+    /// A journal without content. `files` are those that exist and may be overwritten, new ones get numbers from `file_next`
+    /// on; `generation` is higher than that of every earlier start: see [`generation_next`].
+    pub fn new(limits: Limits, core: u16, generation: u64, files: Vec<FileIndex>, file_next: FileIndex) -> Journal {
         assert!(limits.file_bytes.is_multiple_of(ALIGNMENT as u64) && limits.files_max >= 2);
         assert!(limits.file_bytes >= 2 * BLOCK_BYTES_MAX as u64);
-        let files_count = files.iter().map(|index| index + 1).max().unwrap_or(0);
+        assert!(files.iter().all(|index| *index < file_next));
         Journal {
             limits,
             core,
@@ -116,9 +125,11 @@ impl Journal {
             failed: false,
             used: VecDeque::new(),
             position: 0,
+            files: files.len() as u32,
+            file_next,
             free: files.into(),
             preparing: 0,
-            files: files_count,
+            short: false,
         }
     }
 
@@ -180,7 +191,7 @@ impl Journal {
         let block = self.waiting.back_mut().expect("one was pushed");
         block.bytes += bytes;
         block.entries += 1;
-        let head = entry.encode();
+        let head = entry.encode((self.generation, self.sequence_last));
         block.crc = combine(crc32c::crc32c_append(block.crc, &head), crc, payload.len());
         block.parts.push(head);
         if !payload.is_empty() {
@@ -212,7 +223,9 @@ impl Journal {
             sequence: block.sequence,
             bytes: block.bytes as u32,
             entries: block.entries,
+            in_flight: self.in_flight.len() as u16,
         };
+        assert!(header.sequence_durable() == self.sequence_durable);
         block.parts.insert(0, header.encode(block.crc));
         let write = BlockWrite {
             file: self.used.back().expect("a file was taken above").index,
@@ -253,28 +266,56 @@ impl Journal {
         }
         self.preparing += 1;
         self.files += 1;
-        Some((self.files - 1, self.limits.file_bytes))
+        self.file_next += 1;
+        Some((self.file_next - 1, self.limits.file_bytes))
     }
 
     pub fn prepared(&mut self, file: FileIndex) {
         assert!(self.preparing > 0 && !self.free.contains(&file));
         self.preparing -= 1;
+        self.short = false;
         self.free.push_front(file);
     }
 
-    /// A file could not be made: it is planned again.
-    pub fn prepare_failed(&mut self) {
-        assert!(self.preparing > 0 && self.files > 0);
+    /// A file could not be made, and nothing of it is left. Until one can, files are released as in a ring that has no others.
+    pub fn prepare_failed(&mut self, file: FileIndex) {
+        assert!(self.preparing > 0 && self.files > 0 && file + 1 == self.file_next);
         self.preparing -= 1;
         self.files -= 1;
+        self.file_next -= 1;
+        self.short = true;
+    }
+
+    /// The ring has no file at all: none could be made yet.
+    pub fn is_without_files(&self) -> bool {
+        self.used.is_empty() && self.free.is_empty()
+    }
+
+    /// What waits needs a file, and none is there.
+    fn is_stuck(&self) -> bool {
+        let fits = |block: &WaitingBlock| {
+            let bytes = block.bytes.next_multiple_of(ALIGNMENT) as u64;
+            !self.used.is_empty() && self.position + bytes <= self.limits.file_bytes
+        };
+        self.free.is_empty() && self.waiting.front().is_some_and(|block| !fits(block))
+    }
+
+    /// Sequence of the last block that was given out to be written.
+    fn sequence_planned(&self) -> u64 {
+        self.in_flight.back().map_or(self.sequence_durable, |(sequence, _)| *sequence)
     }
 
     /// The sequence up to which blocks must become unnecessary so that the ring does not run out, if it is short of files:
-    /// the older half of the used ones.
+    /// the older half of the used ones; all where the only one is full.
     pub fn release_wanted(&self) -> Option<u64> {
-        let spare = self.free.len() as u32 + self.preparing + (self.limits.files_max - self.files);
-        if spare >= self.limits.files_max.div_ceil(4) || self.used.len() < 2 {
+        let others = if self.short { 0 } else { self.limits.files_max - self.files };
+        let spare = self.free.len() as u32 + self.preparing + others;
+        let ring = if self.short { self.files } else { self.limits.files_max };
+        if self.used.is_empty() || spare >= ring.div_ceil(4) {
             return None;
+        }
+        if self.used.len() == 1 {
+            return self.is_stuck().then(|| self.sequence_planned());
         }
         let keep_from = self.used.len().div_ceil(2).min(self.used.len() - 1);
         Some(self.used[keep_from].sequence_first - 1)
@@ -285,6 +326,10 @@ impl Journal {
         assert!(sequence <= self.sequence_durable);
         while self.used.len() >= 2 && self.used[1].sequence_first <= sequence + 1 {
             let file = self.used.pop_front().expect("two are used");
+            self.free.push_back(file.index);
+        }
+        if self.used.len() == 1 && sequence == self.sequence_planned() && self.is_stuck() {
+            let file = self.used.pop_front().expect("one is used");
             self.free.push_back(file.index);
         }
     }
@@ -328,7 +373,7 @@ mod tests {
 
     #[test]
     fn one_block_at_a_time_and_the_rest_gathers() {
-        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        let mut journal = Journal::new(limits(), 0, 1, vec![0], 1);
         assert_eq!(append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10])), 1);
         let first = journal.plan_block().unwrap();
         assert_eq!((first.position, first.bytes, first.sequence), (0, ALIGNMENT, 1));
@@ -343,7 +388,7 @@ mod tests {
 
     #[test]
     fn large_blocks_overlap_and_count_in_order() {
-        let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1]);
+        let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1], 2);
         let bytes = BLOCK_BYTES_LARGE;
         let mut writes = Vec::new();
         for offset in 0..IN_FLIGHT_MAX as i64 + 1 {
@@ -363,7 +408,7 @@ mod tests {
 
     #[test]
     fn the_ring_rotates_waits_and_recycles() {
-        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        let mut journal = Journal::new(limits(), 0, 1, vec![0], 1);
         assert_eq!(journal.plan_prepare(), None, "a spare file is there");
         for _ in 0..3 {
             fill(&mut journal, 1 << 20);
@@ -395,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_failed_journal_plans_nothing() {
-        let mut journal = Journal::new(limits(), 0, 1, vec![0]);
+        let mut journal = Journal::new(limits(), 0, 1, vec![0], 1);
         append(&mut journal, &entry(0, 10), Bytes::from_static(&[1; 10]));
         journal.plan_block().unwrap();
         journal.fail();

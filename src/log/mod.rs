@@ -67,6 +67,8 @@ pub struct Placement {
 struct Batch {
     base: Offset,
     last: Offset,
+    epoch: Epoch,
+    timestamp_max: TimestampMs,
     segment: Offset,
     position: u32,
     /// The journal block that makes it durable.
@@ -118,6 +120,8 @@ pub enum Read {
     Disk(DiskRead),
     /// The offset is the end of what may be read.
     Empty,
+    /// Records from the log's end on are lost: see [`Log::lost_from`].
+    Lost,
     OutOfRange,
 }
 
@@ -130,6 +134,8 @@ pub struct Log {
     start: Offset,
     end: Offset,
     durable_end: Offset,
+    /// The offset after the last record that consumers may read: the high watermark.
+    commit_end: Offset,
     flushed_end: Offset,
     segments: VecDeque<Segment>,
     /// Base of the oldest segment that has not been closed.
@@ -142,6 +148,8 @@ pub struct Log {
     producers: Producers,
     /// Leader epochs and the offset at which each began, ascending.
     epochs: Vec<(Epoch, Offset)>,
+    /// Records from the end on were acknowledged and are lost.
+    is_lost: bool,
 }
 
 impl Log {
@@ -154,6 +162,7 @@ impl Log {
             start: 0,
             end: 0,
             durable_end: 0,
+            commit_end: 0,
             flushed_end: 0,
             segments: VecDeque::new(),
             unclosed: 0,
@@ -163,6 +172,7 @@ impl Log {
             flushing: false,
             producers: Producers::default(),
             epochs: Vec::new(),
+            is_lost: false,
         }
     }
 
@@ -192,13 +202,25 @@ impl Log {
         self.end
     }
 
+    /// Where the log ends because what followed was acknowledged and cannot be read any more. Nothing may be appended there:
+    /// the offsets have been used.
+    pub fn lost_from(&self) -> Option<Offset> {
+        self.is_lost.then_some(self.end)
+    }
+
+    /// Notes that what followed the log's end is lost.
+    pub fn lose(&mut self) {
+        assert!(self.durable_end == self.end, "only what a recovery has found is in the log");
+        self.is_lost = true;
+    }
+
     pub fn durable_end(&self) -> Offset {
         self.durable_end
     }
 
     /// The offset after the last one that consumers may read.
     pub fn high_watermark(&self) -> Offset {
-        if self.settings.ack_memory { self.end } else { self.durable_end }
+        self.commit_end
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -265,6 +287,7 @@ impl Log {
     /// Adds a batch at the end: the only way in which one gets there.
     pub fn apply(&mut self, at: Placement, info: &BatchInfo, bytes: Bytes, journal: u64, seen_ms: TimestampMs) {
         assert_eq!(at.offset, self.end, "batches follow each other");
+        assert!(!self.is_lost, "offsets behind lost records are not used again");
         assert!(!bytes.is_empty() && self.tail.back().is_none_or(|last| last.journal <= journal));
         let last = at.offset + i64::from(info.last_offset_delta);
         if at.roll || self.segments.is_empty() {
@@ -280,7 +303,17 @@ impl Log {
             self.producers.apply(stamp, at.offset, info.timestamp_max, seen_ms);
         }
         self.unflushed_bytes += bytes.len();
-        self.tail.push_back(Batch { base: at.offset, last, segment: base, position, journal, bytes });
+        self.tail.push_back(Batch {
+            base: at.offset,
+            last,
+            epoch: at.epoch,
+            timestamp_max: info.timestamp_max,
+            segment: base,
+            position,
+            journal,
+            bytes,
+        });
+        self.epoch = self.epoch.max(at.epoch);
         self.end = last + 1;
     }
 
@@ -288,6 +321,12 @@ impl Log {
     pub fn durable(&mut self, offset: Offset) {
         assert!(offset <= self.end);
         self.durable_end = self.durable_end.max(offset);
+    }
+
+    /// Consumers may read up to `offset`: as many replicas as must have them have the records before it.
+    pub fn commit(&mut self, offset: Offset) {
+        assert!(offset <= self.end);
+        self.commit_end = self.commit_end.max(offset);
     }
 
     /// Work for the shell: the next batches of one segment, durable ones only. One write at a time.
@@ -328,6 +367,9 @@ impl Log {
         while let Some(batch) = self.tail.get(self.tail_flushed).filter(|batch| batch.last < offset_end) {
             self.unflushed_bytes -= batch.bytes.len();
             self.tail_flushed += 1;
+            // One that DeleteRecords has taken away has its segment until it is written.
+            let segment = self.segments.iter_mut().rfind(|segment| segment.base == batch.segment);
+            segment.expect("a batch is in a segment").written(batch.last, batch.timestamp_max);
         }
         let mut closes = Vec::new();
         let mut at = self.segments.partition_point(|segment| segment.base < self.unclosed);
@@ -365,7 +407,7 @@ impl Log {
         let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();
         for batch in self.tail.range_mut(self.tail_flushed..) {
             let roll = batch.position == 0 && bases.contains(&batch.base);
-            let at = Placement { offset: batch.base, epoch: self.epoch, roll };
+            let at = Placement { offset: batch.base, epoch: batch.epoch, roll };
             (batch.journal, batch.bytes) = write(at, &batch.bytes);
         }
     }
@@ -386,6 +428,9 @@ impl Log {
     /// The batches from `offset` on and below `limit`, at most `bytes_max` of them but one at least.
     pub fn read(&self, offset: Offset, limit: Offset, bytes_max: usize) -> Read {
         assert!(limit <= self.end);
+        if self.is_lost && offset >= self.end {
+            return Read::Lost;
+        }
         if offset < self.start || offset > limit {
             return Read::OutOfRange;
         }
@@ -487,9 +532,12 @@ impl Log {
 pub struct Restored {
     pub start: Offset,
     pub flushed_end: Offset,
+    pub commit_end: Offset,
     pub segments: Vec<Segment>,
     pub producers: Producers,
     pub epochs: Vec<(Epoch, Offset)>,
+    /// Records from this offset on were acknowledged and are lost.
+    pub lost_from: Option<Offset>,
 }
 
 impl Log {
@@ -499,8 +547,8 @@ impl Log {
         for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
             let mut cut = Segment::new(segment.base);
             cut.bytes = self.position_flushed(segment);
-            cut.timestamp_max = segment.timestamp_max;
-            cut.timestamp_offset = segment.timestamp_offset;
+            (cut.timestamp_max, cut.timestamp_offset) = segment.timestamp_written;
+            cut.timestamp_written = segment.timestamp_written;
             cut.timestamp_first = segment.timestamp_first;
             cut.indexed = segment.indexed;
             if !segment.indexed {
@@ -511,9 +559,11 @@ impl Log {
         Restored {
             start: self.start.min(self.durable_end),
             flushed_end: self.flushed_end,
+            commit_end: self.commit_end.min(self.durable_end),
             segments,
             producers: self.producers.durable(self.durable_end),
-            epochs: self.epochs.clone(),
+            epochs: self.epochs.iter().filter(|(_, start)| *start < self.flushed_end).copied().collect(),
+            lost_from: self.lost_from(),
         }
     }
 
@@ -524,11 +574,15 @@ impl Log {
         log.start = from.start;
         log.end = from.flushed_end;
         log.durable_end = from.flushed_end;
+        log.commit_end = from.commit_end.clamp(0, from.flushed_end);
         log.flushed_end = from.flushed_end;
         log.unclosed = from.segments.iter().find(|segment| !segment.indexed).map_or(log.end, |segment| segment.base);
         log.segments = from.segments.into();
         log.producers = from.producers;
+        log.epoch = from.epochs.last().map_or(0, |(epoch, _)| *epoch);
         log.epochs = from.epochs;
+        // Batches before that may still be in the journal.
+        log.is_lost = from.lost_from.is_some_and(|offset| offset <= log.end);
         log
     }
 
@@ -537,7 +591,7 @@ impl Log {
         if at.offset + i64::from(info.last_offset_delta) < self.end {
             return true;
         }
-        if at.offset != self.end {
+        if at.offset != self.end || self.is_lost {
             return false;
         }
         self.apply(at, info, bytes, 0, seen_ms);

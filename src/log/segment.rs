@@ -31,6 +31,8 @@ pub struct Segment {
     pub timestamp_offset: Offset,
     /// Largest timestamp of the first batch: `segment.ms` counts from it.
     pub timestamp_first: TimestampMs,
+    /// As `timestamp_max` and `timestamp_offset`, of the batches that are in the file.
+    pub timestamp_written: (TimestampMs, Offset),
     /// Its index files are there.
     pub indexed: bool,
     index: Vec<IndexEntry>,
@@ -46,6 +48,7 @@ impl Segment {
             timestamp_max: -1,
             timestamp_offset: -1,
             timestamp_first: -1,
+            timestamp_written: (-1, -1),
             indexed: false,
             index: Vec::new(),
             indexed_to: 0,
@@ -72,6 +75,14 @@ impl Segment {
             self.timestamp_offset = last;
         }
         self.bytes += bytes;
+    }
+
+    /// A batch up to `last` with this largest timestamp is in the file.
+    pub fn written(&mut self, last: Offset, timestamp_max: TimestampMs) {
+        if timestamp_max > self.timestamp_written.0 {
+            self.timestamp_written = (timestamp_max, last);
+        }
+        assert!(self.timestamp_written.0 <= self.timestamp_max);
     }
 
     /// A position at or before the batch that holds `offset`.

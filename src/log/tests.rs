@@ -149,6 +149,7 @@ fn every_offset_is_found_in_memory_and_on_disk() {
 fn a_time_is_looked_for_where_it_may_be() {
     let mut log = ten();
     flush_all(&mut log);
+    log.commit(20);
     let (from, _) = log.find_time(0).unwrap();
     assert_eq!(from, 0);
     let (from, read) = log.find_time(1045).unwrap();
@@ -213,11 +214,14 @@ fn what_a_checkpoint_says_is_durable_and_restores() {
     log.producers.apply(&stamp, 12, 1, SEEN_MS);
     log.producers.apply(&ProducerStamp { sequence_first: 2, ..stamp }, 14, 1, SEEN_MS);
     log.set_start(13);
+    log.commit(20);
     let made = log.checkpoint();
-    assert_eq!((made.start, made.flushed_end), (13, 14));
+    assert_eq!((made.start, made.flushed_end, made.commit_end), (13, 14, 14), "what is not durable may be lost");
     let last = made.segments.last().unwrap();
     let whole = log.segments().next().unwrap().bytes;
     assert_eq!((last.base, last.bytes), (8, whole / 4 * 3), "up to the flushed end");
+    let (timestamp, offset) = (last.timestamp_max, last.timestamp_offset);
+    assert_eq!((timestamp, offset), (1065, 13), "not that of a batch which is not written");
     let (_, producer) = made.producers.iter().next().unwrap();
     assert_eq!(producer.batches.len(), 1, "the batch at 14 may still be lost");
 
@@ -242,14 +246,58 @@ fn what_a_checkpoint_says_is_durable_and_restores() {
 }
 
 #[test]
-fn a_memory_topic_is_committed_as_it_is_appended() {
-    let mut log = log_with(Settings { ack_memory: true, ..settings() });
+fn the_high_watermark_is_set_from_outside_and_does_not_go_back() {
+    let mut log = log_with(settings());
     append(&mut log, &[1, 2], 10, 1);
+    assert_eq!((log.high_watermark(), log.durable_end()), (0, 0));
+    log.commit(2);
+    log.commit(1);
     assert_eq!((log.high_watermark(), log.durable_end()), (2, 0));
     log.set_start(2);
-    assert_eq!(log.checkpoint().start, 0, "a crash may lose what the start stands behind");
-    log.set_settings(Arc::new(settings()));
-    assert_eq!(log.high_watermark(), 0);
+    let made = log.checkpoint();
+    assert_eq!((made.start, made.commit_end), (0, 0), "a crash may lose what the start stands behind");
+}
+
+#[test]
+fn batches_keep_the_epoch_of_their_own() {
+    let mut log = ten();
+    log.epoch = 2;
+    append(&mut log, &[1, 2], 10, 11);
+    log.epoch = 7;
+    let mut epochs = Vec::new();
+    log.carry(|at, bytes| {
+        epochs.push(at.epoch);
+        (99, bytes.clone())
+    });
+    assert_eq!(epochs, [[0; 10].as_slice(), &[2]].concat());
+    let made = log.checkpoint();
+    assert_eq!(made.epochs, [], "no batch of an epoch is in a segment");
+    log.durable(log.end());
+    flush_all(&mut log);
+    let made = log.checkpoint();
+    assert_eq!(made.epochs, [(0, 0), (2, 20)]);
+    let restored = Log::restore(log.id(), log.name().clone(), Arc::new(settings()), made);
+    assert_eq!(restored.epoch(), 2);
+}
+
+#[test]
+fn behind_lost_records_nothing_is_read_or_written() {
+    let mut log = ten();
+    log.durable(20);
+    log.commit(20);
+    flush_all(&mut log);
+    log.lose();
+    assert_eq!(log.lost_from(), Some(20));
+    assert!(matches!(log.read(19, 20, 1), Read::Memory { .. }));
+    assert_eq!((log.read(20, 20, 1), log.read(21, 20, 1)), (Read::Lost, Read::Lost));
+    let made = log.checkpoint();
+    let mut restored = Log::restore(log.id(), log.name().clone(), Arc::new(settings()), made);
+    assert_eq!(restored.lost_from(), Some(20));
+    let mut other = ten();
+    append(&mut other, &[1, 2], 10, 11);
+    let Read::Memory { parts, .. } = other.read(20, 22, 1) else { panic!("it is in memory") };
+    let at = Placement { offset: 20, epoch: 0, roll: false };
+    assert!(!restored.replay(at, &check::info(&parts[0]).unwrap(), parts[0].clone(), SEEN_MS));
 }
 
 #[test]

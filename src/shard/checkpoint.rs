@@ -22,6 +22,8 @@ pub struct CheckpointHead {
     pub cores: u16,
     /// Blocks of this generation up to and including this sequence are not needed.
     pub sequence: u64,
+    /// The broker ended cleanly: no blocks follow.
+    pub ended: bool,
 }
 
 impl Default for CheckpointBuilder {
@@ -45,6 +47,8 @@ impl CheckpointBuilder {
             index_marks: Some(self.flat.create_vector(&marks)),
             epochs: Some(self.flat.create_vector(&epochs)),
             producers: Some(self.flat.create_vector(&producers)),
+            lost_from: log.lost_from.unwrap_or(-1),
+            commit_end: log.commit_end,
         };
         self.partitions.push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
     }
@@ -77,6 +81,7 @@ impl CheckpointBuilder {
             cores: head.cores,
             journal_sequence: head.sequence,
             partitions,
+            ended: head.ended,
         };
         let root = flat::Checkpoint::create(&mut self.flat, &args);
         flat::finish_checkpoint_buffer(&mut self.flat, root);
@@ -122,6 +127,7 @@ pub fn decode(bytes: &[u8]) -> Option<(CheckpointHead, Vec<(PartitionId, Restore
         core: root.core(),
         cores: root.cores(),
         sequence: root.journal_sequence(),
+        ended: root.ended(),
     };
     let partitions = root.partitions().iter().map(|partition| {
         let id = PartitionId { topic: partition.topic().into(), index: partition.index() };
@@ -140,6 +146,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         segment.bytes = u32::try_from(meta.bytes()).ok()?;
         segment.timestamp_max = meta.timestamp_max();
         segment.timestamp_offset = meta.timestamp_max_offset();
+        segment.timestamp_written = (segment.timestamp_max, segment.timestamp_offset);
         segment.timestamp_first = meta.first_timestamp();
         segment.indexed = meta.indexed();
         let marks = partition.index_marks().iter().filter(|mark| mark.segment() == meta.base_offset());
@@ -168,6 +175,8 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         segments,
         producers,
         epochs: partition.epochs().iter().map(|e| (e.epoch(), e.start())).collect(),
+        commit_end: partition.commit_end(),
+        lost_from: Some(partition.lost_from()).filter(|offset| *offset >= 0),
     })
 }
 
@@ -193,7 +202,8 @@ mod tests {
             segment.push(i, i, 1000, 5, 1);
         }
         let (segments, producers) = (vec![segment], Producers::default());
-        let log = Restored { start: 0, flushed_end: 3, segments, producers, epochs: Vec::new() };
+        let (epochs, lost_from) = (Vec::new(), None);
+        let log = Restored { start: 0, flushed_end: 3, commit_end: 3, segments, producers, epochs, lost_from };
         let mut builder = CheckpointBuilder::default();
         builder.add(PartitionId { topic: Uuid([5; 16]), index: 0 }, &log);
         let mut bytes = builder.finish(CheckpointHead::default());
@@ -225,12 +235,14 @@ mod tests {
         let log = Restored {
             start: 120,
             flushed_end: 1500,
+            commit_end: 1400,
             segments: vec![closed, cut],
             producers,
             epochs: vec![(0, 100), (3, 600)],
+            lost_from: Some(1500),
         };
         let id = PartitionId { topic: Uuid([5; 16]), index: 4 };
-        let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88 };
+        let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88, ended: true };
         let mut builder = CheckpointBuilder::default();
         builder.add(id, &log);
         let bytes = builder.finish(head);
@@ -239,7 +251,7 @@ mod tests {
         assert_eq!(read[0].0, id);
         let indexed_to_ignored = |r: &Restored| format!("{r:?}").replace("indexed_to", "");
         assert_eq!(read.len(), 1);
-        assert_eq!(read[0].1.flushed_end, 1500);
+        assert_eq!((read[0].1.flushed_end, read[0].1.commit_end, read[0].1.lost_from), (1500, 1400, Some(1500)));
         assert_eq!(read[0].1.segments[1].index(), log.segments[1].index());
         assert_eq!(read[0].1.producers, log.producers);
         assert!(indexed_to_ignored(&read[0].1).contains("indexed: true"));

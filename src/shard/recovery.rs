@@ -5,15 +5,15 @@ use super::Shard;
 use super::checkpoint::{self, CheckpointHead};
 use super::node::Node;
 use super::rules::TopicRules;
-use super::store::{DiskOp, Done, Limits, Store};
+use super::store::{DiskOp, Done, Limits, LogIndex, Store};
 use super::view::dynamic_config;
-use crate::journal::{self, ALIGNMENT, BlockHeader, Entry, EntryKind, FileIndex, Journal, Replay, ReplayStep};
+use crate::journal::{self, Block, Entry, EntryKind, FileIndex, Journal, Replay, Wanted};
 use crate::log::{Restored, check};
 use crate::metadata::{Controller, Image};
 use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
+use crate::wire::batch::{batches, crc_ok};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Batches that may wait for the journal before clients are slowed.
@@ -46,20 +46,11 @@ impl std::ops::AddAssign for Replayed {
     }
 }
 
-/// Bytes of a journal file that [`Recovery`] wants to see.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Want {
-    pub core: u16,
-    pub file: FileIndex,
-    pub position: u64,
-    pub bytes: usize,
-}
-
 /// Recovery of one core: first all checkpoints, then all blocks of all journals in order of generation.
 ///
-/// [`Recovery::journals`] says whose journals count; the first page of each of their files goes to [`Recovery::heads`].
-/// After [`Recovery::begin`], bytes are shown as [`Recovery::want`] asks; [`Recovery::drain`] then says whether there is
-/// something to write.
+/// [`Recovery::journals`] says whose journals count; the beginning of each of their files goes to [`Recovery::heads`].
+/// After [`Recovery::begin`], bytes are shown as [`Recovery::want`] asks. [`Recovery::ring`] gives the core's own new journal
+/// its files; [`Recovery::drain`] then says whether there is something to write.
 pub struct Recovery {
     id: ShardId,
     node: Arc<Node>,
@@ -68,26 +59,53 @@ pub struct Recovery {
     /// The newest state of each partition of this core, and the generation it is from.
     checkpoints: BTreeMap<PartitionId, (u64, Restored)>,
     generation_max: u64,
-    /// Core, generation and sequence that each checkpoint covers.
-    covered: Vec<(u16, u64, u64)>,
+    /// The generation of the checkpoint that each of these partitions is restored from: older blocks are in it.
+    generations: HashMap<PartitionId, u64>,
+    covered: Vec<CheckpointHead>,
     journals: Vec<u16>,
     /// Partitions may come from other cores, because their number has changed.
     others: bool,
-    /// By generation.
-    replays: VecDeque<(u16, Replay)>,
-    /// Bytes of the block that was cut off when it was shown; 0 if none was.
-    block_bytes: usize,
+    /// By generation, once all are surveyed.
+    replays: Vec<(u16, Replay)>,
+    sorted: bool,
+    /// The one whose bytes are wanted.
+    reading: usize,
     replayed: Replayed,
     /// Partitions that a block continues beyond their end: what is missing was carried forward to a later block.
-    gaps: HashMap<PartitionId, Gap>,
+    gaps: BTreeMap<PartitionId, Gap>,
+    /// Partitions of which records are lost from an offset on, unless a later block has them.
+    lost: BTreeMap<PartitionId, Offset>,
+    /// What was found to be damaged, in words for the log.
+    report: Vec<String>,
     store: Option<Store>,
     rules: HashMap<Uuid, Arc<TopicRules>>,
 }
 
-/// Where a log ended when a batch came that does not follow it, and where that batch begins.
+/// Batches that did not follow what the log had: the first of them and the last, by offset.
 struct Gap {
-    end: Offset,
-    offset: Offset,
+    next: Offset,
+    last: Offset,
+}
+
+/// Whether the payload of an entry whose block is damaged is the batch that was written.
+fn is_sound(entry: &Entry, payload: &[u8]) -> bool {
+    let batch = check::info(payload).and_then(|_| batches(payload).next());
+    batch.is_some_and(|batch| {
+        batch.bytes.len() == payload.len() && batch.header.base_offset.get() == entry.offset && crc_ok(payload)
+    })
+}
+
+fn describe(core: u16, damage: &journal::Damage) -> String {
+    let journal::Damage { spot, sequence_first, sequence_last, complete } = damage;
+    let others = match complete {
+        true => "",
+        false => ", and of which partitions they hold the last records cannot be told for certain",
+    };
+    format!(
+        "journal file {} of core {core} is damaged at byte {}: blocks {sequence_first} to {sequence_last} had been synced and \
+         cannot be read whole{others}; the file is put aside in journal/damaged",
+        spot.file, spot.position
+    )
 }
 
 fn limits(node: &Node, id: ShardId) -> Limits {
@@ -107,12 +125,16 @@ impl Recovery {
             config,
             checkpoints: BTreeMap::new(),
             generation_max: 0,
+            generations: HashMap::new(),
             covered: Vec::new(),
             journals: Vec::new(),
-            replays: VecDeque::new(),
-            block_bytes: 0,
+            replays: Vec::new(),
+            sorted: false,
+            reading: 0,
             replayed: Replayed::default(),
-            gaps: HashMap::new(),
+            gaps: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            report: Vec::new(),
             store: None,
             rules: HashMap::new(),
         };
@@ -135,7 +157,7 @@ impl Recovery {
 
     /// A checkpoint, of this core or another one: partitions may have changed cores.
     fn checkpoint(&mut self, head: CheckpointHead, partitions: Vec<(PartitionId, Restored)>) {
-        self.covered.push((head.core, head.generation, head.sequence));
+        self.covered.push(head);
         self.generation_max = self.generation_max.max(head.generation);
         for (id, restored) in partitions {
             if id.shard(self.node.shards) != self.id || self.image.topic_by_id(id.topic).is_none() {
@@ -153,17 +175,18 @@ impl Recovery {
         &self.journals
     }
 
-    /// The first [`ALIGNMENT`] bytes of each file of a core's journal, fewer where the file is shorter.
+    /// The first [`journal::HEAD_BYTES`] of each file of a core's journal, fewer where the file is shorter.
     pub fn heads(&mut self, core: u16, heads: &[(FileIndex, Vec<u8>)]) {
         assert!(self.store.is_none() && self.journals.contains(&core));
-        let newest = heads.iter().filter_map(|(_, head)| BlockHeader::decode(head)).map(|head| head.generation).max();
-        let covered = self.covered.iter().find(|(of, generation, _)| *of == core && Some(*generation) == newest);
-        let (_, generation, sequence) = covered.copied().unwrap_or_default();
-        if let Some(replay) = Replay::new(heads, generation, sequence) {
-            self.generation_max = self.generation_max.max(replay.generation());
-            let at = self.replays.partition_point(|(_, other)| other.generation() <= replay.generation());
-            self.replays.insert(at, (core, replay));
-        }
+        let ours = self.covered.iter().filter(|head| head.core == core);
+        let checkpoints: Vec<(u64, u64)> = ours.clone().map(|head| (head.generation, head.sequence)).collect();
+        let ended = ours.filter(|head| head.ended).map(|head| head.generation).max();
+        let replay = Replay::new(core, heads, &checkpoints, self.others);
+        // After a clean end the search for the journal's end is spared.
+        let over = |replay: &Replay| {
+            !self.others && replay.is_surveyed() && ended.is_some_and(|ended| ended >= replay.generation())
+        };
+        self.replays.extend(replay.filter(|replay| !over(replay)).map(|replay| (core, replay)));
     }
 
     fn rules_of(&mut self, topic: Uuid) -> Option<Arc<TopicRules>> {
@@ -173,74 +196,93 @@ impl Recovery {
         Some(self.rules.entry(topic.id).or_insert_with(make).clone())
     }
 
-    /// The heads of all journals are known: the store with its new, empty journal, whose files are `files`.
-    pub fn begin(&mut self, files: Vec<FileIndex>) {
-        let config = &self.node.config;
-        let journal_limits = journal::Limits {
-            file_bytes: u64::from(config.journal_file_bytes),
-            files_max: config.journal_files_max,
-            waiting_bytes_max: JOURNAL_WAITING_BYTES_MAX,
-        };
-        let journal = Journal::new(journal_limits, self.id.0, self.generation_max + 1, files);
-        let mut store = Store::new(limits(&self.node, self.id), journal);
-        for (id, (_, restored)) in std::mem::take(&mut self.checkpoints) {
+    /// The heads of all journals are known: the store, as the checkpoints describe it.
+    pub fn begin(&mut self) {
+        let mut store = Store::new(limits(&self.node, self.id), self.journal(0, Vec::new(), 0));
+        for (id, (generation, restored)) in std::mem::take(&mut self.checkpoints) {
             if let Some(rules) = self.rules_of(id.topic) {
+                self.generations.insert(id, generation);
+                self.lost.extend(restored.lost_from.map(|offset| (id, offset)));
                 store.restore(id, &rules.partition_name(id.index), &rules.log, restored);
             }
         }
         self.store = Some(store);
     }
 
-    /// What is to be shown to [`Recovery::feed`] next: at least so many bytes, or all up to the file's end.
-    pub fn want(&mut self) -> Option<Want> {
-        while let Some((core, replay)) = self.replays.front() {
-            if let ReplayStep::Want { file, position, bytes } = replay.want() {
-                return Some(Want { core: *core, file, position, bytes: bytes.max(self.block_bytes) });
+    fn journal(&self, generation: u64, files: Vec<FileIndex>, file_next: FileIndex) -> Journal {
+        let config = &self.node.config;
+        let journal_limits = journal::Limits {
+            file_bytes: u64::from(config.journal_file_bytes),
+            files_max: config.journal_files_max,
+            waiting_bytes_max: JOURNAL_WAITING_BYTES_MAX,
+        };
+        Journal::new(journal_limits, self.id.0, generation, files, file_next)
+    }
+
+    /// What is to be shown to [`Recovery::feed`] next, of a core's journal: at least so many bytes, or all up to the file's
+    /// end.
+    pub fn want(&mut self) -> Option<(u16, Wanted)> {
+        if let Some(at) = self.replays.iter().position(|(_, replay)| !replay.is_surveyed()) {
+            self.reading = at;
+            return self.wanted();
+        }
+        if !std::mem::replace(&mut self.sorted, true) {
+            self.replays.sort_by_key(|(_, replay)| replay.generation());
+            self.reading = 0;
+            for (_, replay) in &self.replays {
+                self.generation_max = self.generation_max.max(replay.generation());
             }
-            self.replays.pop_front();
+        }
+        while self.reading < self.replays.len() {
+            if let Some(want) = self.wanted() {
+                return Some(want);
+            }
+            self.reading += 1;
         }
         None
     }
 
+    fn wanted(&self) -> Option<(u16, Wanted)> {
+        let (core, replay) = &self.replays[self.reading];
+        Some((*core, replay.want()?))
+    }
+
     /// Bytes of the wanted file from the wanted position on. `Err` says what is wrong with them.
     pub fn feed(&mut self, now: Now, content: &Bytes) -> Result<(), String> {
-        let (_, replay) = self.replays.front_mut().expect("bytes were wanted");
-        let block_bytes = std::mem::take(&mut self.block_bytes);
-        if content.len() < block_bytes {
-            // The block goes on behind the end of its file: it is none.
-            replay.stop();
-            return Ok(());
-        }
-        match replay.feed(content) {
-            ReplayStep::Block { bytes, .. } => {
-                let block = content.slice(..bytes);
-                match journal::decode_entries(&block) {
-                    Some(entries) => {
-                        replay.accept(bytes);
-                        self.replayed.blocks += 1;
-                        self.block(now, &block, entries)?;
-                    }
-                    // Torn: it was not acknowledged, nor was anything after it.
-                    None => replay.stop(),
-                }
+        let (_, replay) = self.replays.get_mut(self.reading).expect("bytes were wanted");
+        let Some(block) = replay.feed(content) else { return Ok(()) };
+        let generation = replay.generation();
+        self.replayed.blocks += 1;
+        self.block(now, content, block, generation)
+    }
+
+    fn block(&mut self, now: Now, bytes: &Bytes, block: Block, generation: u64) -> Result<(), String> {
+        for (entry, payload) in block.entries {
+            let ours = entry.partition.shard(self.node.shards) == self.id;
+            let Some(rules) = self.rules_of(entry.partition.topic).filter(|_| ours) else { continue };
+            if self.generations.get(&entry.partition).is_some_and(|restored| *restored > generation) {
+                continue;
             }
-            ReplayStep::Want { bytes, .. } if bytes > ALIGNMENT => self.block_bytes = bytes,
-            ReplayStep::Want { .. } | ReplayStep::End => {}
+            let payload = &bytes[payload];
+            if block.damaged && entry.kind != EntryKind::LogStart && !is_sound(&entry, payload) {
+                let from = self.lost.entry(entry.partition).or_insert(entry.offset);
+                *from = entry.offset.max(*from);
+                self.open(&rules, &entry);
+                continue;
+            }
+            // A copy: the block's buffer is large, and few of its entries stay.
+            self.entry(now, &rules, &entry, payload)?;
         }
         Ok(())
     }
 
-    fn block(&mut self, now: Now, bytes: &Bytes, entries: Vec<(Entry, Range<usize>)>) -> Result<(), String> {
-        for (entry, payload) in entries {
-            let ours = entry.partition.shard(self.node.shards) == self.id;
-            let Some(rules) = self.rules_of(entry.partition.topic).filter(|_| ours) else { continue };
-            // A copy: the block's buffer is large, and few of its entries stay.
-            self.entry(now, &rules, &entry, &bytes[payload])?;
-        }
-        Ok(())
+    fn open(&mut self, rules: &TopicRules, entry: &Entry) -> LogIndex {
+        let name = rules.partition_name(entry.partition.index);
+        self.store.as_mut().expect("blocks come after `begin`").open(entry.partition, &name, &rules.log)
     }
 
     fn entry(&mut self, now: Now, rules: &TopicRules, entry: &Entry, payload: &[u8]) -> Result<(), String> {
+        let index = self.open(rules, entry);
         let store = self.store.as_mut().expect("blocks come after `begin`");
         let info = match entry.kind {
             EntryKind::LogStart => None,
@@ -248,8 +290,6 @@ impl Recovery {
                 Some(check::info(payload).ok_or("the journal holds what is no batch")?)
             }
         };
-        let name = rules.partition_name(entry.partition.index);
-        let index = store.open(entry.partition, &name, &rules.log);
         let log = store.log(index).expect("it was just opened");
         let known = info.as_ref().is_some_and(|i| entry.offset + i64::from(i.last_offset_delta) < log.end());
         if known {
@@ -262,34 +302,86 @@ impl Recovery {
             return Ok(());
         }
         // The checkpoint covers the block of the batches before: they were carried forward, and come again with this one.
-        let gap = self.gaps.entry(entry.partition).or_insert(Gap { end, offset: entry.offset });
-        gap.offset = gap.offset.max(entry.offset);
-        Ok(())
-    }
-
-    /// All blocks have been shown: no batch may be missing.
-    fn check_gaps(&self) -> Result<(), String> {
-        let store = self.store.as_ref().expect("blocks come before");
-        for (id, gap) in &self.gaps {
-            let log = store.find(*id).and_then(|index| store.log(index)).expect("a gap is in a log");
-            if log.end() <= gap.offset {
-                let Gap { end, offset } = gap;
-                return Err(format!("the journal continues {} at offset {offset}, the log ends at {end}", log.name()));
-            }
+        let gap = self.gaps.entry(entry.partition).or_insert(Gap { next: entry.offset, last: entry.offset });
+        if gap.next < end || entry.offset < gap.next {
+            gap.next = entry.offset;
         }
+        gap.last = gap.last.max(entry.offset);
         Ok(())
     }
 
-    /// All blocks have been shown: what is only in journals goes to segments. If true, drive the store with
-    /// [`Recovery::plan`] and [`Recovery::done`] until [`Recovery::is_done`].
-    pub fn drain(&mut self) -> Result<bool, String> {
-        assert!(self.replays.is_empty());
-        self.check_gaps()?;
-        let wanted = self.replayed.blocks > 0 || self.others;
+    /// All blocks have been shown: what is still missing is lost, and the partition ends before it.
+    fn settle(&mut self) {
+        for (id, gap) in &self.gaps {
+            let from = self.lost.entry(*id).or_insert(gap.last);
+            *from = gap.last.max(*from);
+        }
+        let store = self.store.as_mut().expect("blocks come before");
+        for (core, replay) in self.replays.iter().filter(|(core, _)| core % self.node.shards == self.id.0) {
+            self.report.extend(replay.damages().iter().map(|damage| describe(*core, damage)));
+        }
+        self.lost.retain(|id, offset| {
+            let Some(index) = store.find(*id) else { return false };
+            let log = store.log(index).expect("it was just found");
+            let (name, end) = (log.name().clone(), log.end());
+            let stays = end <= *offset;
+            if stays {
+                if log.lost_from().is_none() {
+                    store.lose(index);
+                }
+                let last = match self.gaps.get(id) {
+                    Some(gap) => format!("{} are lost; those from {} on cannot be served", gap.next - 1, gap.next),
+                    None => "its end are lost".into(),
+                };
+                self.report.push(format!(
+                    "{name}: records from offset {end} to {last}. Records below {end} are served; reads from there on and \
+                     writes get KAFKA_STORAGE_ERROR until the topic is deleted"
+                ));
+            }
+            stays
+        });
+    }
+
+    /// What is damaged and which records are lost, for the log.
+    pub fn report(&self) -> &[String] {
+        &self.report
+    }
+
+    /// Journal files with damage, by core: they are put aside, because what can be salvaged of them is in them alone. Those
+    /// of cores that are no more are the first core's.
+    pub fn damaged_files(&self) -> Vec<(u16, FileIndex)> {
+        let cores = self.node.shards;
+        let ours = |core: u16| core == self.id.0 || (core >= cores && self.id == ShardId(0));
+        let damaged = self.replays.iter().filter(|(core, replay)| ours(*core) && !replay.damages().is_empty());
+        damaged.flat_map(|(core, replay)| replay.files().map(|file| (*core, file))).collect()
+    }
+
+    /// All blocks have been shown. The new journal of this start writes to `files`, but not to those that
+    /// [`Recovery::damaged_files`] names; further files get numbers from `file_next` on. `random` makes its generation one
+    /// that no other start has.
+    pub fn ring(&mut self, mut files: Vec<FileIndex>, file_next: FileIndex, random: u32) {
+        assert!(self.sorted && self.reading == self.replays.len());
+        self.settle();
+        let damaged = self.damaged_files();
+        files.retain(|file| !damaged.contains(&(self.id.0, *file)));
+        files.truncate(self.node.config.journal_files_max as usize);
+        let journal = self.journal(journal::generation_next(self.generation_max, random), files, file_next);
+        self.store.as_mut().expect("blocks come before").set_journal(journal);
+    }
+
+    /// What is only in journals goes to segments. If true, drive the store with [`Recovery::plan`] and [`Recovery::done`]
+    /// until [`Recovery::is_done`].
+    pub fn drain(&mut self) -> bool {
+        let wanted = self.replayed.blocks > 0 || self.others || !self.report.is_empty();
         if wanted {
             self.store.as_mut().expect("blocks come before").drain_all();
         }
-        Ok(wanted)
+        wanted
+    }
+
+    /// The disk does not take what is in the journals: nothing more is planned, and the core starts without taking writes.
+    pub fn is_refused(&self) -> bool {
+        self.store.as_ref().is_some_and(Store::is_refused)
     }
 
     /// What has been replayed so far.
@@ -317,7 +409,7 @@ impl Recovery {
     /// topic ids.
     pub fn finish(self, seed: u128, controller: Option<(Controller, u128)>) -> Result<Shard, String> {
         let mut store = self.store.expect("blocks come before");
-        if store.is_failed() {
+        if store.is_failed() || (self.others && store.is_refused()) {
             return Err("what the journal holds cannot be written to the segments".into());
         }
         store.resume();

@@ -130,7 +130,7 @@ struct Kept {
     /// The log's place in `oldest`.
     oldest: Option<u64>,
     queued: bool,
-    /// Its last segment write failed.
+    /// Its last segment write failed: nothing is appended until one succeeds.
     failed: bool,
 }
 
@@ -187,9 +187,19 @@ pub struct Store {
     /// Everything goes to segments, and the checkpoint then says so.
     draining: bool,
     drained: bool,
+    /// The broker ends: nothing is appended after what is drained.
+    ending: bool,
+    /// Appends may come as soon as everything is drained.
+    resuming: bool,
+    /// While draining, the disk has refused something.
+    refused: bool,
+    /// Partitions whose last segment write failed.
+    failures: usize,
     retry: VecDeque<(Time, LogIndex)>,
     /// A journal file could not be made; it is tried again then.
     prepare_at: Option<Time>,
+    /// A checkpoint could not be written; it is tried again then.
+    checkpoint_at: Option<Time>,
     /// Segments below their log's start that a checkpoint may still name: they go once one is in place that does not.
     removed: Vec<(LogIndex, Offset)>,
     /// Those of them that the checkpoint under way does not name.
@@ -219,8 +229,13 @@ impl Store {
             release: Release::Idle,
             draining: false,
             drained: false,
+            ending: false,
+            resuming: false,
+            refused: false,
+            failures: 0,
             retry: VecDeque::new(),
             prepare_at: None,
+            checkpoint_at: None,
             removed: Vec::new(),
             removing: Vec::new(),
             covered: 0,
@@ -259,7 +274,27 @@ impl Store {
     /// A log that a checkpoint describes.
     pub fn restore(&mut self, id: PartitionId, name: &Arc<str>, settings: &Arc<Settings>, from: Restored) -> LogIndex {
         assert!(self.find(id).is_none());
-        self.insert(Log::restore(id, name.clone(), settings.clone(), from))
+        let index = self.insert(Log::restore(id, name.clone(), settings.clone(), from));
+        self.commit(index);
+        index
+    }
+
+    /// Moves the high watermark: while the node is the only replica, what it has is committed.
+    fn commit(&mut self, index: LogIndex) {
+        if let Some(log) = self.log_mut(index) {
+            log.commit(if log.settings().ack_memory { log.end() } else { log.durable_end() });
+        }
+    }
+
+    /// The journal of this start takes the place of the one of the recovery, which has written nothing.
+    pub fn set_journal(&mut self, journal: Journal) {
+        assert!(self.journal.sequence_last() == 0);
+        self.journal = journal;
+    }
+
+    /// What followed the log's end was acknowledged and cannot be read any more.
+    pub fn lose(&mut self, index: LogIndex) {
+        self.log_mut(index).expect("the log is there").lose();
     }
 
     fn insert(&mut self, log: Log) -> LogIndex {
@@ -274,15 +309,28 @@ impl Store {
         let index = self.by_id.remove(&id)?;
         let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
         self.held_bytes -= kept.log.held_bytes();
+        self.failures -= usize::from(kept.failed);
         if let Some(block) = kept.oldest {
             self.oldest.remove(&(block, index));
         }
         Some(kept.log.name().clone())
     }
 
-    /// Too much waits for the disk: nothing more should be read from clients that write.
+    /// Too much waits for the disk: nothing more should be read from clients that write. Where the disk refuses writes,
+    /// clients are refused instead: those that make room must be heard.
     pub fn is_congested(&self) -> bool {
-        self.journal.is_full() || self.held_bytes > self.limits.memory_bytes + self.limits.memory_bytes / 2
+        let waits = self.journal.is_full() || self.is_crowded();
+        waits && self.failures == 0 && !self.draining && !self.journal.is_without_files()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.held_bytes > self.limits.memory_bytes + self.limits.memory_bytes / 2
+    }
+
+    /// Nothing can be appended to any log.
+    fn is_closed(&self) -> bool {
+        let refused = self.failures > 0 && (self.is_crowded() || self.journal.is_full());
+        self.journal.is_failed() || self.draining || self.journal.is_without_files() || refused
     }
 
     pub fn is_failed(&self) -> bool {
@@ -305,6 +353,7 @@ impl Store {
 
     /// The log's settings are others: its high watermark may have moved.
     pub fn settings_changed(&mut self, index: LogIndex) {
+        self.commit(index);
         self.advanced.push(index);
     }
 
@@ -322,8 +371,9 @@ impl Store {
         mut batch: BytesMut,
         info: &BatchInfo,
     ) -> Result<Appended, AppendError> {
+        let closed = self.is_closed();
         let kept = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
-        if self.journal.is_failed() || kept.failed || self.draining {
+        if closed || kept.failed || kept.log.lost_from().is_some() {
             return Err(AppendError::Storage);
         }
         if batch.len() > self.journal.payload_bytes_max() {
@@ -343,6 +393,7 @@ impl Store {
         let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
         self.pending.push_back((block, index, offset_end));
         if self.log(index).is_some_and(|log| log.settings().ack_memory) {
+            self.commit(index);
             self.advanced.push(index);
         }
         Ok(Appended { offset: at.offset, offset_end })
@@ -391,7 +442,7 @@ impl Store {
     /// Moves the log's start up (DeleteRecords); durable with the journal's next block, whose sequence is returned. The
     /// files go later: until that block and a checkpoint are durable, a crash brings the older state back.
     pub fn delete_records(&mut self, index: LogIndex, start: Offset) -> Result<u64, AppendError> {
-        if self.journal.is_failed() || self.draining {
+        if self.is_closed() {
             return Err(AppendError::Storage);
         }
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
@@ -420,6 +471,7 @@ impl Store {
         if kept.log.end() > end {
             self.held_bytes += held;
             self.held.push_back(index);
+            self.commit(index);
             self.note_oldest(index);
             self.queue_flush_if_due(index);
         }
@@ -456,12 +508,16 @@ impl Store {
         out.append(&mut self.ops);
         while self.retry.front().is_some_and(|(time, _)| *time <= now.mono) {
             let (_, index) = self.retry.pop_front().expect("it is there");
-            if let Some(kept) = self.kept(index) {
-                kept.failed = false;
-                self.queue_flush(index);
+            if let Some(kept) = self.kept(index)
+                && !std::mem::replace(&mut kept.queued, true)
+            {
+                self.flush_queue.push_back(index);
             }
         }
-        self.plan_release();
+        if self.checkpoint_at.is_none_or(|time| time <= now.mono) {
+            self.checkpoint_at = None;
+            self.plan_release();
+        }
         while let Some(block) = self.journal.plan_block() {
             out.push(DiskOp::JournalWrite(block));
         }
@@ -602,6 +658,7 @@ impl Store {
             core: self.limits.core,
             cores: self.limits.cores,
             sequence: target,
+            ended: self.ending && target == self.journal.sequence_last() && self.oldest.is_empty(),
         };
         self.ops.push(DiskOp::Sync);
         self.release = Release::Sync { target, bytes: builder.finish(head), carried, synced: false };
@@ -611,24 +668,40 @@ impl Store {
     pub fn drain_all(&mut self) {
         self.draining = true;
         self.drained = false;
+        self.refused = false;
+    }
+
+    /// As [`Store::drain_all`], for good.
+    pub fn end(&mut self) {
+        self.ending = true;
+        self.drain_all();
     }
 
     /// What [`Store::drain_all`] asked for is done, or cannot be done because the disk fails.
     pub fn is_drained(&self) -> bool {
-        self.draining && (self.drained || self.journal.is_failed())
+        self.draining && (self.drained || self.journal.is_failed() || self.is_refused())
     }
 
-    /// Recovery is over: appends may come.
+    /// The disk refuses to take what [`Store::drain_all`] asks for: the journal still has it.
+    pub fn is_refused(&self) -> bool {
+        self.draining && self.refused && !self.drained
+    }
+
+    /// Recovery is over: appends may come, or come as soon as the disk has taken what is in the journals.
     pub fn resume(&mut self) {
         assert!(!self.draining || self.is_drained());
-        self.draining = false;
+        self.resuming = self.is_refused();
+        self.draining = self.resuming;
     }
 
     /// A turn must come although nothing happens: more is to do, or a retry is due.
     pub fn deadline(&self) -> Option<Time> {
         match &self.release {
             Release::Capture { .. } => Some(Time(0)),
-            _ => self.retry.front().map(|(time, _)| *time).into_iter().chain(self.prepare_at).min(),
+            _ => {
+                let retry = self.retry.front().map(|(time, _)| *time);
+                [retry, self.prepare_at, self.checkpoint_at].into_iter().flatten().min()
+            }
         }
     }
 
@@ -639,8 +712,8 @@ impl Store {
             Done::JournalWrite { sequence, ok: true } => self.block_durable(sequence),
             Done::JournalWrite { ok: false, .. } => self.journal_failed(),
             Done::JournalPrepare { file, ok: true } => self.journal.prepared(file),
-            Done::JournalPrepare { ok: false, .. } => {
-                self.journal.prepare_failed();
+            Done::JournalPrepare { file, ok: false } => {
+                self.journal.prepare_failed(file);
                 self.prepare_at = Some(now.mono.after_ms(RETRY_MS));
             }
             Done::SegmentWrite { log, offset_end, ok } => self.flush_done(now, log, offset_end, ok),
@@ -657,19 +730,27 @@ impl Store {
                 Release::Sync { .. } => self.journal_failed(),
                 _ => panic!("no sync is under way"),
             },
-            Done::Checkpoint { ok } => {
-                let Release::Checkpoint { target } = self.release else { panic!("no checkpoint is under way") };
-                self.release = Release::Idle;
-                if ok {
-                    self.journal.release(target);
-                    self.covered = target;
-                    self.remove_segments();
-                    // A release that began before the draining leaves more to do.
-                    self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
-                } else {
-                    self.journal_failed();
-                }
-            }
+            Done::Checkpoint { ok } => self.checkpoint_done(now, ok),
+        }
+    }
+
+    fn checkpoint_done(&mut self, now: Now, ok: bool) {
+        let Release::Checkpoint { target } = self.release else { panic!("no checkpoint is under way") };
+        self.release = Release::Idle;
+        if !ok {
+            // The one before is in place, or this one: none of them names what is not there.
+            self.refused = self.draining;
+            self.checkpoint_at = Some(now.mono.after_ms(RETRY_MS));
+            self.removed.append(&mut self.removing);
+            return;
+        }
+        self.journal.release(target);
+        self.covered = target;
+        self.remove_segments();
+        // A release that began before the draining leaves more to do.
+        self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
+        if self.drained && self.resuming && !self.ending {
+            (self.resuming, self.draining) = (false, false);
         }
     }
 
@@ -693,6 +774,7 @@ impl Store {
             self.pending.pop_front();
             if let Some(log) = self.log_mut(index) {
                 log.durable(end);
+                self.commit(index);
                 self.advanced.push(index);
                 self.queue_flush_if_due(index);
             }
@@ -710,14 +792,17 @@ impl Store {
     fn flush_done(&mut self, now: Now, index: LogIndex, offset_end: Offset, ok: bool) {
         self.flushes -= 1;
         let Some(kept) = self.kept(index) else { return };
+        let failed = std::mem::replace(&mut kept.failed, !ok);
         if !ok {
             kept.log.flush_failed();
-            kept.failed = true;
+            self.failures += usize::from(!failed);
+            self.refused = self.draining;
             self.retry.push_back((now.mono.after_ms(RETRY_MS), index));
             return;
         }
         let closes = kept.log.flushed(offset_end);
         let name = kept.log.name().clone();
+        self.failures -= usize::from(failed);
         self.closes += closes.len();
         self.ops.extend(closes.into_iter().map(|close| DiskOp::SegmentClose { log: index, name: name.clone(), close }));
         self.note_oldest(index);

@@ -248,21 +248,37 @@ impl Disk {
 
     /// Makes a journal file: allocated, and written once so that later writes change no metadata.
     pub async fn journal_prepare(&self, file: FileIndex, bytes: u64) -> Done {
-        let ok = self.journal_prepare_all(file, bytes).await;
+        let mut ok = self.journal_prepare_all(file, bytes).await;
+        if ok.is_err() {
+            // A file in part would be taken for one of the ring.
+            let path = journal_path(&self.root, self.core, file);
+            let removed = blocking(move || fs::remove_file(path)).await;
+            ok = ok.map_err(|error| match removed {
+                Err(kept) if kept.kind() != io::ErrorKind::NotFound => io::Error::other(format!("{error}; {kept}")),
+                _ => error,
+            });
+        }
         Done::JournalPrepare { file, ok: report("a new journal file", ok) }
     }
 
     async fn journal_prepare_all(&self, file: FileIndex, bytes: u64) -> io::Result<()> {
         let path = journal_path(&self.root, self.core, file);
         let open = DmaFile::create(&path).await.map_err(plain)?;
+        // A write that goes on after the process has been killed is waited for at the next start.
+        lock(&open).await?;
         open.pre_allocate(bytes, false).await.map_err(plain)?;
         let mut block = open.alloc_dma_buffer(PREPARE_BLOCK_BYTES);
         block.as_bytes_mut().fill(0);
         let block = Rc::new(block);
         for position in (0..bytes).step_by(PREPARE_BLOCK_BYTES) {
-            open.write_rc_at(block.clone(), position).await.map_err(plain)?;
+            let length = PREPARE_BLOCK_BYTES.min((bytes - position) as usize);
+            let written = open.write_rc_at(block.clone(), position).await.map_err(plain)?;
+            if written < length {
+                return Err(io::Error::other(format!("{written} of {length} bytes were written")));
+            }
             glommio::yield_if_needed().await;
         }
+        open.truncate(bytes).await.map_err(plain)?;
         open.fdatasync().await.map_err(plain)?;
         open.close().await.map_err(plain)?;
         let dir = journal_dir(&self.root, self.core);

@@ -14,6 +14,8 @@ use std::path::{Path, PathBuf};
 /// Endings of directories that are out of the way: to be removed, and kept for someone to look at.
 const DELETE: &str = "-delete";
 const STRAY: &str = "-stray";
+/// Of a journal that is to be removed.
+const JOURNAL_DELETE: &str = "delete";
 
 /// Where the directory of a deleted partition goes before it is removed.
 pub fn delete_path(root: &Path, name: &str, topic: Uuid) -> PathBuf {
@@ -31,7 +33,14 @@ pub fn stray_path(dir: &Path, tag: impl Display) -> PathBuf {
 pub fn remove_orphans(root: &Path, found: &Found, cores: u16) {
     for core in found.journals.iter().filter(|core| **core >= cores) {
         let dir = disk::journal_dir(root, *core);
-        warn(&dir, remove_partition_dir(&dir));
+        // At once: one that is there in part would be taken for a damaged one.
+        let aside = dir.with_extension(JOURNAL_DELETE);
+        warn(&dir, fs::rename(&dir, aside).and_then(|()| sync_dir(&root.join("journal"))));
+    }
+    for dir in fs::read_dir(root.join("journal")).into_iter().flatten().flatten().map(|entry| entry.path()) {
+        if dir.extension().is_some_and(|ending| ending == JOURNAL_DELETE) {
+            warn(&dir, remove_partition_dir(&dir));
+        }
     }
     for (name, _) in found.checkpoints.iter().filter(|(name, _)| checkpoint_cores(name) != Some(cores)) {
         let path = root.join(name);

@@ -318,6 +318,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
     };
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"));
     let replayed = recovery.as_ref().map_or(Replayed::default(), |recovery| recovery.replayed());
+    let damaged = recovery.as_ref().map(crate::shard::recovery::Recovery::damaged_files).unwrap_or_default();
     let shard = recovery.and_then(|recovery| recovery.finish(seed?, controller));
     meeting.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
     // No core may write its journal while another one still reads it.
@@ -331,7 +332,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
         }
     };
     let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.start);
-    clear(&core, &seat);
+    clear(&core, &seat, &damaged);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());
     core.end_turn();
@@ -355,7 +356,12 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
 }
 
 /// Removes what an earlier process has left.
-fn clear(core: &Rc<Core>, seat: &Seat) {
+fn clear(core: &Rc<Core>, seat: &Seat, damaged: &[(u16, crate::journal::FileIndex)]) {
+    let bytes = u64::from(seat.node.config.journal_file_bytes);
+    let aside = recovery::put_aside(&seat.root, damaged, core.now().wall_ms);
+    if let Err(error) = aside.and_then(|()| recovery::remove_odd_files(&seat.root, seat.id.0, bytes)) {
+        tracing::error!("{}: {error}", disk::journal_dir(&seat.root, seat.id.0).display());
+    }
     let firsts: Vec<_> = core.look(|shard| {
         let logs = shard.store().logs().filter_map(|(_, log)| Some((log.name().clone(), log.segments().next()?.base)));
         logs.filter(|(_, first)| *first > 0).collect()

@@ -2,10 +2,10 @@
 
 use super::core::now;
 use super::disk::{Disk, LOCK_STEP, checkpoint_cores, journal_dir, journal_path, sync_dir, try_lock};
-use crate::journal::{ALIGNMENT, FileIndex};
+use crate::journal::{ALIGNMENT, FileIndex, HEAD_BYTES, Wanted};
 use crate::metadata::Image;
 use crate::shard::node::Node;
-use crate::shard::recovery::{Found, Recovery, Want};
+use crate::shard::recovery::{Found, Recovery};
 use crate::shard::store::{DiskOp, Done};
 use crate::types::ShardId;
 use bytes::Bytes;
@@ -88,44 +88,101 @@ pub async fn recover(
             heads(root, core).await.map_err(|error| format!("{}: {error}", journal_dir(root, core).display()))?;
         recovery.heads(core, &heads);
     }
-    let files = own_files(root, id, &node).await?;
-    recovery.begin(files);
+    recovery.begin();
     replay(root, &mut recovery, start).await?;
-    if recovery.drain()? {
+    let (files, file_next) = own_files(root, id, &node).await?;
+    let random = super::data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
+    recovery.ring(files, file_next, random as u32);
+    for line in recovery.report() {
+        tracing::error!("{line}");
+    }
+    if recovery.drain() {
         drain(&mut recovery, disk, start).await?;
+    }
+    if recovery.is_refused() {
+        tracing::error!(
+            "core {}: the data directory takes no writes (is it full?): records are served, and none are taken until there \
+             is room; deleting topics makes some",
+            id.0
+        );
     }
     Ok(recovery)
 }
 
-/// The core's files of the right size; the others are removed. At the first start one is made: allocated but not written,
-/// which takes no time.
-async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<Vec<FileIndex>, String> {
+/// The core's files of the right size, and the number that the next one gets. Those of another size are removed: what they
+/// held has been read, or they were being made when an earlier process ended. At the first start one is made: allocated but
+/// not written, which takes no time; without room for it the core starts without any.
+async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<(Vec<FileIndex>, FileIndex), String> {
     let dir = journal_dir(root, id.0);
     let bytes = u64::from(node.config.journal_file_bytes);
     let wrong = |error: io::Error| format!("{}: {error}", dir.display());
     fs::create_dir_all(&dir).map_err(wrong)?;
-    let mut files = journal_files(root, id.0).map_err(wrong)?;
-    if files.is_empty() {
-        let file = DmaFile::create(journal_path(root, id.0, 0)).await.map_err(io::Error::from).map_err(wrong)?;
-        file.pre_allocate(bytes, false).await.map_err(io::Error::from).map_err(|error| {
-            format!("{}: a journal file of {bytes} bytes cannot be allocated: {error}", dir.display())
-        })?;
-        file.close().await.map_err(io::Error::from).map_err(wrong)?;
-        files.push(0);
-        // The file's name, its directory's and that one's.
-        for dir in dir.ancestors().take(3) {
-            sync_dir(dir).map_err(wrong)?;
+    let all = journal_files(root, id.0).map_err(wrong)?;
+    let size = |file: &FileIndex| fs::metadata(journal_path(root, id.0, *file)).map(|known| known.len());
+    let mut files = Vec::new();
+    for file in &all {
+        if size(file).map_err(wrong)? == bytes {
+            files.push(*file);
         }
     }
-    files.truncate(node.config.journal_files_max as usize);
-    Ok(files)
+    let mut file_next = all.last().map_or(0, |file| file + 1);
+    if files.is_empty() {
+        match allocate(root, id.0, file_next, bytes).await {
+            Ok(()) => {
+                files.push(file_next);
+                file_next += 1;
+            }
+            Err(error) => {
+                tracing::error!("{}: a journal file of {bytes} bytes cannot be allocated: {error}", dir.display());
+            }
+        }
+    }
+    Ok((files, file_next))
 }
 
-/// The first page of each file of a journal.
+/// Makes a journal file, or nothing.
+async fn allocate(root: &Path, core: u16, file: FileIndex, bytes: u64) -> io::Result<()> {
+    let path = journal_path(root, core, file);
+    let open = DmaFile::create(&path).await.map_err(io::Error::from)?;
+    let allocated = open.pre_allocate(bytes, false).await.map_err(io::Error::from);
+    open.close().await.map_err(io::Error::from)?;
+    if let Err(error) = allocated {
+        fs::remove_file(&path)?;
+        return Err(error);
+    }
+    // The file's name, its directory's and that one's.
+    journal_dir(root, core).ancestors().take(3).try_for_each(sync_dir)
+}
+
+/// Removes files of a core's journal that have another size than those of the ring: no core reads them any more.
+pub fn remove_odd_files(root: &Path, core: u16, bytes: u64) -> io::Result<()> {
+    for file in journal_files(root, core)? {
+        let path = journal_path(root, core, file);
+        if fs::metadata(&path)?.len() != bytes {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts journal files with damage aside, where no ring uses them.
+pub fn put_aside(root: &Path, files: &[(u16, FileIndex)], tag: i64) -> io::Result<()> {
+    let aside = root.join("journal").join("damaged");
+    for (core, file) in files {
+        fs::create_dir_all(&aside)?;
+        let name = format!("{core:02}-{file:06}-{tag}.journal");
+        fs::rename(journal_path(root, *core, *file), aside.join(name))?;
+        sync_dir(&journal_dir(root, *core))?;
+        sync_dir(&aside)?;
+    }
+    Ok(())
+}
+
+/// The beginning of each file of a journal.
 async fn heads(root: &Path, core: u16) -> io::Result<Vec<(FileIndex, Vec<u8>)>> {
     let mut heads = Vec::new();
     for file in journal_files(root, core)? {
-        heads.push((file, read(root, core, file, 0, ALIGNMENT).await?.to_vec()));
+        heads.push((file, read(root, core, file, 0, HEAD_BYTES).await?.to_vec()));
     }
     Ok(heads)
 }
@@ -133,6 +190,13 @@ async fn heads(root: &Path, core: u16) -> io::Result<Vec<(FileIndex, Vec<u8>)>> 
 async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usize) -> io::Result<Bytes> {
     let mut options = OpenOptions::new();
     let file = options.read(true).dma_open(journal_path(root, core, file)).await.map_err(io::Error::from)?;
+    // What a damaged header claims is no reason for more memory than the file has bytes.
+    let size = file.file_size().await.map_err(io::Error::from)?;
+    let bytes = bytes.min(size.saturating_sub(position).next_multiple_of(ALIGNMENT as u64) as usize);
+    if bytes == 0 {
+        file.close().await.map_err(io::Error::from)?;
+        return Ok(Bytes::new());
+    }
     let read = file.read_at_aligned(position, bytes).await.map_err(io::Error::from)?;
     let bytes = Bytes::copy_from_slice(&read);
     file.close().await.map_err(io::Error::from)?;
@@ -142,22 +206,22 @@ async fn read(root: &Path, core: u16, file: FileIndex, position: u64, bytes: usi
 /// Shows the recovery the journals, as far as it wants to see them.
 async fn replay(root: &Path, recovery: &mut Recovery, start: Instant) -> Result<(), String> {
     // A piece of a file: its place and bytes.
-    let mut piece: Option<(Want, Bytes)> = None;
-    while let Some(want) = recovery.want() {
-        let have = piece.as_ref().filter(|(at, content)| {
+    let mut piece: Option<((u16, Wanted), Bytes)> = None;
+    while let Some((core, want)) = recovery.want() {
+        let have = piece.as_ref().filter(|((of, at), content)| {
             let end = at.position + content.len() as u64;
-            (at.core, at.file) == (want.core, want.file)
+            (*of, at.file) == (core, want.file)
                 && (at.position..=end).contains(&want.position)
                 && want.position + want.bytes as u64 <= end
         });
         let content = match have {
-            Some((at, content)) => content.slice((want.position - at.position) as usize..),
+            Some(((_, at), content)) => content.slice((want.position - at.position) as usize..),
             None => {
                 let length = want.bytes.max(READ_BYTES).next_multiple_of(ALIGNMENT);
-                let content = read(root, want.core, want.file, want.position, length).await;
-                let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, want.core).display());
+                let content = read(root, core, want.file, want.position, length).await;
+                let wrong = |error: io::Error| format!("{}: {error}", journal_dir(root, core).display());
                 let content = content.map_err(wrong)?;
-                piece = Some((want, content.clone()));
+                piece = Some(((core, want), content.clone()));
                 content
             }
         };
@@ -171,9 +235,11 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
     let (sender, receiver) = local_channel::new_unbounded();
     let sender = Rc::new(sender);
     let mut under_way = 0;
-    while !recovery.is_done() {
+    while !recovery.is_done() || under_way > 0 {
         let mut ops = Vec::new();
-        recovery.plan(now(start), &mut ops);
+        if !recovery.is_refused() {
+            recovery.plan(now(start), &mut ops);
+        }
         for op in ops {
             under_way += usize::from(!matches!(op, DiskOp::SegmentsRemove { .. }));
             let (disk, sender) = (disk.clone(), sender.clone());
@@ -185,7 +251,9 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
             .detach();
         }
         match recovery.deadline() {
-            Some(deadline) if deadline <= now(start).mono => glommio::executor().yield_task_queue_now().await,
+            Some(deadline) if deadline <= now(start).mono && !recovery.is_refused() => {
+                glommio::executor().yield_task_queue_now().await
+            }
             _ if under_way > 0 => {
                 let done = receiver.recv().await.expect("a sender is there");
                 under_way -= 1;

@@ -4,6 +4,7 @@ mod admin;
 mod batches;
 mod client;
 mod compressed;
+mod damage;
 mod fetch;
 mod fuzz;
 mod groups;

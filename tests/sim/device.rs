@@ -183,23 +183,22 @@ fn disk_op(
         }
         DiskOp::JournalPrepare { file, bytes } => {
             let path = journal_path(core, *file);
+            if fault {
+                // It has failed, so nothing of it reaches the file later, and the file is removed.
+                disk.unlink(&path);
+                return Some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: false }));
+            }
             match step {
                 1 => disk.create(&path),
                 2 => disk.grow(&path, *bytes as usize),
-                3 => {
-                    *stamp = disk.write(&path, 0, vec![0; *bytes as usize]);
-                    if fault {
-                        // It has failed, so nothing of it reaches the file later, over what is written then.
-                        disk.written(&path, *stamp);
-                    }
-                }
+                3 => *stamp = disk.write(&path, 0, vec![0; *bytes as usize]),
                 _ => {
                     disk.written(&path, *stamp);
                     disk.sync_file(&path);
                     return Some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: true }));
                 }
             }
-            return fault.then_some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: false }));
+            return None;
         }
         DiskOp::SegmentWrite { log, name, flush, .. } => {
             let path = segment_path(name, flush.segment, "log");

@@ -5,7 +5,7 @@ use crate::device::{Job, Outcome, Work, journal_path};
 use crate::disk::Disk;
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
-use klamm::journal::ALIGNMENT;
+use klamm::journal::{ALIGNMENT, HEAD_BYTES};
 use klamm::metadata::{Broker, Controller, Listener};
 use klamm::shard::connection::ConnectionId;
 use klamm::shard::message::Message;
@@ -167,15 +167,20 @@ impl World {
         names.iter().map(|name| name[11..17].parse().unwrap()).collect()
     }
 
-    fn own_files(&mut self, core: u16) -> Vec<u32> {
-        let mut files = self.journal_files(core);
+    /// The files of a core's ring, and the number that the next one gets.
+    fn own_files(&mut self, core: u16) -> (Vec<u32>, u32) {
+        let bytes = self.config.journal_file_bytes as usize;
+        let all = self.journal_files(core);
+        let mut file_next = all.last().map_or(0, |file| file + 1);
+        let whole = |file: &u32| self.disk.read(&journal_path(core, *file)).is_some_and(|known| known.len() == bytes);
+        let mut files: Vec<u32> = all.into_iter().filter(whole).collect();
         if files.is_empty() {
-            self.disk.create(&journal_path(core, 0));
-            self.disk.set_length(&journal_path(core, 0), self.config.journal_file_bytes as usize);
-            files.push(0);
+            self.disk.create(&journal_path(core, file_next));
+            self.disk.set_length(&journal_path(core, file_next), bytes);
+            files.push(file_next);
+            file_next += 1;
         }
-        files.truncate(self.config.journal_files_max as usize);
-        files
+        (files, file_next)
     }
 
     fn controller(&mut self) -> Controller {
@@ -225,8 +230,12 @@ impl World {
         let shards = finished.map(|shard| shard.unwrap_or_else(|error| panic!("recovery: {error}"))).collect();
         let ours = format!("-{cores:02}");
         let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
-        let gone = found.journals.iter().filter(|core| **core >= cores);
-        let files = gone.flat_map(|core| self.disk.list(&format!("journal/{core:02}")));
+        for core in found.journals.iter().filter(|core| **core >= cores) {
+            // At once: one that is there in part would be taken for a damaged one.
+            self.disk.rename(&format!("journal/{core:02}"), &format!("journal-delete/{core:02}"));
+            self.tick()?;
+        }
+        let files = self.disk.list("journal-delete").into_iter();
         for name in files.chain(checkpoints).collect::<Vec<_>>() {
             self.disk.unlink(&name);
             self.tick()?;
@@ -237,22 +246,25 @@ impl World {
     fn recover(&mut self, core: u16, recovery: &mut Recovery) -> Result<(), Crashed> {
         for other in recovery.journals().to_vec() {
             let head =
-                |file: u32| (file, self.disk.read_at(&journal_path(other, file), 0, ALIGNMENT).unwrap().to_vec());
+                |file: u32| (file, self.disk.read_at(&journal_path(other, file), 0, HEAD_BYTES).unwrap().to_vec());
             let heads: Vec<_> = self.journal_files(other).into_iter().map(head).collect();
             recovery.heads(other, &heads);
         }
-        let files = self.own_files(core);
         self.tick()?;
-        recovery.begin(files);
+        recovery.begin();
         let block_bytes = *[ALIGNMENT, 64 << 10, 4 << 20].choose_one(&mut self.random);
-        while let Some(want) = recovery.want() {
-            let path = journal_path(want.core, want.file);
+        while let Some((of, want)) = recovery.want() {
+            let path = journal_path(of, want.file);
             let bytes = want.bytes.max(block_bytes);
             let content = self.disk.read_at(&path, want.position as usize, bytes).expect("the file is there");
             let content = Bytes::copy_from_slice(content);
             recovery.feed(self.now, &content).unwrap_or_else(|error| panic!("core {core} recovers: {error}"));
         }
-        if !recovery.drain().unwrap_or_else(|error| panic!("core {core} recovers: {error}")) {
+        let (files, file_next) = self.own_files(core);
+        let random = self.random.random();
+        recovery.ring(files, file_next, random);
+        assert!(recovery.report().is_empty(), "core {core}: {:?}", recovery.report());
+        if !recovery.drain() {
             return Ok(());
         }
         while !recovery.is_done() {

@@ -44,7 +44,7 @@ fn data(log: &Log, read: Read) -> Data {
     match read {
         Read::Memory { parts, bytes } => Data::Memory { parts, bytes },
         Read::Disk(read) => Data::Disk { name: log.name().clone(), read },
-        Read::Empty | Read::OutOfRange => Data::None,
+        Read::Empty | Read::OutOfRange | Read::Lost => Data::None,
     }
 }
 
@@ -57,6 +57,7 @@ pub fn read(log: &Log, offset: Offset, bytes_max: usize, leader_epoch: Epoch) ->
     let read = match log.read(offset, high_watermark, bytes_max) {
         Read::OutOfRange if offset > high_watermark && offset <= log.end() => Read::Empty,
         Read::OutOfRange => return Answer::Failed(ErrorCode::OffsetOutOfRange),
+        Read::Lost => return Answer::Failed(ErrorCode::KafkaStorageError),
         read => read,
     };
     Answer::Read(ReadAnswer { high_watermark, log_start: log.start(), data: data(log, read) })
@@ -69,6 +70,7 @@ pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> An
     let epoch = log.epoch();
     let none = Answer::Offset { timestamp: -1, offset: -1, epoch: -1 };
     match timestamp {
+        LATEST | MAX_TIMESTAMP if log.lost_from().is_some() => Answer::Failed(ErrorCode::KafkaStorageError),
         LATEST => Answer::Offset { timestamp: -1, offset: log.high_watermark(), epoch },
         EARLIEST | EARLIEST_LOCAL => Answer::Offset { timestamp: -1, offset: log.start(), epoch },
         LATEST_TIERED => none,
@@ -83,6 +85,7 @@ pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> An
             Some((from, found)) => {
                 Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
             }
+            None if log.lost_from().is_some() => Answer::Failed(ErrorCode::KafkaStorageError),
             None => none,
         },
         _ => Answer::Failed(ErrorCode::UnsupportedVersion),

@@ -299,7 +299,7 @@ impl Owner {
 
     /// Everything goes to segments; nothing more is taken from clients.
     pub fn drain(&mut self) {
-        self.store.drain_all();
+        self.store.end();
     }
 
     /// What [`Owner::drain`] asked for is done, or cannot be done because the disk fails.

@@ -85,7 +85,7 @@ impl<C: Coordinator> Runtime<C> {
         let Some(log) = store.log(host.log) else { return };
         let offset = offset.max(log.start());
         match log.read(offset, log.high_watermark(), LOAD_BYTES) {
-            Read::Empty | Read::OutOfRange => self.load_end(now, partition),
+            Read::Empty | Read::Lost | Read::OutOfRange => self.load_end(now, partition),
             Read::Memory { parts, .. } => {
                 replay_parts(host, log, &parts, offset);
                 host.load = Load::Later { at: now.mono, failed: false };

@@ -198,7 +198,7 @@ impl Bench {
         world.topic(TOPIC, partitions, &[]);
         world.topic("a", 1, &[]);
         let limits = journal::Limits { file_bytes: 64 << 20, files_max: 4, waiting_bytes_max: 1 << 20 };
-        let journal = Journal::new(limits, 0, 1, vec![0, 1, 2, 3]);
+        let journal = Journal::new(limits, 0, 1, vec![0, 1, 2, 3], 4);
         let store = Store::new(Limits { memory_bytes: 16 << 20, cores: 1, core: 0 }, journal);
         let runtime = Runtime::new((), None, ShardId(0), 1);
         let mut bench = Bench { world, store, runtime, ops: Vec::new(), answers: Vec::new(), rest: Vec::new() };
