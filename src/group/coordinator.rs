@@ -368,7 +368,7 @@ impl Coordinator {
         if durable && record.value.is_some() {
             group.schedule_commit_retention(now, &self.desk);
         }
-        if durable && group.ledger.is_empty() && group.state == State::Empty {
+        if durable && group.ledger.is_empty() && group.state() == State::Empty {
             // Deleted: nothing of what the group was is to be seen again.
             (group.protocol_type, group.generation, group.subscribed) = (None, 0, None);
         }

@@ -25,7 +25,7 @@ const OPERATIONS_ALL: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 impl Group {
     fn describe(&self) -> DescribedGroup<'static> {
-        let protocol = self.protocol.as_deref().filter(|_| self.state == State::Stable);
+        let protocol = self.protocol.as_deref().filter(|_| self.state() == State::Stable);
         let member = |(id, member): (&Arc<str>, &super::member::Member)| DescribedGroupMember {
             member_id: owned(id),
             group_instance_id: member.instance.as_deref().map(owned),
@@ -111,7 +111,7 @@ impl Coordinator {
     fn tombstones(&mut self, id: &str) -> Result<Vec<Record>, ErrorCode> {
         let group = self.groups.get_mut(id).filter(|group| group.exists() || !group.undurable.is_empty());
         let group = group.ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state != State::Empty {
+        if group.state() != State::Empty {
             return Err(ErrorCode::NonEmptyGroup);
         }
         let mut records: Vec<Record> = group.ledger.tombstones(&group.name).collect();

@@ -86,7 +86,7 @@ impl Group {
     fn has_room(&self, id: &str, desk: &Desk) -> bool {
         let members_max = desk.settings.members_max;
         let known = self.members.get(id);
-        match self.state {
+        match self.state() {
             State::Empty => self.pending.len() < MEMBERS_PENDING_MAX || self.pending.contains_key(id),
             // Those count who have joined, so that the last to come again are left out if the group is too large.
             State::Preparing => known.is_some_and(|member| member.join.is_some()) || self.joining < members_max,
@@ -96,7 +96,7 @@ impl Group {
 
     fn supports(&self, request: &JoinGroupRequest<'_>) -> bool {
         assert!(!request.protocols.is_empty() && !request.protocol_type.is_empty());
-        if self.state == State::Empty {
+        if self.state() == State::Empty {
             return true;
         }
         let common = |name: &str| self.offered.get(name) == Some(&self.members.len());
@@ -166,7 +166,7 @@ impl Group {
             return desk.answer(caller.ticket, join_refusal(id, code));
         }
         let unchanged = self.members[id].matches(request);
-        let current = match self.state {
+        let current = match self.state() {
             // The answer to its join was lost.
             State::Completing => unchanged,
             // The leader may want a new assignment for reasons that no metadata shows.
@@ -211,7 +211,7 @@ impl Group {
         self.rename_leader(before, &id);
         self.put_member(id.clone(), member);
         self.keep_alive(now, &id);
-        match self.state {
+        match self.state() {
             State::Stable if self.protocol.as_ref() == Some(&self.choose_protocol()) => {
                 let replacement = Replacement {
                     ticket: caller.ticket,
@@ -264,7 +264,7 @@ impl Group {
     ) {
         let Replacement { ticket, member_new, member_old, leader_old, protocols_old, skips } = replacement;
         let waits = self.members.get(&member_new).is_some_and(|member| member.join == Some(ticket));
-        if !waits || self.state != State::Stable || self.generation != generation {
+        if !waits || self.state() != State::Stable || self.generation != generation {
             // A rebalance or a removal has answered, or will.
             return;
         }

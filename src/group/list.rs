@@ -124,7 +124,7 @@ impl Coordinator {
 
 impl Group {
     pub(super) fn state_name(&self) -> &'static str {
-        if self.is_malformed() { STATE_DEAD } else { self.state.name() }
+        if self.is_malformed() { STATE_DEAD } else { self.state().name() }
     }
 
     fn row(&self) -> ListedGroup<'static> {

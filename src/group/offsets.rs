@@ -49,7 +49,7 @@ impl Group {
         if let Err(code) = self.check_commit(request, caller.version) {
             return desk.answer(caller.ticket, commit_refusal(request, topics, code));
         }
-        if matches!(self.state, State::Stable | State::Preparing) {
+        if matches!(self.state(), State::Stable | State::Preparing) {
             self.keep_alive(now, &request.member_id);
         }
         let metadata_max = desk.settings.offset_metadata_bytes_max;
@@ -101,7 +101,7 @@ impl Group {
 
     fn check_commit(&self, request: &OffsetCommitRequest<'_>, version: i16) -> Result<(), ErrorCode> {
         let generation = request.generation_id_or_member_epoch;
-        if generation < 0 && self.state == State::Empty {
+        if generation < 0 && self.state() == State::Empty {
             // An operator, or a consumer that assigns itself.
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl Group {
             return Err(ErrorCode::IllegalGeneration);
         }
         // Its assignment is not known yet, so what it commits may be another's.
-        if self.state == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
+        if self.state() == State::Completing { Err(ErrorCode::RebalanceInProgress) } else { Ok(()) }
     }
 
     /// Positions that are asked for, or all.
@@ -152,7 +152,7 @@ impl Group {
         topics: Topics<'_>,
         desk: &mut Desk,
     ) {
-        if self.state != State::Empty && !self.uses_consumer_protocol() {
+        if self.state() != State::Empty && !self.uses_consumer_protocol() {
             return desk.answer(ticket, offset_delete_refusal(ErrorCode::NonEmptyGroup));
         }
         let undurable = self.undurable_offsets(desk);

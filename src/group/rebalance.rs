@@ -3,9 +3,9 @@
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
 use super::record::Record;
-use super::state::{Desk, Group, State};
+use super::state::{Desk, Group, Phase, State};
 use super::{AGAIN_MS_MIN, Event, Response};
-use crate::types::Now;
+use crate::types::{Now, Time};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::group_metadata_value::MemberMetadata;
 use crate::wire::messages::join_group_response::JoinGroupResponseMember;
@@ -15,51 +15,48 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// When the first rebalance begins if nobody else comes; `end` is the latest time.
+fn gather_deadline(end: Option<Time>, now: Now, desk: &Desk) -> Option<Time> {
+    end.map(|end| end.min(now.mono.after_ms(desk.settings.gather_ms)))
+}
+
 impl Group {
     /// Asks all members to join again, or goes on with those who have.
     pub fn rebalance(&mut self, now: Now, reason: &str, desk: &mut Desk) {
-        if self.state != State::Preparing {
+        if self.state() != State::Preparing {
             self.prepare(now, reason, desk);
         }
         self.maybe_complete(now, desk);
     }
 
     pub fn prepare(&mut self, now: Now, reason: &str, desk: &mut Desk) {
-        assert_ne!(self.state, State::Preparing);
-        if self.state == State::Completing {
+        assert_ne!(self.state(), State::Preparing);
+        if self.state() == State::Completing {
             self.refuse_syncs(now, ErrorCode::RebalanceInProgress, desk);
         }
         self.clear_sync_deadline();
-        self.is_storing = false;
         let (group, generation, reason) = (self.name.clone(), self.generation, reason.to_string());
         desk.events.push(Event::Rebalance { group, generation, reason });
         let rebalance_ms = self.rebalance_ms();
-        let mut deadline = now.mono.after_ms(rebalance_ms);
-        if self.state == State::Empty {
-            self.gather_end = Some(now.mono.after_ms(desk.settings.gather_ms_max.min(rebalance_ms)));
-            deadline = self.gather_deadline(now, desk).unwrap_or(deadline);
-        }
-        self.set_state(now, State::Preparing);
-        self.join_deadline = Some(deadline);
+        let gather_ms_max = desk.settings.gather_ms_max.min(rebalance_ms);
+        let gather_end = (self.state() == State::Empty).then(|| now.mono.after_ms(gather_ms_max));
+        let deadline = gather_deadline(gather_end, now, desk).unwrap_or(now.mono.after_ms(rebalance_ms));
+        self.set_phase(now, Phase::Preparing { deadline, gather_end });
         self.wake_at(deadline);
-    }
-
-    /// When the first rebalance begins if nobody else comes.
-    fn gather_deadline(&self, now: Now, desk: &Desk) -> Option<crate::types::Time> {
-        self.gather_end.map(|end| end.min(now.mono.after_ms(desk.settings.gather_ms)))
     }
 
     /// Somebody has come, and others may follow.
     pub fn gather_on(&mut self, now: Now, desk: &Desk) {
-        if let Some(deadline) = self.gather_deadline(now, desk) {
-            self.join_deadline = Some(deadline);
-            self.wake_at(deadline);
+        let Phase::Preparing { deadline, gather_end } = &mut self.phase else { return };
+        if let Some(later) = gather_deadline(*gather_end, now, desk) {
+            *deadline = later;
+            self.wake_at(later);
         }
     }
 
     /// Drops the assignments of this generation and answers those who wait for them.
     pub fn refuse_syncs(&mut self, now: Now, code: ErrorCode, desk: &mut Desk) {
-        assert_eq!(self.state, State::Completing);
+        assert_eq!(self.state(), State::Completing);
         for member in self.members.values_mut() {
             self.bytes -= member.assignment.len();
             member.assignment = Bytes::new();
@@ -77,16 +74,17 @@ impl Group {
 
     /// Ends the wait for joins once nobody is missing; the first rebalance's lasts its time, unless nobody is left.
     pub fn maybe_complete(&mut self, now: Now, desk: &mut Desk) {
-        let all_here = self.joining == self.members.len() && self.pending.is_empty() && self.gather_end.is_none();
-        if self.state == State::Preparing && (all_here || self.members.is_empty()) {
+        let Phase::Preparing { gather_end, .. } = self.phase else { return };
+        let all_here = self.joining == self.members.len() && self.pending.is_empty() && gather_end.is_none();
+        if all_here || self.members.is_empty() {
             self.complete(now, desk);
         }
     }
 
     /// Ends the wait for joins: who has not joined is no member any more, unless static.
     pub fn complete(&mut self, now: Now, desk: &mut Desk) {
-        assert_eq!(self.state, State::Preparing);
-        self.gather_end = None;
+        let Phase::Preparing { gather_end, .. } = &mut self.phase else { panic!("nobody is waited for") };
+        *gather_end = None;
         let gone = |(id, member): (&Arc<str>, &super::member::Member)| {
             (member.join.is_none() && member.instance.is_none()).then(|| id.clone())
         };
@@ -99,22 +97,21 @@ impl Group {
         } else if self.joining == 0 {
             // Only static members are left, and all are away: their sessions decide.
             let deadline = now.mono.after_ms(self.rebalance_ms().max(AGAIN_MS_MIN));
-            self.join_deadline = Some(deadline);
+            self.phase = Phase::Preparing { deadline, gather_end: None };
             self.wake_at(deadline);
         } else {
             self.next_generation(now, desk);
         }
     }
 
-    fn begin_generation(&mut self, now: Now, state: State) {
+    fn begin_generation(&mut self, now: Now, phase: Phase) {
         self.generation = self.generation.checked_add(1).unwrap_or(0);
-        self.join_deadline = None;
         self.clear_sync_deadline();
-        self.set_state(now, state);
+        self.set_phase(now, phase);
     }
 
     fn become_empty(&mut self, now: Now, desk: &mut Desk) {
-        self.begin_generation(now, State::Empty);
+        self.begin_generation(now, Phase::Empty);
         (self.protocol, self.leader) = (None, None);
         self.subscribed = self.subscription();
         self.schedule_retention(now, desk);
@@ -132,7 +129,7 @@ impl Group {
             let joined = self.members.iter().find(|(_, member)| member.join.is_some());
             self.leader = joined.map(|(id, _)| id.clone());
         }
-        self.begin_generation(now, State::Completing);
+        self.begin_generation(now, Phase::Completing { is_storing: false });
         self.protocol = Some(self.choose_protocol());
         self.subscribed = self.subscription();
         let (group, generation, members) = (self.name.clone(), self.generation, self.members.len());

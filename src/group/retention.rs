@@ -12,13 +12,13 @@ use std::sync::Arc;
 impl Group {
     /// From when a position's retention counts.
     fn retention_base_ms(&self, committed: &Committed) -> TimestampMs {
-        let empty_since = self.protocol_type.is_some() && self.state == State::Empty && self.since_ms >= 0;
+        let empty_since = self.protocol_type.is_some() && self.state() == State::Empty && self.since_ms >= 0;
         if empty_since { self.since_ms } else { committed.commit_ms }
     }
 
     /// Whether a topic's positions may expire: nobody reads the topic, as far as that can be known.
     fn may_expire(&self, topic: &str) -> bool {
-        match (self.state, &self.protocol_type) {
+        match (self.state(), &self.protocol_type) {
             (_, None) => true,
             (State::Empty, Some(_)) => true,
             (State::Stable, Some(_)) => self.subscribed.as_ref().is_some_and(|topics| !topics.contains(topic)),
@@ -62,7 +62,7 @@ impl Group {
                 }
             }
         }
-        let group_gone = left == 0 && self.state == State::Empty && self.pending.is_empty();
+        let group_gone = left == 0 && self.state() == State::Empty && self.pending.is_empty();
         let offsets = records.len();
         if group_gone && self.ledger.metadata.is_some() {
             records.push(Record::group(&self.name, None));

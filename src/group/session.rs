@@ -19,7 +19,7 @@ impl Group {
             return heartbeat(ErrorCode::IllegalGeneration);
         }
         self.keep_alive(now, &request.member_id);
-        let preparing = self.state == State::Preparing;
+        let preparing = self.state() == State::Preparing;
         heartbeat(if preparing { ErrorCode::RebalanceInProgress } else { ErrorCode::None })
     }
 
@@ -71,7 +71,7 @@ impl Group {
 
     /// Members are gone: the others share anew what they had.
     fn after_removal(&mut self, now: Now, reason: &str, desk: &mut Desk) {
-        match self.state {
+        match self.state() {
             State::Stable | State::Completing => self.rebalance(now, reason, desk),
             State::Preparing => self.maybe_complete(now, desk),
             State::Empty => {}
@@ -105,7 +105,7 @@ impl Group {
         } else if self.pending.len() < pending_before {
             self.maybe_complete(now, desk);
         }
-        if self.state == State::Preparing && self.join_deadline.as_ref().is_some_and(is_over) {
+        if self.join_deadline().as_ref().is_some_and(is_over) {
             self.complete(now, desk);
         }
         if self.retention_at.as_ref().is_some_and(is_over) {

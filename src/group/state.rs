@@ -44,6 +44,23 @@ impl State {
     }
 }
 
+/// The state that a group is in, with what belongs to that state alone.
+#[derive(Clone, Debug)]
+pub(super) enum Phase {
+    Empty,
+    Preparing {
+        /// When it ends without those who have not joined.
+        deadline: Time,
+        /// Of an empty group's first rebalance: when it begins whoever may still come.
+        gather_end: Option<Time>,
+    },
+    Completing {
+        /// The leader's assignment of this generation is being stored.
+        is_storing: bool,
+    },
+    Stable,
+}
+
 /// What a step of any group has at hand.
 #[derive(Debug)]
 pub(super) struct Desk {
@@ -75,7 +92,7 @@ pub(super) struct Group {
     /// The numbers of this group's records that are decided and not durable.
     pub undurable: VecDeque<u64>,
 
-    pub state: State,
+    pub phase: Phase,
     pub generation: i32,
     pub protocol_type: Option<Arc<str>>,
     pub protocol: Option<Arc<str>>,
@@ -90,14 +107,8 @@ pub(super) struct Group {
     /// Members whose join waits, and members of this generation that have not asked for their share.
     pub joining: usize,
     pub unsynced: usize,
-    /// Of an empty group's first rebalance: when it begins whoever may still come.
-    pub gather_end: Option<Time>,
-    /// When Preparing ends without those who have not joined.
-    pub join_deadline: Option<Time>,
     /// When those are removed that have not asked for their share.
     pub sync_deadline: Option<Time>,
-    /// The leader's assignment of this generation is being stored.
-    pub is_storing: bool,
     pub since_ms: TimestampMs,
     /// What the members are known to read; `None` if that cannot be known.
     pub subscribed: Option<BTreeSet<Box<str>>>,
@@ -121,7 +132,7 @@ impl Group {
             name,
             ledger: Ledger::default(),
             undurable: VecDeque::new(),
-            state: State::Empty,
+            phase: Phase::Empty,
             generation: 0,
             protocol_type: None,
             protocol: None,
@@ -132,10 +143,7 @@ impl Group {
             offered: BTreeMap::new(),
             joining: 0,
             unsynced: 0,
-            gather_end: None,
-            join_deadline: None,
             sync_deadline: None,
-            is_storing: false,
             since_ms: super::NO_TIMESTAMP,
             subscribed: None,
             bytes: 0,
@@ -149,7 +157,7 @@ impl Group {
 
     /// Whether anybody could know of the group.
     pub fn exists(&self) -> bool {
-        !self.ledger.is_empty() || self.state != State::Empty || !self.pending.is_empty()
+        !self.ledger.is_empty() || self.state() != State::Empty || !self.pending.is_empty()
     }
 
     /// Whether nothing would be lost with the group.
@@ -192,7 +200,7 @@ impl Group {
     /// When something is due, from all that may be.
     pub fn next_due(&self) -> Option<Time> {
         let sessions = self.members.values().filter(|member| !member.is_excused()).map(|member| member.deadline);
-        let phases = [self.join_deadline, self.sync_deadline, self.retention_at];
+        let phases = [self.join_deadline(), self.sync_deadline, self.retention_at];
         sessions.chain(self.pending.values().copied()).chain(phases.into_iter().flatten()).min()
     }
 
@@ -335,8 +343,25 @@ impl Group {
         self.unsynced = 0;
     }
 
-    pub fn set_state(&mut self, now: Now, state: State) {
-        self.state = state;
+    pub fn state(&self) -> State {
+        match self.phase {
+            Phase::Empty => State::Empty,
+            Phase::Preparing { .. } => State::Preparing,
+            Phase::Completing { .. } => State::Completing,
+            Phase::Stable => State::Stable,
+        }
+    }
+
+    /// When those who have not joined are no longer waited for.
+    pub fn join_deadline(&self) -> Option<Time> {
+        match self.phase {
+            Phase::Preparing { deadline, .. } => Some(deadline),
+            _ => None,
+        }
+    }
+
+    pub fn set_phase(&mut self, now: Now, phase: Phase) {
+        self.phase = phase;
         self.since_ms = now.wall_ms;
     }
 
@@ -386,7 +411,7 @@ impl Group {
 
     /// Makes the members that the ledger tells of: the group as it was when its last generation became stable.
     pub fn restore(&mut self, now: Now) {
-        assert!(self.members.is_empty() && self.state == State::Empty);
+        assert!(self.members.is_empty() && self.state() == State::Empty);
         let Some(bytes) = self.ledger.metadata.clone() else { return };
         let value = decode_group(&bytes).expect("the ledger holds what can be decoded");
         let text = |text: &str| Arc::<str>::from(text);
@@ -420,20 +445,17 @@ impl Group {
         self.leader =
             value.leader.as_deref().map(text).filter(|id| self.members.contains_key(id)).or(self.leader.take());
         if !self.members.is_empty() {
-            self.state = State::Stable;
+            self.phase = Phase::Stable;
         }
         self.subscribed = self.subscription();
     }
 
     /// What holds between two steps.
     pub fn check(&self) {
-        assert_eq!(self.state == State::Empty, self.members.is_empty(), "{}", self.name);
+        assert_eq!(self.state() == State::Empty, self.members.is_empty(), "{}", self.name);
         assert!(self.joining <= self.members.len() && self.unsynced <= self.members.len());
         assert!(self.instances.len() <= self.members.len());
         assert_eq!(self.leader.is_some(), !self.members.is_empty(), "{}", self.name);
-        assert_eq!(self.join_deadline.is_some(), self.state == State::Preparing, "{}", self.name);
-        assert!(self.gather_end.is_none() || self.state == State::Preparing);
-        assert!(!self.is_storing || self.state == State::Completing);
         assert_eq!(self.bytes == 0, self.members.is_empty() && self.pending.is_empty(), "{}", self.name);
     }
 }

@@ -4,7 +4,7 @@ use super::Response;
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
 use super::record::Record;
-use super::state::{Desk, Group, State};
+use super::state::{Desk, Group, Phase, State};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{SyncGroupRequest, SyncGroupResponse};
@@ -30,7 +30,7 @@ impl Group {
             return desk.answer(ticket, sync_refusal(code));
         }
         let id = &*request.member_id;
-        match self.state {
+        match self.state() {
             State::Empty | State::Preparing => desk.answer(ticket, sync_refusal(ErrorCode::RebalanceInProgress)),
             State::Stable => {
                 self.mark_synced(id);
@@ -43,11 +43,15 @@ impl Group {
                 if let Some(before) = member.sync.replace(ticket) {
                     desk.answer(before, sync_refusal(ErrorCode::RebalanceInProgress));
                 }
-                if self.is_leader(id) && !self.is_storing {
+                if self.is_leader(id) && !self.is_storing() {
                     self.store_assignments(now, request, desk);
                 }
             }
         }
+    }
+
+    fn is_storing(&self) -> bool {
+        matches!(self.phase, Phase::Completing { is_storing: true })
     }
 
     fn check_generation(&self, request: &SyncGroupRequest<'_>) -> Result<(), ErrorCode> {
@@ -66,7 +70,7 @@ impl Group {
 
     /// The leader's assignment: handed out when it is durable. A member that it leaves out gets an empty one.
     fn store_assignments(&mut self, now: Now, request: &SyncGroupRequest<'_>, desk: &mut Desk) {
-        assert!(!self.is_storing);
+        assert!(!self.is_storing());
         let mut assignments: BTreeMap<Arc<str>, Bytes> =
             self.members.keys().map(|id| (id.clone(), Bytes::new())).collect();
         for assigned in &request.assignments {
@@ -77,7 +81,7 @@ impl Group {
         let record = Record::group(&self.name, Some(&self.value(&assignments)));
         let then = Then::Assign { group: self.name.clone(), generation: self.generation, assignments };
         match self.decide(vec![record], then, desk) {
-            Ok(()) => self.is_storing = true,
+            Ok(()) => self.phase = Phase::Completing { is_storing: true },
             Err(code) => self.not_assigned(now, code, desk),
         }
     }
@@ -96,15 +100,15 @@ impl Group {
         failure: Option<ErrorCode>,
         desk: &mut Desk,
     ) {
-        if self.state != State::Completing || self.generation != generation {
+        if self.state() != State::Completing || self.generation != generation {
             return;
         }
-        assert!(self.is_storing);
-        self.is_storing = false;
+        assert!(self.is_storing());
+        self.phase = Phase::Completing { is_storing: false };
         if let Some(code) = failure {
             return self.not_assigned(now, code, desk);
         }
-        self.set_state(now, State::Stable);
+        self.set_phase(now, Phase::Stable);
         for (id, assignment) in assignments {
             let Some(member) = self.members.get_mut(&id) else { continue };
             self.bytes = self.bytes + assignment.len() - member.assignment.len();
