@@ -22,9 +22,9 @@
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
 use klamm::metadata::{Broker, Controller, Listener};
-use klamm::shard::connection::ConnectionId;
 use klamm::shard::message::Message;
 use klamm::shard::node::Node;
+use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, Done};
 use klamm::shard::{Input, Output, Shard};

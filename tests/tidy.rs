@@ -47,6 +47,9 @@ const LAYERS_SHELL: [(&str, &str); 16] = [
 ];
 /// Members of the workspace and what they may use of the broker.
 const LAYER_LOADGEN: [&str; 2] = ["wire", "types"];
+/// Folders below `src` whose members import each other in circles.
+const CIRCLES: [&str; 7] =
+    ["cli::kafka", "cli::kafka::admin", "config", "group", "shard::runtime", "shell", "wire::compression"];
 const FILE_LINES_MAX: usize = 1000;
 /// A longer function says why in a comment directly above it that begins with `long:`.
 const FUNCTION_LINES_MAX: usize = 70;
@@ -173,6 +176,91 @@ fn rooms_use_only_what_they_may() {
             if !plain && !allows(room, &path) && !layer.iter().any(|allowed| allows(allowed, &path)) {
                 faults.push(format!("{file}: {room} may not use {path}"));
             }
+        }
+    }
+    none(faults);
+}
+
+/// A file's module below its crate: `src/a/b/mod.rs` and `src/a/b.rs` are `[a, b]`.
+fn module(file: &str) -> Vec<&str> {
+    let inner = file.rsplit_once("src/").map_or(file, |(_, inner)| inner).trim_end_matches(".rs");
+    inner.split('/').filter(|part| !["mod", "lib", "main"].contains(part)).collect()
+}
+
+/// What a file imports, as modules and names below its crate.
+fn imports(file: &str, text: &str) -> Vec<Vec<String>> {
+    // Tests may look around.
+    let code = code(text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(""));
+    let own: Vec<String> = module(file).into_iter().map(str::to_string).collect();
+    let mut all = Vec::new();
+    let mut add = |base: &[String], path: String| {
+        let parts = path.split("::").filter(|part| *part != "self").map(str::to_string);
+        all.push(base.iter().cloned().chain(parts).collect());
+    };
+    paths_from(&code, "crate").into_iter().for_each(|path| add(&[], path));
+    for (root, up) in [("self", 0), ("super", 1)] {
+        for path in paths_from(&code, root) {
+            let more = path.split("::").take_while(|part| *part == "super").count();
+            let path = path.split("::").skip(more).collect::<Vec<_>>().join("::");
+            add(&own[..own.len().saturating_sub(up + more)], path);
+        }
+    }
+    all
+}
+
+/// Whether a file is there for tests alone.
+fn is_for_tests(file: &str) -> bool {
+    ["tests.rs", "fixture.rs"].iter().any(|name| file.ends_with(name))
+}
+
+/// The members of each folder below `src` and what they import of each other: folder, importer, imported, file.
+fn arrows() -> BTreeSet<(Vec<String>, String, String, String)> {
+    let sources = || sources().into_iter().filter(|(file, _)| file.starts_with("src/") && !is_for_tests(file));
+    let modules: BTreeSet<Vec<String>> =
+        sources().map(|(file, _)| module(&file).into_iter().map(str::to_string).collect()).collect();
+    let mut arrows = BTreeSet::new();
+    for (file, text) in sources() {
+        let own = module(&file);
+        for path in imports(&file, &text) {
+            let same = own.iter().zip(&path).take_while(|(a, b)| **a == **b).count();
+            let (folder, rest) = path.split_at(same);
+            let (Some(from), Some(to)) = (own.get(same), rest.first()) else { continue };
+            let mut target = folder.to_vec();
+            target.push(to.clone());
+            if !folder.is_empty() && modules.iter().any(|module| module.starts_with(&target)) {
+                arrows.insert((folder.to_vec(), from.to_string(), to.clone(), file.clone()));
+            }
+        }
+    }
+    arrows
+}
+
+#[test]
+fn the_modules_of_a_room_import_each_other_in_no_circle() {
+    let arrows = arrows();
+    assert!(arrows.len() > 100, "imports are found");
+    let folders: BTreeSet<&Vec<String>> = arrows.iter().map(|(folder, ..)| folder).collect();
+    let mut faults = Vec::new();
+    for folder in folders {
+        let known = CIRCLES.contains(&&*folder.join("::"));
+        let mut left: Vec<_> = arrows.iter().filter(|(of, ..)| of == folder).collect();
+        // What nobody imports is in no circle, and what imports nothing neither.
+        loop {
+            let before = left.len();
+            let from: BTreeSet<&String> = left.iter().map(|(_, from, ..)| from).collect();
+            let to: BTreeSet<&String> = left.iter().map(|(_, _, to, _)| to).collect();
+            left.retain(|(_, a, b, _)| to.contains(a) && from.contains(b));
+            if left.len() == before {
+                break;
+            }
+        }
+        let arrow = |(_, from, to, file): &&(Vec<String>, String, String, String)| {
+            format!("{}: {from} -> {to} in {file}", folder.join("::"))
+        };
+        match left.is_empty() {
+            true if known => faults.push(format!("{} has no circle: it is to leave the list", folder.join("::"))),
+            false if !known => faults.extend(left.iter().map(arrow)),
+            _ => {}
         }
     }
     none(faults);

@@ -2,62 +2,14 @@
 
 use super::admin::Decision;
 use super::context::Context;
-use super::front::{Begin, begin};
+use super::front::begin;
+use super::front::route::{Api, Route};
 use super::query::{
     api_versions, cluster, configs, coordinator, election, features, log_dirs, metadata, partitions, quorum,
     reassignment, resources,
 };
-use crate::wire::codec::DecodeError;
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
-use bytes::Bytes;
-
-/// The whole response frame to a request with this head and body. An error is the client's fault, and closes its
-/// connection.
-pub type Answer = fn(&Context<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
-/// As [`Answer`], by the controller, which may decide that something changes.
-pub type Decide = fn(Decision<'_>, &Head<'_>, &[u8]) -> Result<Vec<Bytes>, DecodeError>;
-
-/// Who answers a request.
-#[derive(Clone, Copy)]
-pub enum Route {
-    /// The connection's core, at once, from the image that it has.
-    Image(Answer),
-    /// The controller, on the first core; the answer leaves when every core has the image with what was decided.
-    Controller(Decide),
-    /// The controller if `needed` says that something must be made first, otherwise as [`Route::Image`].
-    Either {
-        needed: fn(&Context<'_>, &Head<'_>, &[u8]) -> Result<bool, DecodeError>,
-        image: Answer,
-        controller: Decide,
-    },
-    /// Other machines, of this core and others: owners of partitions, coordinators of groups. The function splits the
-    /// request into what is asked of each.
-    Owners(Begin),
-}
-
-/// Bytes that the body of a request may have that is not about records or groups: enough to name every partition that a
-/// cluster may have. A longer one, whose answer could be many times longer, closes its connection.
-pub const BODY_BYTES_MAX: usize = 8 << 20;
-
-/// Whether a request's body is as short as it has to be where [`BODY_BYTES_MAX`] holds.
-pub fn check_length(body: &[u8]) -> Result<(), DecodeError> {
-    match body.len() <= BODY_BYTES_MAX {
-        true => Ok(()),
-        false => Err(DecodeError::Length),
-    }
-}
-
-/// A row of the table.
-#[derive(Clone, Copy)]
-pub struct Api {
-    pub key: ApiKey,
-    /// The versions that ApiVersions tells. Produce: from 0, although 0-2 are refused, because old librdkafka otherwise
-    /// takes compression for unsupported (KAFKA-18659).
-    pub version_min: i16,
-    pub version_max: i16,
-    pub route: Route,
-}
 
 /// The row of an API.
 // long: the table
@@ -112,15 +64,10 @@ pub fn api(key: ApiKey) -> Api {
     Api { key, version_min: *versions.start(), version_max: *versions.end(), route }
 }
 
-/// All rows, in the order of keys.
-pub fn apis() -> impl Iterator<Item = Api> {
-    ApiKey::ALL.iter().map(|key| api(*key))
-}
-
-/// Whether requests of this API and version are served.
-pub fn is_served(key: ApiKey, version: i16) -> bool {
-    let api = api(key);
-    (api.version_min..=api.version_max).contains(&version) && key.versions().contains(&version)
+/// All APIs with the versions that are told of them, in the order of keys.
+pub fn versions() -> Vec<(ApiKey, i16, i16)> {
+    let versions = |Api { key, version_min, version_max, .. }| (key, version_min, version_max);
+    ApiKey::ALL.iter().map(|key| versions(api(*key))).collect()
 }
 
 #[cfg(test)]
@@ -129,10 +76,11 @@ mod tests {
 
     #[test]
     fn advertised_versions_are_declared() {
-        for api in apis() {
+        for api in ApiKey::ALL.iter().map(|key| api(*key)) {
             assert!(api.key.versions().contains(&api.version_max), "{:?}", api.key);
             assert!(api.key == ApiKey::Produce || api.key.versions().contains(&api.version_min), "{:?}", api.key);
         }
+        let is_served = |key, version| api(key).is_served(version);
         assert!(!is_served(ApiKey::Produce, 2) && is_served(ApiKey::Produce, 3));
         assert!(!is_served(ApiKey::Fetch, 18) && !is_served(ApiKey::OffsetCommit, 1));
     }

@@ -4,6 +4,7 @@ use super::node::Node;
 use crate::config::Config;
 use crate::metadata::Image;
 use crate::types::Now;
+use crate::wire::messages::ApiKey;
 use std::net::IpAddr;
 
 /// Who sends requests through a connection.
@@ -19,6 +20,9 @@ pub enum Principal {
     Anonymous,
 }
 
+/// The APIs that are served, each with its lowest and highest version, in the order of keys.
+pub type Apis = fn() -> Vec<(ApiKey, i16, i16)>;
+
 /// What the functions that answer requests are given besides the request.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
@@ -27,6 +31,7 @@ pub struct Context<'a> {
     pub image: &'a Image,
     /// The node's settings with the dynamic ones of `image`.
     pub config: &'a Config,
+    pub apis: Apis,
     /// The index of the client's listener in [`Node::advertised`].
     pub listener: usize,
     pub caller: &'a Caller,

@@ -1,13 +1,14 @@
 //! What shards say to each other, and what a shard asks of itself: the owner of a partition is asked, wherever it is.
 
 use super::context::Caller;
-use super::groups::{GroupAnswer, GroupAsk};
+use crate::group::Response;
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
 use crate::metadata::{Delta, Image};
-use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
+use crate::types::{Epoch, Offset, PartitionId, TimestampMs, Uuid};
 use crate::wire::error::ErrorCode;
 use bytes::{Bytes, BytesMut};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// A request in progress, by the number that its connection's shard gave it.
@@ -153,6 +154,20 @@ pub enum CommandRequest {
     /// A coordinator is asked for before there is the topic in which groups are kept. Nobody waits for an answer.
     MakeOffsetsTopic,
 }
+
+/// A request to the coordinators of one shard.
+#[derive(Clone, Debug)]
+pub struct GroupAsk {
+    /// The topic whose partitions were counted to find the coordinators.
+    pub topic: Uuid,
+    pub partitions: i32,
+    pub peer: IpAddr,
+    /// The whole request frame, without its length.
+    pub frame: Bytes,
+}
+
+/// One part of the answer; `None` if the request's bytes were no request.
+pub type GroupAnswer = Option<Box<Response>>;
 
 /// From one shard to another. Messages between two shards arrive in the order in which they were sent.
 #[derive(Debug)]

@@ -22,20 +22,19 @@ pub mod query;
 pub mod recovery;
 pub mod rules;
 pub mod runtime;
+mod seed;
 pub mod store;
 mod view;
 
-pub use self::front::connection;
 pub use self::port::{Input, Output, ReadPlan};
 
-use self::connection::ConnectionId;
 use self::control::{Commands, Control};
 use self::front::Front;
 use self::groups::Groups;
 use self::message::Message;
 use self::node::Node;
 use self::owner::Owner;
-use self::port::Reader;
+use self::port::{ConnectionId, Reader};
 use self::store::Store;
 use self::view::View;
 use crate::config::Config;
@@ -72,11 +71,12 @@ impl Shard {
         // Half of what the records in memory may take.
         let waiting_max = node.config.core_memory_bytes_max as usize / 2;
         let groups = Groups::new(&node.config, seed, id, &node);
-        let commands = controller.map(|(controller, seed)| Commands::new(controller, seed, shards));
+        let commands =
+            controller.map(|(controller, seed)| Commands::new(api::api, api::versions, controller, seed, shards));
         Shard {
             id,
-            view: View::new(id, node, image, config, store.batch_bytes_max()),
-            front: Front::new(sessions_max, waiting_max, id, shards),
+            view: View::new(id, node, image, config, store.batch_bytes_max(), api::versions),
+            front: Front::new(api::api, sessions_max, waiting_max, id, shards),
             owner: Owner::new(id, store, groups),
             control: Control::new(id, commands),
             own: VecDeque::new(),

@@ -1,6 +1,5 @@
 //! What goes into a shard and what comes out of it.
 
-use super::connection::ConnectionId;
 use super::message::{Message, RequestId};
 use super::store::{DiskOp, Done, LogIndex};
 use crate::metadata::{Append, Snapshot};
@@ -8,6 +7,10 @@ use crate::types::{Offset, ShardId, Uuid};
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+/// Names a connection on its shard; not used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ConnectionId(pub u64);
 
 /// What the shell tells a shard. Completions come once for each [`Output`] that asks for one.
 #[derive(Debug)]

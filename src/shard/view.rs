@@ -1,6 +1,7 @@
 //! What the machines of a shard see of the node and of the cluster. It is the same for all of them, and replaced as a
 //! whole when the controller publishes an image.
 
+use super::context::Apis;
 use super::node::Node;
 use super::rules::TopicRules;
 use crate::config::Config;
@@ -23,12 +24,20 @@ pub struct View {
     /// A larger batch does not fit into the journal.
     batch_bytes_max: usize,
     disk_bytes: (u64, u64),
+    apis: Apis,
 }
 
 impl View {
-    pub fn new(shard: ShardId, node: Arc<Node>, image: Image, config: Arc<Config>, batch_bytes_max: usize) -> View {
+    pub fn new(
+        shard: ShardId,
+        node: Arc<Node>,
+        image: Image,
+        config: Arc<Config>,
+        batch_bytes_max: usize,
+        apis: Apis,
+    ) -> View {
         assert!(shard.0 < node.shards);
-        View { shard, node, image, config, rules: HashMap::new(), batch_bytes_max, disk_bytes: (0, 0) }
+        View { shard, node, image, config, rules: HashMap::new(), batch_bytes_max, disk_bytes: (0, 0), apis }
     }
 
     pub fn shard(&self) -> ShardId {
@@ -45,6 +54,10 @@ impl View {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub fn apis(&self) -> Apis {
+        self.apis
     }
 
     /// Bytes of the data directory's file system: all, and free.

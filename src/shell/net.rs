@@ -7,7 +7,7 @@
 use super::core::{Core, Parcel};
 use super::logging::{Limited, Untold};
 use crate::shard::Input;
-use crate::shard::connection::ConnectionId;
+use crate::shard::port::ConnectionId;
 use crate::types::ShardId;
 use crate::wire::frame::explain_length;
 use bytes::{Buf, Bytes, BytesMut};

@@ -121,7 +121,7 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shard::connection::ConnectionId;
+    use crate::shard::port::ConnectionId;
     use bytes::BytesMut;
 
     fn ms(ms: u64) -> Duration {

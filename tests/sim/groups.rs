@@ -9,7 +9,7 @@ use crate::model::TopicState;
 use crate::node::{Crashed, Process, World};
 use crate::replay;
 use bytes::Bytes;
-use klamm::shard::connection::ConnectionId;
+use klamm::shard::port::ConnectionId;
 use klamm::types::Time;
 use klamm::wire::codec::{Reader, Writer};
 use klamm::wire::error::ErrorCode;

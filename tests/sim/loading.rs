@@ -3,7 +3,7 @@
 use crate::member::{self, Ask, Member, TOPIC};
 use crate::node::{Process, World};
 use bytes::Bytes;
-use klamm::shard::connection::ConnectionId;
+use klamm::shard::port::ConnectionId;
 use klamm::wire::codec::{Reader, Writer};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::frame::request_frame;

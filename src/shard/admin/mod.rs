@@ -10,7 +10,7 @@ mod topics;
 
 use bytes::Bytes;
 
-use super::context::{Caller, Context};
+use super::context::{Apis, Caller, Context};
 use super::node::Node;
 use super::query::metadata::{Refused, answer_refused, missing};
 use super::query::{config_effective, reply};
@@ -28,6 +28,7 @@ pub use producer::ProducerIds;
 pub struct Decision<'a> {
     pub now: Now,
     pub node: &'a Node,
+    pub apis: Apis,
     pub listener: usize,
     pub caller: &'a Caller,
     pub client_id: &'a str,
@@ -45,8 +46,8 @@ impl Decision<'_> {
 
     /// What a query is answered with: `config` is [`Decision::config`].
     fn context<'c>(&'c self, config: &'c Config) -> Context<'c> {
-        let Decision { now, node, listener, caller, client_id, .. } = *self;
-        Context { now, node, image: self.controller.image_decided(), config, listener, caller, client_id }
+        let Decision { now, node, apis, listener, caller, client_id, .. } = *self;
+        Context { now, node, image: self.controller.image_decided(), config, apis, listener, caller, client_id }
     }
 
     /// Metadata that creates what it does not find: the answer already shows the new topics.

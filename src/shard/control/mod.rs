@@ -5,13 +5,15 @@
 
 use super::admin;
 use super::admin::{Decision, ProducerIds};
-use super::api::{Route, api};
+use super::context::Apis;
+use super::front::route::{Route, Table};
 use super::message::{Answer, CommandRequest, Message};
 use super::node::Node;
 use super::port::Output;
+use super::seed::Seed;
 use super::view::{View, dynamic_config};
 use crate::metadata::Controller;
-use crate::types::{Now, ShardId, Uuid};
+use crate::types::{Now, ShardId};
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
 use bytes::Bytes;
@@ -20,10 +22,12 @@ use std::sync::Arc;
 
 /// The controller and what waits for it.
 pub struct Commands {
+    table: Table,
+    apis: Apis,
     controller: Controller,
     producer_ids: ProducerIds,
-    /// Random bits for topic ids, given by the shell.
-    seed: u128,
+    /// For topic ids.
+    seed: Seed,
     /// Decided, in order of the index that must be published first, each with its answer; `None` if it was no request.
     waiting: VecDeque<(u64, Command, Option<Vec<Bytes>>)>,
     /// Held back while directories of deleted topics are being taken out of the way.
@@ -41,12 +45,14 @@ struct Command {
 }
 
 impl Commands {
-    pub fn new(controller: Controller, seed: u128, shards: u16) -> Commands {
+    pub fn new(table: Table, apis: Apis, controller: Controller, seed: u128, shards: u16) -> Commands {
         let index = controller.image_durable().index();
         Commands {
+            table,
+            apis,
             controller,
             producer_ids: ProducerIds::default(),
-            seed,
+            seed: Seed::new(seed),
             waiting: VecDeque::new(),
             held: VecDeque::new(),
             applied: vec![index; usize::from(shards)],
@@ -57,8 +63,8 @@ impl Commands {
     /// Decides a request; its answer, or `None` if its bytes are none. Also whether topics may be gone or have other
     /// settings from then on.
     fn decide(&mut self, now: Now, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
-        let Commands { controller, producer_ids, seed, .. } = self;
-        let ids = &mut || uuid_next(seed);
+        let Commands { table, apis, controller, producer_ids, seed, .. } = self;
+        let ids = &mut || seed.next_id();
         let (frame, listener, caller) = match request {
             CommandRequest::Frame { frame, listener, caller, .. } => (frame, *listener, caller),
             CommandRequest::MakeOffsetsTopic => {
@@ -68,11 +74,11 @@ impl Commands {
             }
         };
         let head = Head::decode(frame).expect("the connection's shard has decoded it");
-        let (Route::Controller(decide) | Route::Either { controller: decide, .. }) = api(head.api).route else {
+        let (Route::Controller(decide) | Route::Either { controller: decide, .. }) = table(head.api).route else {
             panic!("{} is not the controller's", head.api.name());
         };
         let client_id = head.client_id.as_deref().unwrap_or_default();
-        let decision = Decision { now, node, listener, caller, client_id, controller, producer_ids, ids };
+        let decision = Decision { now, node, apis: *apis, listener, caller, client_id, controller, producer_ids, ids };
         let answer = decide(decision, &head, &frame[head.body_start..]);
         let scan = matches!(head.api, ApiKey::DeleteTopics | ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs);
         (scan, answer.ok())
@@ -81,15 +87,6 @@ impl Commands {
     fn applied_everywhere(&self) -> u64 {
         *self.applied.iter().min().expect("there is a shard")
     }
-}
-
-/// The next id of a sequence that begins at random: version 4 of RFC 9562 in form, never zero.
-pub fn uuid_next(seed: &mut u128) -> Uuid {
-    *seed = seed.wrapping_mul(0xda94_2042_e4dd_58b5_f39c_c060_5ced_c835).wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut bytes = (*seed ^ (*seed >> 67)).to_be_bytes();
-    bytes[6] = bytes[6] & 0x0f | 0x40;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Uuid(bytes)
 }
 
 /// A shard's part in control: the first shard has the controller.

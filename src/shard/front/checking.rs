@@ -4,9 +4,9 @@
 //! a batch that decompresses to a gigabyte holds up nobody but its sender: what comes behind it on its connection waits, for
 //! batches of a producer are appended in the order in which they were sent.
 
-use super::connection::ConnectionId;
 use crate::log::check::{Check, Checked, Refusal};
 use crate::shard::message::RequestId;
+use crate::shard::port::ConnectionId;
 use crate::shard::rules::TopicRules;
 use crate::types::{PartitionId, TimestampMs};
 use crate::wire::compression::Workspace;

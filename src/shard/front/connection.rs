@@ -5,10 +5,6 @@ use crate::shard::message::RequestId;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Names a connection on its shard; not used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ConnectionId(pub u64);
-
 /// A request's place in its connection's order.
 pub type Slot = u64;
 

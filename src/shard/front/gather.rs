@@ -1,13 +1,12 @@
 //! Scatter and gather: a request that others help to answer is a [`Work`]. It asks through a [`Scatter`]; the answers come
 //! back to it part by part; when the last one is there it asks for more, waits for something to happen, or replies.
 
-use super::connection::{ConnectionId, Slot};
+use super::connection::Slot;
 use super::session::Sessions;
 use crate::metadata::Topic;
 use crate::shard::context::Caller;
-use crate::shard::groups::GroupAsk;
-use crate::shard::message::{Answer, Ask, CommandRequest, Op, RequestId};
-use crate::shard::port::ReadPlan;
+use crate::shard::message::{Answer, Ask, CommandRequest, GroupAsk, Op, RequestId};
+use crate::shard::port::{ConnectionId, ReadPlan};
 use crate::shard::view::View;
 use crate::types::{Now, PartitionId, ShardId, Time};
 use crate::wire::codec::{DecodeError, Writer};

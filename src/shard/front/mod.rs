@@ -3,38 +3,27 @@
 //! Knows the bytes of clients, and no partition: what a request needs from partitions, coordinators and the controller is
 //! asked by messages, to this shard as to others.
 
+pub mod begin;
 mod checking;
 mod command;
 pub mod connection;
 mod fetch;
 pub mod gather;
+pub mod groups;
 mod partitions;
 mod produce;
+pub mod route;
 mod session;
-
-/// How requests begin that others help to answer, by API.
-pub mod begin {
-    pub use super::fetch::begin as fetch;
-    pub use super::partitions::delete_records::begin as delete_records;
-    pub use super::partitions::epoch_ends::begin as epoch_ends;
-    pub use super::partitions::list_offsets::begin as list_offsets;
-    pub use super::partitions::log_dirs::begin as log_dirs;
-    pub use super::partitions::producers::begin as producers;
-    pub use super::produce::begin as produce;
-    pub use crate::shard::groups::begin as groups;
-}
-
-pub use self::gather::Begin;
 
 use self::checking::{Queue, Release, TURN_BUDGET};
 use self::command::Command;
-use self::connection::{Connection, ConnectionId, Slot};
-use self::gather::{Begun, Deadline, Incoming, Next, Plan, Reply, Request, Scatter, Tools, Work};
+use self::connection::{Connection, Slot};
+use self::gather::{Begin, Begun, Deadline, Incoming, Next, Plan, Reply, Request, Scatter, Tools, Work};
+use self::route::{Route, Table, check_length};
 use self::session::Sessions;
-use super::api::{self, Route};
 use super::context::{Caller, Context, Principal};
 use super::message::{Answer, CommandRequest, Message, RequestId};
-use super::port::{Output, Reader};
+use super::port::{ConnectionId, Output, Reader};
 use super::query;
 use super::view::View;
 use crate::types::{Now, PartitionId, ShardId, Time};
@@ -47,6 +36,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 pub struct Front {
+    table: Table,
     connections: HashMap<ConnectionId, Connection>,
     requests: HashMap<RequestId, Request>,
     request_last: RequestId,
@@ -63,8 +53,9 @@ pub struct Front {
 impl Front {
     /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions, and keeps about `bytes_max` of requests
     /// whose own work takes more than a turn.
-    pub fn new(sessions_max: usize, bytes_max: usize, shard: ShardId, shards: u16) -> Front {
+    pub fn new(table: Table, sessions_max: usize, bytes_max: usize, shard: ShardId, shards: u16) -> Front {
         Front {
+            table,
             connections: HashMap::new(),
             requests: HashMap::new(),
             request_last: 0,
@@ -157,14 +148,24 @@ impl Front {
         let head = match Head::decode(&frame) {
             Ok(head) => head,
             Err(FrameError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
-                return self.answer(now, view, connection, query::api_versions_unsupported(correlation_id));
+                return self.answer(
+                    now,
+                    view,
+                    connection,
+                    query::api_versions_unsupported(view.apis(), correlation_id),
+                );
             }
             Err(error) => return self.close_later(now, view, connection, error.to_string()),
         };
         let Head { api, version, correlation_id, .. } = head;
-        if !api::is_served(api, version) {
+        if !(self.table)(api).is_served(version) {
             if api == ApiKey::ApiVersions {
-                return self.answer(now, view, connection, query::api_versions_unsupported(correlation_id));
+                return self.answer(
+                    now,
+                    view,
+                    connection,
+                    query::api_versions_unsupported(view.apis(), correlation_id),
+                );
             }
             let reason = format!("{} version {version} is not supported", api.name());
             return self.close_later(now, view, connection, reason);
@@ -187,11 +188,12 @@ impl Front {
         let head = Head::decode(&frame).expect("it was decoded before");
         let client_id = head.client_id.as_deref().unwrap_or_default();
         let (node, image, config) = (view.node(), view.image(), view.config());
-        let context = Context { now, node, image, config, listener, caller: &caller, client_id };
+        let apis = view.apis();
+        let context = Context { now, node, image, config, apis, listener, caller: &caller, client_id };
         let body = &frame[head.body_start..];
-        let route = api::api(head.api).route;
+        let route = (self.table)(head.api).route;
         if !matches!(route, Route::Owners(_)) {
-            api::check_length(body)?;
+            check_length(body)?;
         }
         let response = match route {
             Route::Image(answer) => Some(answer(&context, &head, body)?),

@@ -1,19 +1,15 @@
 //! Consumer groups on one core: the coordinators of the partitions of `__consumer_offsets` that this core owns, in a
-//! [`Runtime`], and the client's side of their requests (`request.rs`).
+//! [`Runtime`], which are asked by `front/groups.rs`.
 
-mod ask;
 mod coordinator;
-mod request;
-
-pub use ask::{GroupAnswer, GroupAsk};
-pub use request::begin;
 
 use self::coordinator::Call;
-use super::control::uuid_next;
-use super::message::RequestId;
+use super::front::groups::visit;
+use super::message::{GroupAnswer, GroupAsk, RequestId};
 use super::node::Node;
 use super::rules::TopicRules;
 use super::runtime::{self, Runtime};
+use super::seed::Seed;
 use super::store::{LogIndex, Store};
 use crate::config::Config;
 use crate::group::{ANSWER_BYTES_MAX, Caller, Coordinator, Event, Settings, Ticket, refusal};
@@ -40,8 +36,8 @@ pub struct Groups {
     runtime: Runtime<Coordinator>,
     shard: ShardId,
     shards: u16,
-    /// Random bits for members' ids.
-    seed: u128,
+    /// For members' ids.
+    seed: Seed,
     /// The image that the coordinators follow.
     image_index: Option<u64>,
     answers: BTreeMap<ShardId, Answers>,
@@ -53,7 +49,7 @@ impl Groups {
             runtime: Runtime::new(settings(config), codec(config), shard, node.shards),
             shard,
             shards: node.shards,
-            seed,
+            seed: Seed::new(seed),
             image_index: None,
             answers: BTreeMap::new(),
         }
@@ -152,7 +148,7 @@ impl Groups {
         let topics =
             |name: &str, index| image.topic(name).is_some_and(|topic| (0..topic.partition_count()).contains(&index));
         let ticket = |part| Ticket { shard: from, request, part };
-        let result = request::visit(&head, body, ask.partitions, |part, index, request| {
+        let result = visit(&head, body, ask.partitions, |part, index, request| {
             if !self.owns(ask.topic, index) {
                 return;
             }
@@ -161,7 +157,7 @@ impl Groups {
                 version: head.version,
                 client_id: &client_id,
                 client_host: &host,
-                random: uuid_next(&mut self.seed).0,
+                random: self.seed.next_id().0,
                 member_bytes_elsewhere: 0,
                 offset_bytes_elsewhere: 0,
             };

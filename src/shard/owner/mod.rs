@@ -4,8 +4,8 @@
 
 mod answer;
 
-use super::groups::{GroupAsk, Groups, OFFSETS_TOPIC};
-use super::message::{Answer, Ask, Message, Op, RequestId};
+use super::groups::{Groups, OFFSETS_TOPIC};
+use super::message::{Answer, Ask, GroupAsk, Message, Op, RequestId};
 use super::port::{Output, Reader};
 use super::runtime;
 use super::store::{AppendError, Done, LogIndex, Store};

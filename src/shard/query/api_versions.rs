@@ -4,8 +4,7 @@ use bytes::Bytes;
 
 use super::features::FEATURES;
 use super::reply;
-use crate::shard::api::{Api, apis, is_served};
-use crate::shard::context::Context;
+use crate::shard::context::{Apis, Context};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::{Head, response_frame};
@@ -20,10 +19,7 @@ const FEATURE_LEVEL_0_VERSION: i16 = 4;
 const SOFTWARE_VERSION: i16 = 3;
 
 pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
-    let &Context { image, .. } = context;
-    if !is_served(head.api, head.version) {
-        return Ok(unsupported(head.correlation_id));
-    }
+    let &Context { image, apis, .. } = context;
     let request = ApiVersionsRequest::decode(&mut Reader::new(body), head.version)?;
     let software = [&request.client_software_name, &request.client_software_version];
     let response = if head.version >= SOFTWARE_VERSION && !software.iter().all(|text| is_software(text)) {
@@ -42,7 +38,7 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
             min_version_level: feature.level(),
         });
         ApiVersionsResponse {
-            api_keys: api_keys(),
+            api_keys: api_keys(apis),
             supported_features: supported.collect(),
             // As in Kafka, where it is the offset of the metadata that the features are as of.
             finalized_features_epoch: i64::try_from(image.index()).expect("indexes count records"),
@@ -55,19 +51,18 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
 
 /// The answer to ApiVersions in a version that is not served: UNSUPPORTED_VERSION in the form of version 0, which every
 /// client can read, with the versions to try again with (KIP-511).
-pub fn unsupported(correlation_id: i32) -> Vec<Bytes> {
+pub fn unsupported(apis: Apis, correlation_id: i32) -> Vec<Bytes> {
     let response = ApiVersionsResponse {
         error_code: ErrorCode::UnsupportedVersion.code(),
-        api_keys: api_keys(),
+        api_keys: api_keys(apis),
         ..Default::default()
     };
     response_frame(0, correlation_id, |w| response.encode(w, 0))
 }
 
-fn api_keys() -> Vec<ApiVersion> {
-    let version =
-        |api: Api| ApiVersion { api_key: api.key as i16, min_version: api.version_min, max_version: api.version_max };
-    apis().map(version).collect()
+fn api_keys(apis: Apis) -> Vec<ApiVersion> {
+    let version = |(key, min_version, max_version)| ApiVersion { api_key: key as i16, min_version, max_version };
+    apis().into_iter().map(version).collect()
 }
 
 /// Kafka's pattern of a client's name and version: letters, digits, `-` and `.`, the last two not at the ends.
@@ -80,6 +75,7 @@ fn is_software(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shard::api::versions;
     use crate::shard::query::api_versions_unsupported;
     use crate::shard::query::fixture::{World, ask, body_of};
     use crate::wire::messages::ApiKey;
@@ -98,7 +94,7 @@ mod tests {
         for version in 0..=4 {
             let response = ask!(world.query(version), ApiVersions, ApiVersionsResponse, request("kcat-1", "1.7.0"));
             assert_eq!(response.error_code, 0);
-            assert_eq!(response.api_keys, api_keys());
+            assert_eq!(response.api_keys, api_keys(versions));
             let features: Vec<_> =
                 response.finalized_features.iter().map(|feature| (&*feature.name, feature.max_version_level)).collect();
             match version {
@@ -110,8 +106,8 @@ mod tests {
                 }
             }
         }
-        let produce = apis().find(|api| api.key == ApiKey::Produce).expect("served");
-        assert_eq!((produce.version_min, produce.version_max), (0, 13));
+        let produce = versions().into_iter().find(|(key, ..)| *key == ApiKey::Produce).expect("served");
+        assert_eq!(produce, (ApiKey::Produce, 0, 13));
     }
 
     #[test]
@@ -135,14 +131,10 @@ mod tests {
 
     #[test]
     fn an_unserved_version_gets_the_list_in_the_oldest_form() {
-        let world = World::new(&[]);
-        let own = world.query(ApiKey::ApiVersions, 5, |w| request("a", "1").encode(w, 5));
-        for body in [own, body_of(api_versions_unsupported(77), 0)] {
-            let mut reader = Reader::new(body);
-            let response = ApiVersionsResponse::decode(&mut reader, 0).expect("version 0");
-            assert_eq!((response.error_code, reader.remaining()), (35, 0));
-            let own = response.api_keys.iter().find(|api| api.api_key == 18).expect("listed");
-            assert_eq!((own.min_version, own.max_version), (0, 4));
-        }
+        let mut reader = Reader::new(body_of(api_versions_unsupported(versions, 77), 0));
+        let response = ApiVersionsResponse::decode(&mut reader, 0).expect("version 0");
+        assert_eq!((response.error_code, reader.remaining()), (35, 0));
+        let own = response.api_keys.iter().find(|api| api.api_key == 18).expect("listed");
+        assert_eq!((own.min_version, own.max_version), (0, 4));
     }
 }

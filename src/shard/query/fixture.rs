@@ -5,8 +5,9 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::metadata::{Broker, Controller, Defaults, Listener, Terms, TopicSpec};
 use crate::shard::admin::{Decision, ProducerIds};
-use crate::shard::api::{Route, api as row};
+use crate::shard::api::{api as row, versions};
 use crate::shard::context::{Caller, Context, Principal};
+use crate::shard::front::route::Route;
 use crate::shard::node::Node;
 use crate::shard::query::config_effective;
 use crate::types::{Now, Time, Uuid};
@@ -89,7 +90,7 @@ impl World {
     pub fn with_context<T>(&self, now: Now, ask: impl FnOnce(&Context<'_>) -> T) -> T {
         let image = self.controller.image_decided();
         let (node, config) = (&self.node, &*config_effective(&self.node, image));
-        ask(&Context { now, node, image, config, listener: 0, caller: &CALLER, client_id: "test" })
+        ask(&Context { now, node, image, config, apis: versions, listener: 0, caller: &CALLER, client_id: "test" })
     }
 
     /// Asks the controller. Returns the body of the answer.
@@ -103,7 +104,8 @@ impl World {
             Uuid([*ids; 16])
         };
         let (now, listener, caller, client_id) = (NOW, 0, &CALLER, "test");
-        let decision = Decision { now, node, listener, caller, client_id, controller, producer_ids, ids };
+        let decision =
+            Decision { now, node, apis: versions, listener, caller, client_id, controller, producer_ids, ids };
         exchange(api, version, request, |head, body| decide(decision, head, body))
     }
 

@@ -3,7 +3,7 @@
 use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use super::{Part, Parts, Question, unknown};
 use crate::log::find;
-use crate::shard::api::check_length;
+use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op};
 use crate::shard::port::ReadPlan;
 use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};

@@ -7,7 +7,7 @@ pub mod log_dirs;
 pub mod producers;
 
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
-use crate::shard::api::check_length;
+use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Op};
 use crate::shard::view::View;
 use crate::types::{PartitionId, PartitionIndex};

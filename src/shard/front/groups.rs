@@ -1,13 +1,12 @@
 //! The side of the connection: a request goes to the cores of its groups' coordinators, which take it apart; their answers
 //! meet here.
 
-use super::ask::GroupAsk;
+use super::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
 use crate::group::{
     ANSWER_BYTES_MAX, FETCHED_BYTES, ListFilter, Request, Response, offset_fetch_join, offset_fetch_split,
     partition_of, refusal,
 };
-use crate::shard::front::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
-use crate::shard::message::{Answer, CommandRequest};
+use crate::shard::message::{Answer, CommandRequest, GroupAsk};
 use crate::shard::query::OFFSETS_TOPIC;
 use crate::types::{PartitionId, PartitionIndex, ShardId};
 use crate::wire::codec::{DecodeError, Reader, Writer};
