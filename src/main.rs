@@ -31,6 +31,12 @@ fn start(arguments: Serve) -> Result<(), String> {
         }
         _ => error,
     })?;
+    if !loaded.unknown.is_empty() {
+        tracing::warn!("no settings of this broker, and passed over: {}", loaded.unknown.join(", "));
+    }
+    if !loaded.relied_on.is_empty() {
+        tracing::warn!("settings that people rely on, without effect in this broker: {}", loaded.relied_on.join(", "));
+    }
     if !loaded.no_effect.is_empty() {
         tracing::info!("settings without effect in this broker: {}", loaded.no_effect.join(", "));
     }

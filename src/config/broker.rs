@@ -486,7 +486,8 @@ mod tests {
                 Effect::Obeyed => assert!(!documentation.contains("no effect"), "{name}"),
                 Effect::None => {
                     let loaded = loaded.unwrap_or_else(|error| panic!("{name}={value}: {error}"));
-                    assert_eq!(loaded.no_effect, [format!("{name} (--override)")]);
+                    let told = [&loaded.no_effect[..], &loaded.relied_on].concat();
+                    assert_eq!(told, [format!("{name} (--override)")]);
                     assert_eq!(loaded.config.get(name), Some((value.as_str(), Source::StaticBroker)));
                     assert!(documentation.contains("no effect"), "{name}: {documentation}");
                     listed += 1;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::broker::{Config, Given, Source, Values};
+use super::broker::{Config, Given, Others, Source, Values};
 use super::definition::{Definition, Effect, Refusal, Scope, definition, definitions};
 use super::properties;
 
-/// Why the broker cannot start with these settings: where, what, and what to do, in one line.
+/// Why the broker cannot start with these settings: where, what, and what to do, a line for each fault.
 #[derive(Debug, PartialEq)]
 pub struct ConfigError(String);
 
@@ -31,7 +31,27 @@ pub struct Loaded {
     pub config: Config,
     /// Settings that were given and accepted though they change nothing, each `NAME (PLACE)`: to be logged once.
     pub no_effect: Vec<String>,
+    /// Those without effect that promise something that people rely on: what becomes of old records, and who may come in.
+    pub relied_on: Vec<String>,
+    /// What was given and is no setting, each with its place and the nearest setting.
+    pub unknown: Vec<String>,
 }
+
+/// Starts of the names of settings that people rely on.
+const RELIED_ON: [&str; 8] =
+    ["log.cleanup.", "log.cleaner.", "log.retention.", "log.local.retention.", "ssl.", "sasl.", "security.", "super."];
+
+/// Variables of this project's own tests and tools.
+const OWN_STARTS: [&str; 8] = [
+    "KLAMM_BINARY",
+    "KLAMM_BOOTSTRAP",
+    "KLAMM_BROKER_ADDRESS",
+    "KLAMM_CHECK_",
+    "KLAMM_FUZZ",
+    "KLAMM_SCENARIOS",
+    "KLAMM_SIM_",
+    "KLAMM_SUITES",
+];
 
 /// Variables that Kafka's start scripts and images read themselves, and others that only look like settings.
 const NOT_SETTINGS: [&str; 19] = [
@@ -56,8 +76,28 @@ const NOT_SETTINGS: [&str; 19] = [
     "KLAMM_PORT",
 ];
 
-/// What Kubernetes sets in every container beside a service of that name.
-const NOT_SETTINGS_STARTS: [&str; 4] = ["KAFKA_PORT_", "KAFKA_SERVICE_", "KLAMM_PORT_", "KLAMM_SERVICE_"];
+/// Whether Kubernetes, or a linked container, sets such a variable beside a service whose name begins with `kafka` or
+/// `klamm`: `KAFKA_BROKER_SERVICE_HOST`, `KAFKA_BROKER_PORT=tcp://10.0.0.1:9092`, `KAFKA_BROKER_PORT_9092_TCP_ADDR`.
+fn is_injected(variable: &str, value: &str) -> bool {
+    let port_of = |name: &str| -> Option<bool> {
+        let (_, rest) = name.split_once("_PORT_")?;
+        let (number, kind) = rest.split_once('_')?;
+        let kinds = ["TCP", "UDP", "SCTP"];
+        Some(
+            number.parse::<u16>().is_ok()
+                && kinds.iter().any(|known| kind == *known || kind.starts_with(&format!("{known}_"))),
+        )
+    };
+    let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    variable.ends_with("_SERVICE_HOST")
+        || variable.ends_with("_SERVICE_PORT")
+        || variable.contains("_SERVICE_PORT_")
+        || (variable.ends_with("_PORT") && address)
+        || port_of(variable) == Some(true)
+}
+
+/// With so many changed characters at most an unknown name is a slip of the pen.
+const SLIP_DISTANCE_MAX: usize = 2;
 
 /// Settings of Confluent's own additions, which their images and examples set.
 const FOREIGN_START: &str = "confluent.";
@@ -73,30 +113,32 @@ impl Config {
     ) -> Result<Loaded, ConfigError> {
         let mut gathered = Gathered::default();
         if let Some((file_name, text)) = file {
-            let properties =
-                properties::parse(text).map_err(|(line, why)| ConfigError::at(&format!("{file_name}:{line}"), why))?;
-            for property in properties {
-                gathered.add(&property.key, &property.value, format!("{file_name}:{}", property.line))?;
+            match properties::parse(text) {
+                Ok(properties) => properties.iter().for_each(|property| {
+                    gathered.add(&property.key, &property.value, format!("{file_name}:{}", property.line));
+                }),
+                Err((line, why)) => gathered.faults.push(ConfigError::at(&format!("{file_name}:{line}"), why)),
             }
         }
         // In the order of names, so that one environment always gives one configuration.
         let env: BTreeMap<String, String> = env.collect();
         for (variable, value) in env {
-            if let Some(name) = setting_of_variable(&variable) {
-                gathered.add(&name, value.trim(), format!("environment variable {variable}"))?;
+            if let Some(name) = setting_of_variable(&variable, &value) {
+                gathered.add(&name, value.trim(), format!("environment variable {variable}"));
             }
         }
         for (name, value) in overrides {
-            gathered.add(name.trim(), value.trim(), "--override".to_string())?;
+            gathered.add(name.trim(), value.trim(), "--override".to_string());
         }
         gathered.finish()
     }
 }
 
 /// The setting that an environment variable names; `None` when it names none.
-fn setting_of_variable(variable: &str) -> Option<String> {
+fn setting_of_variable(variable: &str, value: &str) -> Option<String> {
     let name = variable.strip_prefix("KAFKA_").or_else(|| variable.strip_prefix("KLAMM_"))?;
-    if NOT_SETTINGS.contains(&variable) || NOT_SETTINGS_STARTS.iter().any(|start| variable.starts_with(start)) {
+    let own = || OWN_STARTS.iter().any(|start| variable.starts_with(start));
+    if NOT_SETTINGS.contains(&variable) || is_injected(variable, value) || own() {
         return None;
     }
     // A character that no variable's name has stands in, so that the shorter replacements leave it alone.
@@ -108,43 +150,77 @@ fn setting_of_variable(variable: &str) -> Option<String> {
 #[derive(Default)]
 struct Gathered {
     values: Values,
+    others: Others,
     no_effect: BTreeMap<String, String>,
+    unknown: BTreeMap<String, String>,
+    faults: Vec<ConfigError>,
 }
 
 impl Gathered {
-    fn add(&mut self, name: &str, value: &str, origin: String) -> Result<(), ConfigError> {
-        let wrong = |why| Err(ConfigError::at(&origin, why));
-        let Some(definition) = definition(Scope::Broker, name) else {
-            match per_listener(name) {
-                Some(base) if is_security(base) => {
-                    return wrong(format!("{name} is refused: {}", Refusal::Security.reason()));
-                }
-                Some(_) => {}
-                None if name.starts_with(FOREIGN_START) => {}
-                None => return wrong(unknown(name)),
-            }
-            self.no_effect.insert(name.to_string(), origin);
-            return Ok(());
-        };
+    fn add(&mut self, name: &str, value: &str, origin: String) {
+        let Some(definition) = definition(Scope::Broker, name) else { return self.add_other(name, value, origin) };
+        // What compose files write for a variable that nobody has set.
+        if value.is_empty() && name == "advertised.listeners" {
+            self.unknown.insert(name.into(), format!("{name} ({origin}) is empty, so clients are told of listeners"));
+            return;
+        }
         if let Err(why) = definition.admit(value) {
             let shown = if definition.sensitive() { format!("{name} is not valid") } else { why };
-            return wrong(format!("{shown} ({})", allowed(definition)));
+            return self.faults.push(ConfigError::at(&origin, format!("{shown} ({})", allowed(definition))));
         }
         if definition.effect == Effect::None {
             self.no_effect.insert(name.to_string(), origin.clone());
         }
         let given = Given { value: value.to_string(), source: Source::StaticBroker, origin };
         self.values.insert(definition.name, vec![given]);
-        Ok(())
+    }
+
+    /// A name that the tables do not have: kept and shown, as in Kafka, unless it is a slip of the pen or of security.
+    fn add_other(&mut self, name: &str, value: &str, origin: String) {
+        match per_listener(name) {
+            Some(base) if is_security(base) => {
+                let why = format!("{name} is refused: {}", Refusal::Security.reason());
+                return self.faults.push(ConfigError::at(&origin, why));
+            }
+            Some(_) => drop(self.no_effect.insert(name.to_string(), origin.clone())),
+            None if name.starts_with(FOREIGN_START) => drop(self.no_effect.insert(name.to_string(), origin.clone())),
+            None => match nearest(name) {
+                Some((distance, known)) if is_slip(name, distance) => {
+                    let why = format!("unknown setting {name}; did you mean {known}?");
+                    return self.faults.push(ConfigError::at(&origin, why));
+                }
+                Some((_, known)) => {
+                    let what = format!("{name} ({origin}); the nearest setting is {known}");
+                    self.unknown.insert(name.to_string(), what);
+                }
+                None => drop(self.unknown.insert(name.to_string(), format!("{name} ({origin})"))),
+            },
+        }
+        let given = Given { value: value.to_string(), source: Source::StaticBroker, origin };
+        self.others.insert(name.to_string(), vec![given]);
     }
 
     fn finish(self) -> Result<Loaded, ConfigError> {
-        let config = Config::build(self.values)?;
-        let mut no_effect: Vec<String> =
-            self.no_effect.into_iter().map(|(name, origin)| format!("{name} ({origin})")).collect();
+        let mut faults = self.faults;
+        let config = match Config::build(self.values) {
+            Ok(mut config) if faults.is_empty() => {
+                config.others = self.others;
+                config
+            }
+            outcome => {
+                faults.extend(outcome.err());
+                let lines: Vec<String> = faults.into_iter().map(|fault| fault.0).collect();
+                return Err(ConfigError(lines.join("\n")));
+            }
+        };
+        let (relied_on, no_effect): (Vec<_>, Vec<_>) =
+            self.no_effect.into_iter().partition(|(name, _)| RELIED_ON.iter().any(|start| name.starts_with(start)));
+        let with_place = |(name, origin): (String, String)| format!("{name} ({origin})");
+        let relied_on = relied_on.into_iter().map(with_place).collect();
+        let mut no_effect: Vec<String> = no_effect.into_iter().map(with_place).collect();
         let ignored = config.controller_listeners.iter();
         no_effect.extend(ignored.map(|name| format!("listeners: {name} (controller listeners are not opened)")));
-        Ok(Loaded { config, no_effect })
+        Ok(Loaded { config, no_effect, relied_on, unknown: self.unknown.into_values().collect() })
     }
 }
 
@@ -168,15 +244,13 @@ fn allowed(definition: &Definition) -> String {
     format!("allowed: {value_type}{range}; default: {default}")
 }
 
-fn unknown(name: &str) -> String {
-    match nearest(name) {
-        Some(known) => format!("unknown setting {name}; did you mean {known}?"),
-        None => format!("unknown setting {name}; remove it, or look the name up in Kafka's broker settings"),
-    }
+/// Whether so few changed characters make a name that somebody meant to write.
+fn is_slip(name: &str, distance: usize) -> bool {
+    distance <= SLIP_DISTANCE_MAX.min(name.len() / 4)
 }
 
-/// The known broker setting with the fewest changed characters, if they are few.
-fn nearest(name: &str) -> Option<&'static str> {
+/// The known broker setting with the fewest changed characters, and how many, if they are few.
+fn nearest(name: &str) -> Option<(usize, &'static str)> {
     /// Longer names are not compared: none is known.
     const NAME_LEN_MAX: usize = 100;
     if name.len() > NAME_LEN_MAX {
@@ -184,7 +258,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     }
     let known = definitions(Scope::Broker).filter(|definition| !definition.internal && !definition.legacy);
     let (distance, known) = known.map(|known| (edit_distance(name, known.name), known.name)).min()?;
-    (distance <= name.len().max(3) / 3).then_some(known)
+    (distance <= name.len().max(3) / 3).then_some((distance, known))
 }
 
 /// Insertions, deletions and replacements of bytes that make `b` of `a`.
@@ -242,11 +316,24 @@ mod tests {
 
     #[test]
     fn variables_name_settings() {
-        assert_eq!(setting_of_variable("KAFKA_LOG_DIRS").as_deref(), Some("log.dirs"));
-        assert_eq!(setting_of_variable("KAFKA_A__B___C_D").as_deref(), Some("a_b-c.d"));
-        assert_eq!(setting_of_variable("KLAMM_JOURNAL_FILES_MAX").as_deref(), Some("journal.files.max"));
-        for other in ["KAFKA_HEAP_OPTS", "KAFKA_SERVICE_HOST", "KAFKA_PORT_9092_TCP", "KLAMM_LOG", "PATH"] {
-            assert_eq!(setting_of_variable(other), None);
+        assert_eq!(setting_of_variable("KAFKA_LOG_DIRS", "").as_deref(), Some("log.dirs"));
+        assert_eq!(setting_of_variable("KAFKA_A__B___C_D", "").as_deref(), Some("a_b-c.d"));
+        assert_eq!(setting_of_variable("KLAMM_JOURNAL_FILES_MAX", "").as_deref(), Some("journal.files.max"));
+        assert_eq!(setting_of_variable("KAFKA_BROKER_PORT", "9092").as_deref(), Some("broker.port"));
+        for (other, value) in [
+            ("KAFKA_HEAP_OPTS", ""),
+            ("KAFKA_SERVICE_HOST", "10.0.0.1"),
+            ("KAFKA_BROKER_SERVICE_HOST", "10.0.0.1"),
+            ("KAFKA_BROKER_SERVICE_PORT_CLIENTS", "9092"),
+            ("KAFKA_PORT_9092_TCP", "tcp://10.0.0.1:9092"),
+            ("KAFKA_BROKER_PORT", "tcp://10.0.0.1:9092"),
+            ("KAFKA_BROKER_PORT_9092_TCP_ADDR", "10.0.0.1"),
+            ("KLAMM_LOG", "debug"),
+            ("KLAMM_SIM_SEEDS", "5"),
+            ("KLAMM_BROKER_ADDRESS", "h:1"),
+            ("PATH", ""),
+        ] {
+            assert_eq!(setting_of_variable(other, value), None, "{other}");
         }
         let loaded = load("", &[("KLAMM_CORES", "0,2-3"), ("KAFKA_OPTS", "-x")], &[]).expect("valid");
         assert_eq!(loaded.config.cores, [0, 2, 3]);
@@ -258,7 +345,6 @@ mod tests {
             refusal("\nnum.partition=1"),
             "my.properties:2: unknown setting num.partition; did you mean num.partitions?"
         );
-        assert!(refusal("zzz.qqq=1").contains("unknown setting zzz.qqq; remove it"));
         let error = load("", &[("KAFKA_LISTENRS", "x")], &[]).expect_err("unknown");
         assert_eq!(error, "environment variable KAFKA_LISTENRS: unknown setting listenrs; did you mean listeners?");
         let error = load("", &[], &[("num.partitions", "0")]).expect_err("too low");
@@ -270,6 +356,56 @@ mod tests {
         assert!(refusal("a=\\u12").starts_with("my.properties:1: "));
         assert!(refusal("cores=0-").contains("cores"));
         assert!(refusal("journal.file.bytes=1").contains("4194304..1073741824"));
+    }
+
+    #[test]
+    fn unknown_names_are_told_and_kept() {
+        let file = "\u{feff}num.partitions=3\nport=9092\nhost.name=h\nmy.plugin.url=http://x\ncfg.listener=x";
+        let env = [
+            ("KAFKA_BOOTSTRAP_SERVERS", "h:9092"),
+            ("KAFKA_CFG_LISTENERS", "x"),
+            ("KAFKA_BROKER_PORT", "tcp://10.0.0.1:9092"),
+            ("KAFKA_ADVERTISED_LISTENERS", ""),
+        ];
+        let loaded = load(file, &env, &[]).expect("all of it is passed over");
+        assert_eq!(loaded.config.num_partitions, 3);
+        assert_eq!(loaded.config.advertised_listeners, loaded.config.listeners);
+        let told = |what: &str| loaded.unknown.iter().any(|line| line.starts_with(what));
+        for what in [
+            "advertised.listeners (environment variable KAFKA_ADVERTISED_LISTENERS) is empty",
+            "bootstrap.servers (environment variable KAFKA_BOOTSTRAP_SERVERS)",
+            "cfg.listeners (environment variable KAFKA_CFG_LISTENERS); the nearest setting is listeners",
+            "host.name (my.properties:3)",
+            "my.plugin.url (my.properties:4)",
+            "port (my.properties:2)",
+        ] {
+            assert!(told(what), "{what}: {:?}", loaded.unknown);
+        }
+        assert_eq!(loaded.unknown.len(), 7, "{:?}", loaded.unknown);
+        let shown = crate::config::describe_broker(&loaded.config, Some(&["port"].into()));
+        assert_eq!((shown[0].value.as_deref(), shown[0].sensitive, shown[0].source.number()), (None, true, 4));
+    }
+
+    #[test]
+    fn all_faults_are_listed_at_once() {
+        let error = load("listenrs=x\nnum.partitions=0", &[("KAFKA_LOG_DIRS", "/a,/b")], &[("cores", "0-")]);
+        let error = error.expect_err("four faults");
+        let lines: Vec<&str> = error.lines().collect();
+        assert_eq!(lines.len(), 4, "{error}");
+        for (line, part) in lines.iter().zip(["did you mean listeners?", "num.partitions", "cores", "one directory"]) {
+            assert!(line.contains(part), "{line}");
+        }
+    }
+
+    #[test]
+    fn promises_that_people_rely_on_are_told_apart() {
+        let loaded = load("log.retention.hours=5\nnum.io.threads=8\nsasl.enabled.mechanisms=PLAIN", &[], &[]);
+        let loaded = loaded.expect("valid");
+        assert_eq!(loaded.no_effect, ["num.io.threads (my.properties:2)"]);
+        assert_eq!(
+            loaded.relied_on,
+            ["log.retention.hours (my.properties:1)", "sasl.enabled.mechanisms (my.properties:3)"]
+        );
     }
 
     #[test]

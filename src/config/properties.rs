@@ -14,7 +14,8 @@ pub struct Property {
 /// continues it; `\t \n \r \f`, `\u` with four hexadecimal digits, and `\` before any other character. Fails with the line and what is wrong.
 pub fn parse(text: &str) -> Result<Vec<Property>, (usize, String)> {
     let mut properties = Vec::new();
-    let mut lines = text.lines().enumerate();
+    // Some editors begin a file with a byte-order mark.
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate();
     while let Some((index, first)) = lines.next() {
         let mut logical = first.trim_start().to_string();
         if logical.is_empty() || logical.starts_with(['#', '!']) {

@@ -24,7 +24,8 @@ fn refusal(command: Command) -> String {
     let told: Vec<&&str> = lines.iter().filter(|line| line.starts_with("klamm: ")).collect();
     assert_eq!(told.len(), 1, "one error:\n{errors}");
     assert!(!errors.contains("panicked"), "{errors}");
-    told[0].strip_prefix("klamm: ").unwrap().to_string()
+    // Each further fault has a line of its own behind it.
+    errors[errors.find("klamm: ").unwrap()..].strip_prefix("klamm: ").unwrap().trim_end().to_string()
 }
 
 #[track_caller]
@@ -95,7 +96,7 @@ fn settings_come_from_everywhere() {
     assert_eq!(Produce::to("t", 2, batch(1)).write(&mut client), 0);
     assert_eq!(Produce::to("t", 3, batch(1)).ask(&mut client).code, 3);
     // What has no meaning here is told once, and in the plain text of a file.
-    broker.wait_for_log("log.cleaner.threads");
+    broker.wait_for_log("WARN settings that people rely on");
     let log = broker.log();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("log.cleaner.")).collect();
     assert_eq!(told.len(), 1, "{log}");
@@ -104,10 +105,41 @@ fn settings_come_from_everywhere() {
 }
 
 #[test]
+fn what_is_no_setting_is_told_and_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("my.properties");
+    fs::write(&file, "\u{feff}port=9092\nhost.name=h\nmy.plugin.url=http://x\n").unwrap();
+    let data = dir.path().join("data");
+    let mut command =
+        klamm(&[("listeners", "PLAINTEXT://127.0.0.1:0"), ("log.dirs", data.to_str().unwrap()), ("cores", &cores(1))]);
+    command.arg(&file);
+    for (name, value) in [
+        ("KAFKA_BROKER_PORT", "tcp://10.0.0.1:9092"),
+        ("KAFKA_BROKER_SERVICE_HOST", "10.0.0.1"),
+        ("KAFKA_BROKER_PORT_9092_TCP_ADDR", "10.0.0.1"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "h:9092"),
+        ("KAFKA_CFG_LISTENERS", "x"),
+        ("KAFKA_ADVERTISED_LISTENERS", ""),
+        ("KLAMM_SIM_SEEDS", "5"),
+    ] {
+        command.env(name, value);
+    }
+    let broker = Broker::spawn(command);
+    broker.wait_for_log("no settings of this broker, and passed over");
+    let log = broker.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("passed over")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    let parts =
+        ["WARN", "port (", "host.name", "my.plugin.url", "bootstrap.servers", "cfg.listeners", "KAFKA_ADVERTISED"];
+    assert_says(told[0], &parts);
+    assert!(!log.contains("10.0.0.1") && !log.contains("SIM_SEEDS") && !log.contains("BROKER_PORT"), "{log}");
+}
+
+#[test]
 fn wrong_settings_are_explained() {
     for (settings, parts) in [
         (&[("num.partitons", "3")][..], &["num.partitons", "did you mean num.partitions?"][..]),
-        (&[("surely.nothing.like.it", "3")], &["unknown setting surely.nothing.like.it"]),
+        (&[("num.partitions", "0"), ("listenrs", "x")], &["num.partitions", "\n", "did you mean listeners?"]),
         (&[("num.partitions", "many")], &["--override", "num.partitions", "many", "default: 1"]),
         (&[("num.partitions", "0")], &["num.partitions", "0"]),
         (&[("listeners", "127.0.0.1")], &["listeners"]),
