@@ -14,6 +14,7 @@ pub mod context;
 mod control;
 mod front;
 mod groups;
+pub mod memory;
 pub mod message;
 pub mod node;
 mod owner;
@@ -68,15 +69,14 @@ impl Shard {
     ) -> Shard {
         let shards = node.shards;
         let sessions_max = (node.config.fetch_session_slots as usize).div_ceil(usize::from(shards));
-        // Half of what the records in memory may take.
-        let waiting_max = node.config.core_memory_bytes_max as usize / 2;
+        let memory_bytes = node.config.core_memory_bytes_max as usize;
         let groups = Groups::new(&node.config, seed, id, &node);
         let commands =
             controller.map(|(controller, seed)| Commands::new(api::api, api::versions, controller, seed, shards));
         Shard {
             id,
             view: View::new(id, node, image, config, store.batch_bytes_max(), api::versions),
-            front: Front::new(api::api, sessions_max, waiting_max, id, shards),
+            front: Front::new(api::api, sessions_max, memory_bytes, id, shards),
             owner: Owner::new(id, store, groups),
             control: Control::new(id, commands),
             own: VecDeque::new(),
@@ -106,9 +106,15 @@ impl Shard {
         (config.connections_max, config.connections_max_of(address))
     }
 
-    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed.
-    pub fn may_read(&self, connection: ConnectionId) -> bool {
-        self.front.may_read(&self.view, connection) && !self.owner.store().is_congested()
+    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed. Its answers may take so many
+    /// bytes besides those that have left the shard.
+    pub fn may_read(&self, connection: ConnectionId, answer_bytes_max: usize) -> bool {
+        self.front.may_read(&self.view, connection, answer_bytes_max) && !self.owner.store().is_congested()
+    }
+
+    /// Whether somebody waits for what a request reads.
+    pub fn is_wanted(&self, request: message::RequestId) -> bool {
+        self.front.is_wanted(request)
     }
 
     /// Requests of the connection that are not answered.

@@ -2,26 +2,30 @@
 //!
 //! The shard is borrowed only inside functions that do not await, so tasks of the core never meet in it.
 
+use super::charge::Memory;
 use super::disk::Disk;
 use super::host::Descriptors;
+use super::load::{Cores, Loads, message_bytes};
 use super::logging::{Limited, Untold};
 use super::net::Link;
 use super::reader::Reader;
+use super::reading::Reads;
 use super::turns::{Cause, Turns};
+use crate::shard::memory::{Account, Purpose};
 use crate::shard::message::Message;
-use crate::shard::port::ConnectionId;
+use crate::shard::port::{ConnectionId, Reader as ReadFor};
 use crate::shard::store::{DiskOp, Done};
-use crate::shard::{Input, Output, Shard};
+use crate::shard::{Input, Output, ReadPlan, Shard};
 use crate::types::{Now, ShardId, Time};
 use glommio::channels::shared_channel::ConnectedSender;
-use glommio::sync::Semaphore;
 use glommio::{Latency, Shares, TaskQueueHandle};
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -80,7 +84,7 @@ pub struct Core {
     shard: RefCell<Shard>,
     pub links: RefCell<HashMap<ConnectionId, Rc<Link>>>,
     pub disk: Rc<Disk>,
-    reader: Rc<Reader>,
+    pub reader: Rc<Reader>,
     metadata: Option<super::metadata::Files>,
     peers: RefCell<Vec<Option<Rc<Peer>>>>,
     connection_next: Cell<u64>,
@@ -94,8 +98,19 @@ pub struct Core {
     pub resumed: Signal,
     pub stopping: Cell<bool>,
     closes: RefCell<Limited>,
-    /// Reads of segments that may be under way.
-    reads: Semaphore,
+    pub memory: Memory,
+    pub reads: Reads,
+    loads: Arc<Loads>,
+    /// Bytes that the answers of one connection may take.
+    answer_bytes_max: usize,
+    /// The one connection that may receive a request beyond the limit of all, so that always one gets on.
+    pub over_limit: Cell<Option<ConnectionId>>,
+    /// Connections that want a buffer for a request of so many bytes.
+    pub receive_waiting: RefCell<BTreeSet<(usize, ConnectionId)>>,
+    /// Somebody waits for memory that answers take; that requests take.
+    shortage: Cell<(bool, bool)>,
+    /// The other cores that batches have been sent to since this was last reset.
+    written_to: Cell<Cores>,
 }
 
 impl Core {
@@ -105,15 +120,19 @@ impl Core {
         disk: Rc<Disk>,
         metadata: Option<super::metadata::Files>,
         descriptors: Descriptors,
+        loads: Arc<Loads>,
         start: Instant,
     ) -> Rc<Core> {
+        let config = shard.node().config.clone();
+        let memory_bytes = config.core_memory_bytes_max as usize;
+        let memory: Memory = Rc::new(RefCell::new(Account::new(memory_bytes)));
         let latency = Latency::Matters(DISK_LATENCY);
         Rc::new(Core {
             id: shard.id(),
             shard: RefCell::new(shard),
             links: RefCell::default(),
             disk,
-            reader: Rc::new(Reader::new(root.to_path_buf(), descriptors.handles_read_max())),
+            reader: Rc::new(Reader::new(root.to_path_buf(), descriptors.handles_read_max(), memory.clone())),
             metadata,
             peers: RefCell::default(),
             connection_next: Cell::new(0),
@@ -125,7 +144,14 @@ impl Core {
             resumed: Signal::default(),
             stopping: Cell::new(false),
             closes: RefCell::new(Limited::new(CLOSE_LOG_BURST, CLOSE_LOG_INTERVAL)),
-            reads: Semaphore::new(descriptors.reads_max() as u64),
+            memory,
+            reads: Reads::new(descriptors.reads_max(), memory_bytes),
+            loads,
+            answer_bytes_max: (config.connection_outgoing_bytes_max as usize).min(memory_bytes / 4),
+            over_limit: Cell::new(None),
+            receive_waiting: RefCell::default(),
+            shortage: Cell::default(),
+            written_to: Cell::default(),
         })
     }
 
@@ -187,12 +213,18 @@ impl Core {
             shard.end_turn(self.now());
             shard.take_output()
         };
+        let mut reads: Vec<(ReadFor, ReadPlan)> = Vec::new();
         for output in outputs {
-            self.carry_out(output, &mut dirty);
+            match output {
+                Output::Read { reader, plan } => reads.push((reader, plan)),
+                output => self.carry_out(output, &mut dirty),
+            }
         }
+        self.read(reads);
         for link in dirty {
             link.flush(self);
         }
+        self.tell_load();
         if !self.resumed.is_idle() {
             self.resumed.raise();
         }
@@ -218,14 +250,7 @@ impl Core {
             }
             Output::Disk(op) => self.carry_out_disk(op),
             Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
-            Output::Read { reader, plan } => {
-                let core = self.clone();
-                let work = async move {
-                    let _permit = core.reads.acquire_permit(1).await.expect("it is not closed");
-                    core.reader.read(&plan).await
-                };
-                self.task(work, move |data| Input::ReadDone { reader, data });
-            }
+            Output::Read { reader, plan } => self.read(vec![(reader, plan)]),
             Output::MetadataAppend(append) => {
                 let (core, index_last) = (self.clone(), append.index_last);
                 let work = async move { core.metadata_files().append(append).await };
@@ -262,12 +287,70 @@ impl Core {
         }
     }
 
+    /// Ends a turn in which requests of this connection were taken.
+    pub fn end_turn_of(self: &Rc<Self>, link: &Link) {
+        self.written_to.take();
+        self.end_turn();
+        let owners = self.written_to.get();
+        if !owners.is_empty() {
+            link.owners.set(owners);
+        }
+    }
+
+    /// Lets the other cores know whether this one keeps up.
+    fn tell_load(&self) {
+        let shard = self.shard.borrow();
+        let store = shard.store();
+        let memory_bytes = shard.node().config.core_memory_bytes_max as usize;
+        self.loads.tell(self.id.0, store.is_congested(), store.held_bytes() > 2 * memory_bytes);
+    }
+
+    /// Whether the next request of a connection may be taken: there is room for its answer, and for what it writes.
+    pub fn may_read(&self, link: &Link) -> bool {
+        let outgoing = link.outgoing_bytes();
+        let (used, limit) = {
+            let memory = self.memory.borrow();
+            (memory.used(Purpose::Outgoing), memory.limit(Purpose::Outgoing))
+        };
+        // Beyond the limit those go on that have nothing waiting, and beyond half as much again nobody.
+        if used > limit && (outgoing > 0 || used > limit + limit / 2) {
+            self.note_shortage_of_answers();
+            return false;
+        }
+        outgoing < self.answer_bytes_max
+            && self.loads.may_write(link.owners.get())
+            && self.look(|shard| shard.may_read(link.id, self.answer_bytes_max - outgoing))
+    }
+
+    /// Whether a connection that waits for it may have a buffer for a request, so many bytes more. One goes on beyond the
+    /// limit, the one with the smallest request.
+    pub fn may_receive(&self, waiter: (usize, ConnectionId), bytes: usize) -> bool {
+        if self.memory.borrow().may_take(Purpose::Receiving, bytes) || self.over_limit.get() == Some(waiter.1) {
+            return true;
+        }
+        if self.over_limit.get().is_none() && self.receive_waiting.borrow().first() == Some(&waiter) {
+            self.over_limit.set(Some(waiter.1));
+            return true;
+        }
+        self.shortage.set((self.shortage.get().0, true));
+        false
+    }
+
+    pub fn note_shortage_of_answers(&self) {
+        self.shortage.set((true, self.shortage.get().1));
+    }
+
+    /// Whether somebody has waited, since this was last asked, for memory that answers take; that requests take.
+    pub fn take_shortage(&self) -> (bool, bool) {
+        self.shortage.take()
+    }
+
     fn metadata_files(&self) -> &super::metadata::Files {
         self.metadata.as_ref().expect("the first core has the metadata")
     }
 
     /// Work whose outcome is an input.
-    fn task<T: 'static>(
+    pub fn task<T: 'static>(
         self: &Rc<Self>,
         work: impl Future<Output = T> + 'static,
         input: impl FnOnce(T) -> Input + 'static,
@@ -350,6 +433,14 @@ impl Core {
 
     /// Sends to another core.
     pub fn post(&self, to: ShardId, parcel: Parcel) {
+        if let Parcel::Message(message) = &parcel
+            && let bytes @ 1.. = message_bytes(message)
+        {
+            self.loads.sent(to.0, bytes);
+            let mut written_to = self.written_to.get();
+            written_to.add(to.0);
+            self.written_to.set(written_to);
+        }
         let peers = self.peers.borrow();
         let peer = peers[usize::from(to.0)].as_ref().expect("a core does not send to itself");
         peer.queue.borrow_mut().push_back(parcel);
@@ -381,6 +472,7 @@ impl Core {
     pub fn received(self: &Rc<Self>, from: ShardId, parcel: Parcel) {
         match parcel {
             Parcel::Message(message) => {
+                self.loads.received(self.id.0, message_bytes(&message));
                 self.input(Input::Message { from, message });
                 self.end_turn();
             }

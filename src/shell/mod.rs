@@ -1,15 +1,19 @@
 //! The shell: everything that touches the kernel. One glommio executor a core, pinned; each runs a
 //! [`Shard`](crate::shard::Shard) and knows no rule of Kafka's.
 
+mod charge;
 mod core;
 pub mod data_dir;
 mod disk;
 mod host;
 mod leftovers;
+mod load;
 mod logging;
 mod metadata;
 mod net;
 mod reader;
+mod reading;
+mod receive;
 mod recovery;
 mod turns;
 
@@ -17,6 +21,7 @@ use self::core::{Core, Parcel};
 use self::data_dir::DataDir;
 use self::disk::Disk;
 pub use self::host::{block_signals, wait_for_signal};
+use self::load::Loads;
 pub use self::logging::start as log_to_standard_error;
 use crate::config::{Config, Listener};
 use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
@@ -60,6 +65,7 @@ struct Seat {
     root: PathBuf,
     start: Instant,
     descriptors: host::Descriptors,
+    loads: Arc<Loads>,
     /// By shard; none to itself.
     senders: Vec<Option<SharedSender<Parcel>>>,
     receivers: Vec<Option<SharedReceiver<Parcel>>>,
@@ -275,6 +281,7 @@ fn seats(
     let shards = usize::from(node.shards);
     let image = controller.image_durable().clone();
     let found = Arc::new(found);
+    let loads = Arc::new(Loads::new(node.shards, node.config.core_memory_bytes_max as usize / 4));
     let meeting =
         Arc::new(Meeting { barrier: Barrier::new(shards), failed: AtomicBool::new(false), bells: Mutex::default() });
     let mut seats: Vec<Seat> = (0..node.shards)
@@ -287,6 +294,7 @@ fn seats(
             root: data.root.clone(),
             start,
             descriptors,
+            loads: loads.clone(),
             senders: (0..shards).map(|_| None).collect(),
             receivers: (0..shards).map(|_| None).collect(),
             listeners: Vec::new(),
@@ -331,7 +339,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
             return Ok(());
         }
     };
-    let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.start);
+    let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.loads.clone(), seat.start);
     clear(&core, &seat, &damaged);
     connect(&core, &mut seat).await;
     look_at_space(&core, seat.root.clone());

@@ -1,19 +1,20 @@
 //! Connections: frames in, answers out.
 //!
-//! An idle connection holds no buffer: what arrives is read into a buffer that the core's connections share. Only a frame
-//! that did not arrive whole gets a buffer of the connection's own, which grows with the bytes that come. Answers leave by
-//! `sendmsg` from where they lie in memory; a peer that does not read holds up its own connection alone.
+//! Frames come in through `receive`. Answers leave by `sendmsg` from where they lie in memory; a peer that does not read
+//! holds up its own connection alone. While others wait for memory, a connection that hardly moves is closed.
 
+use super::charge::Memory;
 use super::core::{Core, Parcel};
+use super::load::Cores;
 use super::logging::{Limited, Untold};
 use crate::shard::Input;
+use crate::shard::memory::Purpose;
 use crate::shard::port::ConnectionId;
 use crate::types::ShardId;
-use crate::wire::frame::explain_length;
-use bytes::{Buf, Bytes, BytesMut};
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use bytes::{Buf, Bytes};
+use futures_lite::io::AsyncWrite;
 use glommio::net::{TcpListener, TcpStream};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -21,25 +22,20 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
-/// Size of the buffer that connections share, and of the largest that one gets before its frame has arrived.
-const RECEIVE_BYTES: usize = 1 << 20;
-/// The first buffer of a frame that did not arrive whole.
-const PARTIAL_BYTES: usize = 64 << 10;
 /// Slices in one `sendmsg`.
 const SLICES_MAX: usize = 512;
 /// How often connections that are held back are looked at.
 const HELD_INTERVAL: Duration = Duration::from_secs(1);
-const LENGTH_BYTES: usize = 4;
 
+/// While others wait for memory, who has some must move so many bytes in [`STUCK_AFTER`].
+const MOVED_BYTES: usize = 64 << 10;
+const STUCK_AFTER: Duration = Duration::from_secs(3);
 /// Faults of accepting, and refusals, are logged once in this time.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// How long accepting rests after a fault: it is there until somebody gives something up.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Of a frame: its length, and of its header the API, its version and the correlation id.
-const HEADER_BYTES: usize = LENGTH_BYTES + 8;
 
 /// Counts connections, and where they come from.
 pub struct Census {
@@ -83,6 +79,32 @@ impl Drop for Guard {
     }
 }
 
+/// A frame that has begun to arrive. Time in which nothing was read is not counted.
+#[derive(Clone, Copy)]
+pub struct Arriving {
+    pub begun: Instant,
+    pub bytes: usize,
+    /// When so much of it had arrived; moved on by [`MOVED_BYTES`].
+    mark: (Instant, usize),
+}
+
+impl Arriving {
+    pub fn new(bytes: usize) -> Arriving {
+        let begun = Instant::now();
+        Arriving { begun, bytes, mark: (begun, bytes) }
+    }
+
+    /// So much of it has arrived.
+    pub fn at(self, bytes: usize) -> Arriving {
+        let much = bytes >= self.mark.1 + MOVED_BYTES;
+        Arriving { bytes, mark: if much { (Instant::now(), bytes) } else { self.mark }, ..self }
+    }
+
+    pub fn held(self, time: Duration) -> Arriving {
+        Arriving { begun: self.begun + time, mark: (self.mark.0 + time, self.mark.1), ..self }
+    }
+}
+
 /// A connection as its core sees it.
 pub struct Link {
     pub id: ConnectionId,
@@ -94,9 +116,16 @@ pub struct Link {
     /// A task waits until the socket takes more.
     writing: Cell<bool>,
     dirty: Cell<bool>,
+    /// Since when the peer has taken how many bytes of the answers that wait for it.
+    taken: Cell<(Instant, usize)>,
     /// At a limit: nothing is read, so nothing tells that the peer has gone.
-    held: Cell<bool>,
+    pub held: Cell<bool>,
+    /// The frame that has begun to arrive.
+    pub arriving: Cell<Option<Arriving>>,
+    /// The other cores that its last batches went to.
+    pub owners: Cell<Cores>,
     closed: Cell<bool>,
+    memory: Memory,
     /// Behind `stream`, whose descriptor is closed before the connection is counted off.
     _guard: Guard,
 }
@@ -108,7 +137,11 @@ impl Link {
             return false;
         }
         let bytes: usize = parts.iter().map(Bytes::len).sum();
+        if self.outgoing_bytes.get() == 0 {
+            self.taken.set((Instant::now(), 0));
+        }
         self.outgoing_bytes.set(self.outgoing_bytes.get() + bytes);
+        self.memory.borrow_mut().charge(Purpose::Outgoing, bytes);
         self.outgoing.borrow_mut().extend(parts);
         !self.writing.get() && !self.dirty.replace(true)
     }
@@ -116,11 +149,34 @@ impl Link {
     /// Ends the connection; its reader then takes it off.
     pub fn close(&self) {
         if !self.closed.replace(true) {
+            self.memory.borrow_mut().release(Purpose::Outgoing, self.outgoing_bytes.take());
             self.outgoing.borrow_mut().clear();
-            self.outgoing_bytes.set(0);
             // SAFETY: the descriptor is open as long as `stream` is; no memory is passed.
             unsafe { libc::shutdown(self.fd, libc::SHUT_RDWR) };
         }
+    }
+
+    pub fn outgoing_bytes(&self) -> usize {
+        self.outgoing_bytes.get()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    pub fn stream(&self) -> RefMut<'_, TcpStream> {
+        self.stream.borrow_mut()
+    }
+
+    /// Answers wait for it, and it hardly takes any.
+    fn is_stuck_reading(&self) -> bool {
+        self.outgoing_bytes.get() > 0 && self.taken.get().0.elapsed() > STUCK_AFTER
+    }
+
+    /// It has begun a request, and hardly sends any of it.
+    fn is_stuck_sending(&self) -> bool {
+        let slow = |arriving: Arriving| arriving.mark.0.elapsed() > STUCK_AFTER;
+        !self.held.get() && self.arriving.get().is_some_and(slow)
     }
 
     /// Whether the peer has closed the connection, or will send no more.
@@ -170,6 +226,10 @@ impl Link {
 
     fn sent(&self, outgoing: &mut VecDeque<Bytes>, mut bytes: usize) {
         self.outgoing_bytes.set(self.outgoing_bytes.get() - bytes);
+        self.memory.borrow_mut().release(Purpose::Outgoing, bytes);
+        let (since, taken) = self.taken.get();
+        let much = taken + bytes >= MOVED_BYTES;
+        self.taken.set(if much { (Instant::now(), 0) } else { (since, taken + bytes) });
         while bytes > 0 {
             let first = outgoing.front_mut().expect("no more is sent than there is");
             if first.len() > bytes {
@@ -251,12 +311,23 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards
     }
 }
 
-/// Ends connections whose peers left while they were held back: their requests may wait for weeks.
+/// Ends connections whose peers left while they were held back: their requests may wait for weeks. While others wait for
+/// memory, ends those that have some and hardly move.
 pub async fn watch_held(core: Rc<Core>) {
     loop {
         glommio::timer::sleep(HELD_INTERVAL).await;
-        let links: Vec<_> = core.links.borrow().values().filter(|link| link.held.get()).cloned().collect();
-        links.iter().filter(|link| link.is_left()).for_each(|link| link.close());
+        let links: Vec<_> = core.links.borrow().values().cloned().collect();
+        links.iter().filter(|link| link.held.get() && link.is_left()).for_each(|link| link.close());
+        let (reading, sending) = core.take_shortage();
+        for link in links.iter().filter(|link| !link.closed.get()) {
+            if reading && link.is_stuck_reading() {
+                core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
+                link.close();
+            } else if sending && link.is_stuck_sending() {
+                core.log_close(link, "its request arrives slowly, and others wait for the memory that it takes");
+                link.close();
+            }
+        }
         core.resumed.raise();
     }
 }
@@ -276,7 +347,11 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         outgoing_bytes: Cell::new(0),
         writing: Cell::new(false),
         dirty: Cell::new(false),
+        taken: Cell::new((Instant::now(), 0)),
         held: Cell::new(false),
+        arriving: Cell::new(None),
+        owners: Cell::default(),
+        memory: core.memory.clone(),
         closed: Cell::new(false),
         _guard: guard,
     });
@@ -284,7 +359,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
     core.input(Input::Connected { connection: link.id, listener, peer: peer.ip() });
     let core = core.clone();
     glommio::spawn_local(async move {
-        if let Err(reason) = receive(&core, &link).await {
+        if let Err(reason) = super::receive::receive(&core, &link).await {
             core.log_close(&link, &reason);
         }
         link.close();
@@ -293,188 +368,4 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         core.end_turn();
     })
     .detach();
-}
-
-thread_local! {
-    /// What the connections of a core read into while none of their frames is cut in two.
-    static SHARED: RefCell<BytesMut> = RefCell::new(BytesMut::new());
-}
-
-/// Limits of a connection.
-struct Limits {
-    request_bytes: usize,
-    outgoing_bytes: usize,
-    idle: Option<Duration>,
-    header: Duration,
-    request: Duration,
-}
-
-/// A frame that has begun to arrive.
-#[derive(Default)]
-struct Arriving {
-    /// Since its first byte; time in which nothing was read is not counted.
-    since: Option<Instant>,
-}
-
-impl Arriving {
-    /// What has arrived of it. `moved`: it is another one than before.
-    fn note(&mut self, partial: &[u8], moved: bool) {
-        if partial.is_empty() || moved {
-            self.since = None;
-        }
-        if !partial.is_empty() {
-            self.since.get_or_insert_with(Instant::now);
-        }
-    }
-
-    fn rest(&mut self, held: Duration) {
-        self.since = self.since.map(|since| since + held);
-    }
-
-    /// How long more of it may be waited for; the error is the reason to close the connection.
-    fn patience(&self, partial: &[u8], limits: &Limits) -> Result<Option<Duration>, String> {
-        let Some(since) = self.since else { return Ok(limits.idle) };
-        let (whole, setting) = match partial.len() {
-            ..HEADER_BYTES => (limits.header, "connection.header.timeout.ms"),
-            _ => (limits.request, "connection.request.timeout.ms"),
-        };
-        match whole.checked_sub(since.elapsed()) {
-            Some(left) if !left.is_zero() => Ok(Some(left)),
-            _ => Err(format!("a request did not arrive within {setting}")),
-        }
-    }
-}
-
-/// Reads frames until the connection ends; an error is the reason why it is closed.
-async fn receive(core: &Rc<Core>, link: &Rc<Link>) -> Result<(), String> {
-    let limits = core.look(|shard| {
-        let config = &shard.node().config;
-        Limits {
-            request_bytes: config.socket_request_bytes_max as usize,
-            outgoing_bytes: config.connection_outgoing_bytes_max as usize,
-            idle: config.connections_idle_ms_max.map(Duration::from_millis),
-            header: Duration::from_millis(u64::from(config.connection_header_timeout_ms)),
-            request: Duration::from_millis(u64::from(config.connection_request_timeout_ms)),
-        }
-    });
-    // The part of a frame that has arrived, and the size of the largest frame so far.
-    let mut partial = BytesMut::new();
-    let mut frame_bytes_max = 0;
-    let mut arriving = Arriving::default();
-    loop {
-        let may_read = || {
-            link.closed.get()
-                || core.stopping.get()
-                || (link.outgoing_bytes.get() < limits.outgoing_bytes && core.look(|shard| shard.may_read(link.id)))
-        };
-        if !may_read() {
-            let since = Instant::now();
-            link.held.set(true);
-            core.resumed.wait(may_read).await;
-            link.held.set(false);
-            arriving.rest(since.elapsed());
-        }
-        if link.closed.get() || core.stopping.get() {
-            return Ok(());
-        }
-        let _ = link.stream.borrow().set_read_timeout(arriving.patience(&partial, &limits)?);
-        let read = std::future::poll_fn(|context| poll_receive(link, &mut partial, context)).await;
-        match read {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                arriving.patience(&partial, &limits)?;
-                let busy = link.outgoing_bytes.get() > 0 || core.look(|shard| shard.requests_of(link.id) > 0);
-                match partial.is_empty() {
-                    true if !busy => return Err("idle for longer than connections.max.idle.ms".into()),
-                    _ => continue,
-                }
-            }
-            Err(_) => return Ok(()),
-        }
-        let moved = take_frames(core, link, &mut partial, &mut frame_bytes_max, limits.request_bytes);
-        core.end_turn();
-        arriving.note(&partial, moved?);
-        make_room(&mut partial, frame_bytes_max);
-        futures_lite::future::yield_now().await;
-    }
-}
-
-/// Reads behind `partial`, or into the shared buffer if that is empty; what was read is in `partial` then.
-fn poll_receive(link: &Link, partial: &mut BytesMut, context: &mut std::task::Context<'_>) -> Poll<io::Result<usize>> {
-    let mut stream = link.stream.borrow_mut();
-    if !partial.is_empty() {
-        return poll_into(&mut stream, partial, context);
-    }
-    SHARED.with_borrow_mut(|shared| {
-        if shared.capacity() - shared.len() < PARTIAL_BYTES {
-            *shared = BytesMut::with_capacity(RECEIVE_BYTES);
-        }
-        let read = poll_into(&mut stream, shared, context);
-        *partial = shared.split();
-        read
-    })
-}
-
-fn poll_into(
-    stream: &mut TcpStream,
-    buffer: &mut BytesMut,
-    context: &mut std::task::Context<'_>,
-) -> Poll<io::Result<usize>> {
-    let spare = buffer.spare_capacity_mut();
-    // SAFETY: the stream hands the memory to `recv`, which only writes to it; its length is set to what was written.
-    let target = unsafe { std::slice::from_raw_parts_mut(spare.as_mut_ptr().cast::<u8>(), spare.len()) };
-    let read = Pin::new(stream).poll_read(context, target);
-    if let Poll::Ready(Ok(bytes)) = &read {
-        assert!(*bytes <= buffer.capacity() - buffer.len());
-        // SAFETY: `recv` has written that many bytes behind the buffer's end.
-        unsafe { buffer.set_len(buffer.len() + bytes) };
-    }
-    read
-}
-
-/// Hands the whole frames in `partial` to the shard; says whether there were any.
-fn take_frames(
-    core: &Rc<Core>,
-    link: &Link,
-    partial: &mut BytesMut,
-    frame_bytes_max: &mut usize,
-    request_max: usize,
-) -> Result<bool, String> {
-    let mut moved = false;
-    while let Some(length) = partial.first_chunk::<LENGTH_BYTES>() {
-        let claim = usize::try_from(i32::from_be_bytes(*length)).ok();
-        let Some(length) = claim.filter(|claim| *claim <= request_max) else {
-            return Err(explain_length(*length, request_max));
-        };
-        if partial.len() < LENGTH_BYTES + length {
-            break;
-        }
-        *frame_bytes_max = (*frame_bytes_max).max(LENGTH_BYTES + length);
-        partial.advance(LENGTH_BYTES);
-        let frame = partial.split_to(length);
-        moved = true;
-        core.input(Input::Frame { connection: link.id, frame });
-        if link.closed.get() {
-            return Ok(true);
-        }
-    }
-    Ok(moved)
-}
-
-/// Gives a cut frame a buffer of its own, sized by what has arrived: this frame so far, or larger ones before.
-fn make_room(partial: &mut BytesMut, frame_bytes_max: usize) {
-    if partial.is_empty() {
-        *partial = BytesMut::new();
-        return;
-    }
-    if partial.capacity() - partial.len() >= PARTIAL_BYTES / 2
-        && partial.capacity() >= frame_bytes_max.min(RECEIVE_BYTES)
-    {
-        return;
-    }
-    let room = (2 * partial.len()).max(4 * frame_bytes_max).clamp(PARTIAL_BYTES, RECEIVE_BYTES).max(2 * partial.len());
-    let mut own = BytesMut::with_capacity(room);
-    own.extend_from_slice(partial);
-    *partial = own;
 }

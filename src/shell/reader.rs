@@ -1,8 +1,10 @@
 //! Reading older batches from segments with direct I/O, ahead of a reader that goes on where it ended.
 
+use super::charge::{Charge, Memory};
 use crate::log::file_stem;
 use crate::log::scan::{self, Found};
 use crate::shard::ReadPlan;
+use crate::shard::memory::Purpose;
 use crate::types::{Offset, TimestampMs};
 use bytes::Bytes;
 use glommio::io::{DmaFile, OpenOptions, ReadResult};
@@ -28,34 +30,41 @@ const PAGE: usize = crate::journal::ALIGNMENT;
 type SegmentKey = (Arc<str>, Offset);
 type Ahead = glommio::task::JoinHandle<io::Result<Bytes>>;
 
+/// Bytes that a plan's read has in memory at a time, unless one batch is larger.
+pub fn block_bytes(plan: &ReadPlan) -> usize {
+    plan.bytes_max.clamp(SEEK_BYTES, READ_BYTES_MAX)
+}
+
 /// What follows a block that was read: where the next batch begins, perhaps read already.
 struct Next {
     segment: SegmentKey,
     offset: Offset,
     position: u32,
     block: Option<Ahead>,
+    _charge: Charge,
 }
 
 pub struct Reader {
     root: PathBuf,
     /// Segment files that stay open, besides those that are read just then.
     handles_max: usize,
+    memory: Memory,
     handles: RefCell<VecDeque<(SegmentKey, Rc<DmaFile>)>>,
     next: RefCell<VecDeque<Next>>,
 }
 
 /// Bytes of a block that was read, usable where only the core that read it ever is.
-struct Block(SendWrapper<ReadResult>);
+struct Block(SendWrapper<(ReadResult, Charge)>);
 
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        &self.0.0
     }
 }
 
 impl Reader {
-    pub fn new(root: PathBuf, handles_max: usize) -> Reader {
-        Reader { root, handles_max, handles: RefCell::default(), next: RefCell::default() }
+    pub fn new(root: PathBuf, handles_max: usize, memory: Memory) -> Reader {
+        Reader { root, handles_max, memory, handles: RefCell::default(), next: RefCell::default() }
     }
 
     /// Whole batches, the first of which holds the plan's offset; empty if the segment has none.
@@ -93,7 +102,10 @@ impl Reader {
             if found.end > found.start {
                 let ahead = ahead_bytes(&found, plan.bytes_max, want);
                 self.read_ahead(&key, position + found.end, found.offset_end, position_end, ahead);
-                return Ok(vec![bytes.slice(found.start..found.end)]);
+                let found = bytes.slice(found.start..found.end);
+                // A small part of a block would keep all of it.
+                let part = if 2 * found.len() < bytes.len() { Bytes::copy_from_slice(&found) } else { found };
+                return Ok(vec![part]);
             }
             if found.start == 0 && found.next_bytes <= bytes.len() || bytes.is_empty() {
                 return Err(io::Error::other("the segment is shorter than known"));
@@ -134,12 +146,16 @@ impl Reader {
             return;
         }
         let (reader, segment, bytes) = (self.clone(), key.clone(), want.min(end - position));
-        let block = glommio::spawn_local(async move { reader.block(&segment, position, bytes).await }).detach();
         let mut next = self.next.borrow_mut();
-        if next.len() >= AHEAD_MAX {
-            next.pop_front();
+        while next.len() >= AHEAD_MAX || !self.memory.borrow().may_take(Purpose::ReadAhead, bytes) {
+            if next.pop_front().is_none() {
+                return;
+            }
         }
-        next.push_back(Next { segment: key.clone(), offset, position: position as u32, block: Some(block) });
+        let charge = Charge::new(&self.memory, Purpose::ReadAhead, bytes);
+        let block = glommio::spawn_local(async move { reader.block(&segment, position, bytes).await }).detach();
+        let position = position as u32;
+        next.push_back(Next { segment: key.clone(), offset, position, block: Some(block), _charge: charge });
     }
 
     /// `bytes` bytes of the segment from `position` on, fewer at its end.
@@ -148,7 +164,8 @@ impl Reader {
         let start = position / PAGE * PAGE;
         let length = (position + bytes - start).next_multiple_of(PAGE);
         let read = file.read_at_aligned(start as u64, length).await.map_err(io::Error::from)?;
-        let block = Bytes::from_owner(Block(SendWrapper::new(read)));
+        let charge = Charge::new(&self.memory, Purpose::Reads, read.len());
+        let block = Bytes::from_owner(Block(SendWrapper::new((read, charge))));
         let from = (position - start).min(block.len());
         let to = (from + bytes).min(block.len());
         Ok(block.slice(from..to))

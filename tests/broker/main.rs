@@ -13,6 +13,7 @@ mod input;
 mod kill;
 mod limits;
 mod load;
+mod memory;
 mod process;
 mod produce;
 #[path = "../wire/sample.rs"]

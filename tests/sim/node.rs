@@ -332,7 +332,7 @@ impl Process {
     }
 
     pub fn may_read(&self, core: u16, connection: ConnectionId) -> bool {
-        self.shards[usize::from(core)].may_read(connection)
+        self.shards[usize::from(core)].may_read(connection, usize::MAX)
     }
 
     pub fn send(&mut self, world: &mut World, core: u16, connection: ConnectionId, frame: &[Bytes]) {

@@ -15,6 +15,10 @@ pub struct Connection {
     pub caller: Caller,
     slots: VecDeque<Option<Vec<Bytes>>>,
     slot_first: Slot,
+    /// Of answers that wait for an older one.
+    waiting_bytes: usize,
+    /// Of answers under way, as far as that is known: their limits.
+    pub expected_bytes: usize,
     /// It is closed for this reason once all requests are answered; no more are taken.
     pub closing: Option<String>,
     /// Its requests that others help to answer. They end with it.
@@ -23,12 +27,26 @@ pub struct Connection {
 
 impl Connection {
     pub fn new(listener: usize, caller: Caller) -> Connection {
-        Connection { listener, caller, slots: VecDeque::new(), slot_first: 0, closing: None, requests: BTreeSet::new() }
+        Connection {
+            listener,
+            caller,
+            slots: VecDeque::new(),
+            slot_first: 0,
+            waiting_bytes: 0,
+            expected_bytes: 0,
+            closing: None,
+            requests: BTreeSet::new(),
+        }
     }
 
     /// Requests that are not answered, or whose answer waits for an older one.
     pub fn unanswered(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes of answers that are being made, or wait for an older one.
+    pub fn answer_bytes(&self) -> usize {
+        self.waiting_bytes + self.expected_bytes
     }
 
     pub fn begin(&mut self) -> Slot {
@@ -41,12 +59,15 @@ impl Connection {
         assert!(slot >= self.slot_first, "a request is answered once");
         let at = (slot - self.slot_first) as usize;
         assert!(self.slots[at].is_none(), "a request is answered once");
+        let bytes = |response: &[Bytes]| response.iter().map(Bytes::len).sum::<usize>();
+        self.waiting_bytes += bytes(&response);
         self.slots[at] = Some(response);
         let mut ready = Vec::new();
         while let Some(Some(_)) = self.slots.front() {
             ready.extend(self.slots.pop_front().flatten());
             self.slot_first += 1;
         }
+        self.waiting_bytes -= ready.iter().map(|response| bytes(response)).sum::<usize>();
         if self.slots.is_empty() && self.slots.capacity() > 16 {
             self.slots = VecDeque::new();
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Fetches name topics by id from this version on.
 const VERSION_TOPIC_IDS: i16 = 13;
 /// Reads from the disk that a request has under way at the same time.
-const READS_MAX: usize = 16;
+const READS_MAX: usize = 64;
 
 /// A Fetch request in progress.
 struct Fetch {
@@ -85,6 +85,12 @@ impl Part {
     }
 }
 
+/// The largest answer, unless its first batch is larger: one answer does not take all memory for answers.
+fn answer_bytes_max(view: &View) -> usize {
+    let config = &view.node().config;
+    (config.fetch_bytes_max as usize).min(config.core_memory_bytes_max as usize / 2)
+}
+
 fn topic(view: &View, partition: PartitionId) -> Option<Arc<Topic>> {
     view.image().topic_by_id(partition.topic).cloned()
 }
@@ -103,7 +109,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let fetch = Fetch {
         head: reply,
         bytes_min: request.min_bytes.max(0) as usize,
-        bytes_max: request.max_bytes.clamp(0, scatter.view.node().config.fetch_bytes_max as i32) as usize,
+        bytes_max: answer_bytes_max(scatter.view).min(request.max_bytes.max(0) as usize),
         deadline,
         session: session.id,
         incremental: session.incremental,
@@ -181,6 +187,14 @@ impl Fetch {
 }
 
 impl Work for Fetch {
+    fn kept_bytes(&self) -> usize {
+        self.parts.len() * size_of::<Part>()
+    }
+
+    fn answer_bytes_max(&self) -> usize {
+        self.parts.iter().map(Part::limit).sum::<usize>().min(self.bytes_max)
+    }
+
     fn answered(&mut self, scatter: &mut Scatter<'_>, number: u32, answer: Answer) {
         if let Stage::Reading { .. } = self.stage {
             // A watch ended while it was given up.

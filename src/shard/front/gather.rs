@@ -60,6 +60,16 @@ pub trait Work {
         panic!("part {part} has asked for nothing to be read");
     }
 
+    /// What the work keeps in memory while it waits for news.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
+    /// Bytes of batches that the answer may hold.
+    fn answer_bytes_max(&self) -> usize {
+        0
+    }
+
     /// What the work has left to do itself holds so many bytes in memory; `None` if it has nothing to do.
     fn own_bytes(&self) -> Option<usize> {
         None
@@ -202,6 +212,9 @@ pub struct Request {
     /// Answers that are still to come.
     pub outstanding: usize,
     pub work: Box<dyn Work>,
+    /// Of [`Work::kept_bytes`], and with [`Work::answer_bytes_max`], at its begin.
+    pub kept_bytes: usize,
+    pub expected_bytes: usize,
 }
 
 /// Names a request in progress and says when it is late.

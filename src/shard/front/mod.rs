@@ -42,6 +42,9 @@ pub struct Front {
     request_last: RequestId,
     deadlines: BTreeSet<Deadline>,
     tools: Tools,
+    /// What the requests in progress take while they wait, and may take.
+    kept_bytes: usize,
+    kept_bytes_max: usize,
     /// Requests whose own work takes more than a turn.
     queue: Queue,
     /// The index of the last image without a topic for groups whose lack the controller was told.
@@ -51,17 +54,23 @@ pub struct Front {
 }
 
 impl Front {
-    /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions, and keeps about `bytes_max` of requests
-    /// whose own work takes more than a turn.
-    pub fn new(table: Table, sessions_max: usize, bytes_max: usize, shard: ShardId, shards: u16) -> Front {
+    /// Of a shard among `shards` that remembers up to `sessions_max` fetch sessions. Of as much memory as its records may take
+    /// (`memory_bytes`), requests whose own work takes more than a turn may have about half, those that wait for news an
+    /// eighth, sessions a sixteenth.
+    pub fn new(table: Table, sessions_max: usize, memory_bytes: usize, shard: ShardId, shards: u16) -> Front {
         Front {
             table,
             connections: HashMap::new(),
             requests: HashMap::new(),
             request_last: 0,
             deadlines: BTreeSet::new(),
-            tools: Tools { sessions: Sessions::new(sessions_max, shard.0, shards), workspace: Workspace::default() },
-            queue: Queue::new(bytes_max),
+            tools: Tools {
+                sessions: Sessions::new(sessions_max, memory_bytes / 16, shard.0, shards),
+                workspace: Workspace::default(),
+            },
+            kept_bytes: 0,
+            kept_bytes_max: memory_bytes / 8,
+            queue: Queue::new(memory_bytes / 2),
             wish: None,
             out: Vec::new(),
             mail: Vec::new(),
@@ -109,6 +118,7 @@ impl Front {
         for id in state.requests {
             let Some(mut request) = self.requests.remove(&id) else { continue };
             self.queue.done(id);
+            self.kept_bytes -= request.kept_bytes;
             if let Some(deadline) = request.deadline {
                 self.deadlines.remove(&(deadline, id));
             }
@@ -120,10 +130,19 @@ impl Front {
         self.queue.forget(connection);
     }
 
-    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed.
-    pub fn may_read(&self, view: &View, connection: ConnectionId) -> bool {
+    /// Whether somebody waits for what a request reads.
+    pub fn is_wanted(&self, request: RequestId) -> bool {
+        self.requests.contains_key(&request)
+    }
+
+    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed. Its answers may take so many
+    /// bytes besides those that have left.
+    pub fn may_read(&self, view: &View, connection: ConnectionId, answer_bytes_max: usize) -> bool {
         let requests_max = view.node().config.connection_requests_max as usize;
-        let ready = |state: &Connection| state.unanswered() < requests_max && state.closing.is_none();
+        let ready = |state: &Connection| {
+            let answers = state.answer_bytes() < answer_bytes_max.max(1);
+            state.unanswered() < requests_max && state.closing.is_none() && answers
+        };
         let waits = self.queue.holds(connection) || self.queue.is_full();
         !waits && self.connections.get(&connection).is_some_and(ready)
     }
@@ -255,7 +274,15 @@ impl Front {
         let slot = (!silent).then(|| state.begin());
         state.requests.insert(id);
         let outstanding = plan.take_outstanding();
-        self.requests.insert(id, Request { connection, slot, deadline, outstanding, work });
+        let kept_bytes = work.kept_bytes();
+        let expected_bytes = kept_bytes + work.answer_bytes_max();
+        state.expected_bytes += expected_bytes;
+        self.kept_bytes += kept_bytes;
+        // What there is no room for does not wait, but gets what there is.
+        let may_wait = kept_bytes == 0 || self.kept_bytes <= self.kept_bytes_max;
+        let deadline = deadline.map(|deadline| if may_wait { deadline } else { now.mono });
+        let request = Request { connection, slot, deadline, outstanding, work, kept_bytes, expected_bytes };
+        self.requests.insert(id, request);
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, id));
         }
@@ -389,6 +416,8 @@ impl Front {
         }
         let state = self.connections.get_mut(&request.connection).expect("requests end with their connection");
         state.requests.remove(&id);
+        state.expected_bytes -= request.expected_bytes;
+        self.kept_bytes -= request.kept_bytes;
         let mut scatter = Scatter::new(now, view, &mut self.tools);
         let reply = request.work.reply(&mut scatter);
         let plan = scatter.into_plan();
@@ -479,6 +508,8 @@ impl Front {
         assert_eq!(self.deadlines.len(), self.requests.values().filter(|request| request.deadline.is_some()).count());
         let known: usize = self.connections.values().map(|state| state.requests.len()).sum();
         assert_eq!(known, self.requests.len(), "a request has one connection");
+        let kept: usize = self.requests.values().map(|request| request.kept_bytes).sum();
+        assert_eq!(kept, self.kept_bytes, "what is kept is counted");
         self.queue.check();
         assert!(self.out.is_empty() && self.mail.is_empty(), "all that was said has been taken");
     }

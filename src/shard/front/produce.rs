@@ -6,7 +6,8 @@ use crate::log::check::{Checked, Refusal};
 use crate::metadata::is_internal;
 use crate::shard::message::{Answer, Op};
 use crate::shard::rules::TopicRules;
-use crate::types::{PartitionId, PartitionIndex, TimestampMs, Uuid};
+use crate::shard::view::View;
+use crate::types::{PartitionId, PartitionIndex, ShardId, TimestampMs, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::produce_response::{
@@ -15,7 +16,7 @@ use crate::wire::messages::produce_response::{
 use crate::wire::messages::{ProduceRequest, ProduceResponse};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -64,6 +65,15 @@ fn refused(code: ErrorCode) -> Option<Outcome> {
     Some(Outcome::Refused(Box::new(Refusal::new(code, ""))))
 }
 
+/// Bytes of the batches that go to each owner.
+fn shares(view: &View, picks: &[Pick]) -> BTreeMap<ShardId, usize> {
+    let mut shares = BTreeMap::new();
+    for pick in picks {
+        *shares.entry(view.owner(pick.partition)).or_default() += pick.range.len();
+    }
+    shares
+}
+
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
     let request = ProduceRequest::decode(&mut Reader::new(&frame[head.body_start..]), head.version)?;
@@ -77,10 +87,15 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: Byte
     }
     // From the back, so that each batch can be split off the frame's end.
     picks.sort_unstable_by_key(|pick| pick.range.start);
+    let (frame_bytes, shares) = (frame.len(), shares(scatter.view, &picks));
     let mut batches = VecDeque::with_capacity(picks.len());
     for Pick { part, partition, range, rules } in picks.into_iter().rev() {
         frame.truncate(range.end);
-        batches.push_front(Unchecked { part, partition, batch: frame.split_off(range.start), rules });
+        let batch = frame.split_off(range.start);
+        // An owner with a small share of the frame would keep all of it in memory.
+        let share = shares[&scatter.view.owner(partition)];
+        let batch = if 2 * share < frame_bytes { BytesMut::from(&batch[..]) } else { batch };
+        batches.push_front(Unchecked { part, partition, batch, rules });
     }
     // Nothing is answered, so the connection's order does not wait for the disk.
     let silent = acks == 0;
