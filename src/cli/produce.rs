@@ -24,8 +24,8 @@ const LINES_MAX: usize = 4096;
 
 /// Write the lines of standard input as records of a topic
 ///
-/// With --format json each line is an object as `klamm consume --format json` prints it, of which key, value, headers,
-/// partition and timestamp count.
+/// With --format json each line is an object as `klamm consume --format json` prints it, of which key, value, headers and
+/// timestamp count, and the partition where the topic has it.
 #[derive(clap::Args)]
 #[command(after_help = LANGUAGE)]
 pub struct Arguments {
@@ -115,8 +115,12 @@ impl Arguments {
         let json = self.options.format == Format::Json;
         let header = |(name, value): &(String, String)| (name.clone(), Some(value.clone().into_bytes()));
         let headers: Vec<_> = self.header.iter().map(header).collect();
+        // What comes from another topic may have more partitions. Records of one key are in one of them, and so stay
+        // together and in order, whether their partition is there or their key decides.
+        let known = sending.partitions();
         let read = |line: &[u8]| -> Result<Produced, String> {
             let mut record = if json { read_json(line)? } else { pattern.read(line)? };
+            record.partition = record.partition.filter(|index| !json || known.contains(index));
             record.key = record.key.or_else(|| self.key.as_ref().map(|key| key.clone().into_bytes()));
             record.partition = record.partition.or(self.partition);
             record.timestamp = record.timestamp.or(timestamp);

@@ -15,7 +15,7 @@ use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceD
 use crate::wire::messages::produce_response::PartitionProduceResponse;
 use crate::wire::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// A batch is closed when it has reached this; a request takes what has gathered when it has reached that.
@@ -77,6 +77,11 @@ impl Sending {
         // Programs that begin at the same time do not all begin with the same partition.
         let sticky = (usize::try_from(now_ms()).unwrap_or(0), 0);
         Ok(Sending { topic, partitions, manner, producer, sticky, gathered_bytes: 0, records: 0, bytes: 0 })
+    }
+
+    /// The topic's partitions.
+    pub fn partitions(&self) -> BTreeSet<PartitionIndex> {
+        self.partitions.keys().copied().collect()
     }
 
     /// Takes a record; sends what has gathered if that is enough.

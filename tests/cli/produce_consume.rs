@@ -86,6 +86,23 @@ fn json_goes_in_as_it_comes_out() {
 }
 
 #[test]
+fn a_topic_is_copied_to_one_with_fewer_partitions() {
+    let stage = Stage::with(&[]);
+    stage.told("topic create orders --partitions 6");
+    let lines: String = (0..300).map(|n| format!("key {}|{n}\n", n % 20)).collect();
+    produce(&stage, "orders -f %k|%v", lines.as_bytes());
+    produce(&stage, "copy --format json", consume(&stage, "orders --format json").as_bytes());
+    let of = |topic: &str, key: usize| {
+        let all = consume(&stage, &format!("{topic} -f %k|%v\\n"));
+        let start = format!("key {key}|");
+        all.lines().filter(|line| line.starts_with(&start)).map(str::to_string).collect::<Vec<_>>()
+    };
+    for key in 0..20 {
+        assert_eq!((of("copy", key), of("copy", key).len()), (of("orders", key), 15), "the order of key {key}");
+    }
+}
+
+#[test]
 fn places_bound_what_is_read() {
     let stage = Stage::new();
     stage.told("topic create t --partitions 1");
