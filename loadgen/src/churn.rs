@@ -175,7 +175,7 @@ fn create_topic(broker: &mut Broker, name: &str, num_partitions: i32) -> Result<
 
 fn delete_topic(broker: &mut Broker, name: &str) -> Result<(), Fault> {
     let state = DeleteTopicState { name: Some(name.into()), ..Default::default() };
-    let version = broker.versions.of(ApiKey::DeleteTopics)?;
+    let version = broker.versions.common(ApiKey::DeleteTopics)?;
     let new_form = version >= DELETE_VERSION_STATES;
     let request = DeleteTopicsRequest {
         topics: if new_form { vec![state] } else { Vec::new() },

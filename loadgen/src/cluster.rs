@@ -2,9 +2,11 @@
 
 use crate::options::Target;
 use crate::request::{CLIENT_ID, Topic};
+use klamm::client::address::with_port;
+use klamm::client::request::Requests;
+use klamm::client::version::{Negotiation, NegotiationError, NoCommonVersion, Versions};
 use klamm::wire::codec::{DecodeError, Reader, Writer};
 use klamm::wire::error::ErrorCode;
-use klamm::wire::frame::request_frame;
 use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use klamm::wire::messages::metadata_request::MetadataRequestTopic;
@@ -23,9 +25,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const LEADERS_POLL: Duration = Duration::from_millis(20);
 /// Longest answer that is believed.
 const RESPONSE_BYTES_MAX: usize = 256 << 20;
-/// The version of ApiVersions that is asked first; a broker that lacks it says so in version 0 (KIP-511).
-const API_VERSIONS_VERSION: i16 = 3;
-
 /// What keeps a load from running.
 #[derive(Debug)]
 pub enum Fault {
@@ -54,6 +53,12 @@ impl From<DecodeError> for Fault {
     }
 }
 
+impl From<NoCommonVersion> for Fault {
+    fn from(why: NoCommonVersion) -> Self {
+        Fault::Other(format!("the broker {why}"))
+    }
+}
+
 /// Kafka's name of a code, or its number.
 pub fn error_name(code: i16) -> String {
     ErrorCode::from_code(code).map_or_else(|| format!("ERROR_{code}"), |code| code.name().to_string())
@@ -64,32 +69,12 @@ pub fn check(what: impl Fn() -> String, code: i16) -> Result<(), Fault> {
     if code == 0 { Ok(()) } else { Err(Fault::Kafka(what(), code)) }
 }
 
-/// What the broker speaks.
-#[derive(Clone, Debug, Default)]
-pub struct Versions(BTreeMap<i16, (i16, i16)>);
-
-impl Versions {
-    /// The highest version of an API that both sides know.
-    pub fn of(&self, api: ApiKey) -> Result<i16, Fault> {
-        let ours = api.versions();
-        let (from, to) = *self.0.get(&(api as i16)).unwrap_or(&(0, -1));
-        let version = to.min(*ours.end());
-        if version < from.max(*ours.start()) {
-            let name = api.name();
-            return Err(Fault::Other(format!(
-                "the broker speaks {name} {from} to {to}, loadgen {ours:?}: no common version"
-            )));
-        }
-        Ok(version)
-    }
-}
-
 /// A connection to one broker that waits for each answer.
 pub struct Broker {
     pub address: SocketAddr,
     stream: TcpStream,
     pub versions: Versions,
-    correlation_id: i32,
+    requests: Requests,
 }
 
 impl Broker {
@@ -97,7 +82,8 @@ impl Broker {
     pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
         let mut first = None;
         for address in &target.bootstrap_server {
-            match resolve(address).and_then(Broker::connect) {
+            let address = with_port(address).map_err(Fault::Other);
+            match address.and_then(|address| resolve(&address)).and_then(Broker::connect) {
                 Ok(broker) => return Ok(broker),
                 Err(fault) => first = first.or(Some(fault)),
             }
@@ -110,49 +96,42 @@ impl Broker {
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(fault)?;
-        let mut broker = Broker { address, stream, versions: Versions::default(), correlation_id: 0 };
+        let mut broker = Broker { address, stream, versions: Versions::default(), requests: Requests::default() };
         broker.negotiate()?;
         Ok(broker)
     }
 
     fn negotiate(&mut self) -> Result<(), Fault> {
-        let request = ApiVersionsRequest {
-            client_software_name: CLIENT_ID.into(),
-            client_software_version: env!("CARGO_PKG_VERSION").into(),
-            ..Default::default()
-        };
-        for version in [API_VERSIONS_VERSION, 0] {
+        let mut negotiation = Negotiation::new(CLIENT_ID, env!("CARGO_PKG_VERSION"));
+        loop {
+            let (request, version) = negotiation.request();
             let answer = self.call_in(ApiKey::ApiVersions, version, |w| request.encode(w, version))?;
-            let unsupported = answer.starts_with(&ErrorCode::UnsupportedVersion.code().to_be_bytes());
-            if unsupported && version > 0 {
-                continue;
+            match negotiation.answered(&answer) {
+                Ok(None) => {}
+                Ok(Some(versions)) => {
+                    self.versions = versions;
+                    return Ok(());
+                }
+                Err(NegotiationError::Refused(code)) => return Err(Fault::Kafka("ApiVersions".to_string(), code)),
+                Err(NegotiationError::Unreadable(error)) => return Err(error.into()),
             }
-            let answer = ApiVersionsResponse::decode(&mut Reader::new(&answer), version)?;
-            check(|| "ApiVersions".to_string(), answer.error_code)?;
-            let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
-            self.versions = Versions(ranges.collect());
-            return Ok(());
         }
-        unreachable!("version 0 is always answered in version 0")
     }
 
     /// Sends a request in the best common version and gives that version and the body of its answer.
     pub fn call(&mut self, api: ApiKey, body: impl FnOnce(&mut Writer, i16)) -> Result<(i16, Vec<u8>), Fault> {
-        let version = self.versions.of(api)?;
+        let version = self.versions.common(api)?;
         Ok((version, self.call_in(api, version, |w| body(w, version))?))
     }
 
     fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
-        self.correlation_id += 1;
-        let frame = request_frame(api, version, self.correlation_id, Some(CLIENT_ID), body).concat();
-        let answer =
-            self.exchange(&frame).map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
-        let mut reader = Reader::new(&answer);
-        let header = ResponseHeader::decode(&mut reader, api.header_versions(version).1)?;
-        if header.correlation_id != self.correlation_id {
-            return Err(Fault::Other(format!("{} gave the answer to another request", self.address)));
-        }
-        Ok(answer[answer.len() - reader.remaining()..].to_vec())
+        let (frame, sent) = self.requests.frame(api, version, CLIENT_ID, body);
+        let mut answer = self
+            .exchange(&frame.concat())
+            .map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
+        let body = sent.body_start(&answer).map_err(|why| Fault::Other(format!("{} gave {why}", self.address)))?;
+        answer.drain(..body);
+        Ok(answer)
     }
 
     fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
@@ -362,7 +341,7 @@ pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Res
 }
 
 fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
-    let version = broker.versions.of(ApiKey::CreateTopics)?;
+    let version = broker.versions.common(ApiKey::CreateTopics)?;
     let configs = target
         .topic_configs
         .iter()
@@ -423,15 +402,5 @@ mod tests {
     fn more_connections_than_partitions_share_them() {
         let one = layout(&[(1, 0), (1, 1)]);
         assert_eq!(shares(&one, 3), [(1, vec![0]), (1, vec![1]), (1, vec![0])]);
-    }
-
-    #[test]
-    fn the_highest_common_version_is_chosen() {
-        let versions = |from, to| Versions(BTreeMap::from([(ApiKey::Produce as i16, (from, to))]));
-        assert_eq!(versions(0, 11).of(ApiKey::Produce).unwrap(), 11);
-        assert_eq!(versions(0, 99).of(ApiKey::Produce).unwrap(), 13);
-        assert!(versions(0, 2).of(ApiKey::Produce).is_err());
-        assert!(versions(14, 15).of(ApiKey::Produce).is_err());
-        assert!(Versions::default().of(ApiKey::Produce).is_err());
     }
 }

@@ -62,7 +62,7 @@ pub fn commit(options: &Commit) -> Result<(Report, bool), Fault> {
             link,
             own: Identity { group, member: String::new(), generation: -1 },
             partitions: all.iter().cycle().skip(number as usize).take(count).copied().collect(),
-            version: broker.versions.of(ApiKey::OffsetCommit)?,
+            version: broker.versions.common(ApiKey::OffsetCommit)?,
             offset: 0,
             acknowledged: 0,
             waiting: VecDeque::new(),

@@ -79,7 +79,7 @@ pub fn connect(
     for (address, partitions) in layout.share(connections.min(layout.partitions())) {
         let version = match versions.get(&address) {
             Some(&version) => version,
-            None => Broker::connect(address)?.versions.of(ApiKey::Fetch)?,
+            None => Broker::connect(address)?.versions.common(ApiKey::Fetch)?,
         };
         versions.insert(address, version);
         let spans = partitions.iter().map(|&partition| (partition, span(partition)));

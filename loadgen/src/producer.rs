@@ -194,7 +194,7 @@ pub fn connect(
     for (address, partitions) in shares {
         let version = match versions.get(&address) {
             Some(&version) => version,
-            None => Broker::connect(address)?.versions.of(ApiKey::Produce)?,
+            None => Broker::connect(address)?.versions.common(ApiKey::Produce)?,
         };
         versions.insert(address, version);
         let identity = writing.idempotent.then(|| broker.producer_id()).transpose()?;

@@ -320,7 +320,7 @@ impl Writer {
 impl Session {
     fn connect(&mut self, address: SocketAddr) -> Result<usize, Fault> {
         let fault = |error| Fault::Io(address.to_string(), error);
-        let version = Broker::connect(address)?.versions.of(ApiKey::Produce)?;
+        let version = Broker::connect(address)?.versions.common(ApiKey::Produce)?;
         let link = Link::connect(address).map_err(fault)?;
         self.epoll.add(link.stream(), self.links.len()).map_err(fault)?;
         self.links.push((link, version));

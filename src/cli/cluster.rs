@@ -84,7 +84,7 @@ fn api_versions(client: &mut Client, options: &Options, broker: Option<BrokerId>
         Some(id) => client.broker(id)?,
         None => client.any(),
     };
-    let versions = link.versions();
+    let versions = link.versions().all();
     let name = |key: i16| ApiKey::from_i16(key).map_or(NONE, ApiKey::name);
     let human = || {
         let mut table = Table::new(&["KEY", "API", "FROM", "TO"]);

@@ -1,8 +1,8 @@
 //! Why a command does not do what it was asked, and the exit status that says so.
 
 use super::codes::{code_name, explained};
+use crate::client::version::NoCommonVersion;
 use crate::wire::error::ErrorCode;
-use crate::wire::messages::ApiKey;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -18,8 +18,8 @@ pub enum Failure {
     Unreachable(Vec<(String, io::Error)>),
     /// A connection that was made ended or stalled, or what answers is not a broker.
     Lost { address: String, error: io::Error },
-    /// No common version of an API; `theirs` is what the broker speaks of it.
-    Unsupported { address: String, api: ApiKey, theirs: Option<(i16, i16)> },
+    /// No common version of an API.
+    Unsupported { address: String, why: NoCommonVersion },
     /// What was asked for, and the broker's answer to it.
     Refused { what: String, code: i16, message: Option<String> },
     /// A file of this machine that cannot be read or written.
@@ -88,15 +88,7 @@ impl fmt::Display for Failure {
                 io::ErrorKind::UnexpectedEof => write!(f, "{address} has closed the connection"),
                 _ => write!(f, "{address}: {}", reason(error)),
             },
-            Failure::Unsupported { address, api, theirs } => {
-                let (name, ours) = (api.name(), api.versions());
-                match theirs {
-                    None => write!(f, "{address} does not have the API {name}"),
-                    Some((from, to)) => {
-                        write!(f, "{address} speaks {name} {from} to {to}, this program {ours:?}: no common version")
-                    }
-                }
-            }
+            Failure::Unsupported { address, why } => write!(f, "{address} {why}"),
             Failure::Refused { what, code, message } => {
                 write!(f, "{what}: {}", code_name(*code))?;
                 let said = message.as_deref().filter(|message| !message.is_empty());

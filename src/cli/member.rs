@@ -3,8 +3,9 @@
 use super::client::{Client, Cluster, Coordinated};
 use super::failure::{Failure, Result};
 use super::operation::{TopicPartition, by_topic};
+use crate::client::assignment::{Share, Subscription, decode_assignment, encode_assignment, ranges};
+use crate::client::membership::Standing;
 use crate::types::{BrokerId, Offset};
-use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use crate::wire::messages::leave_group_request::MemberIdentity;
@@ -59,18 +60,18 @@ impl Member {
                 Ok(partitions) => return Ok(partitions),
                 Err(failure) => failure,
             };
-            match failure.code() {
+            let code = failure.code().map_or(ErrorCode::UnknownServerError.code(), ErrorCode::code);
+            match Standing::of(code) {
                 _ if Instant::now() > deadline => return Err(failure),
-                // Its id is set: it is asked for so that members that give up are not counted (KIP-394).
-                Some(ErrorCode::MemberIdRequired) => {}
-                Some(ErrorCode::RebalanceInProgress | ErrorCode::IllegalGeneration) => {}
-                Some(ErrorCode::UnknownMemberId) => self.id.clear(),
-                Some(ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable) => {
+                // Its id is set by the answer.
+                Standing::Member | Standing::IdGiven | Standing::Rebalance | Standing::GenerationLost => {}
+                Standing::MembershipLost => self.id.clear(),
+                Standing::CoordinatorMoved => {
                     std::thread::sleep(AGAIN_INTERVAL);
                     self.coordinator = client.coordinator(Coordinated::Group, &self.group)?;
                 }
-                Some(ErrorCode::CoordinatorLoadInProgress) => std::thread::sleep(AGAIN_INTERVAL),
-                _ => return Err(failure),
+                Standing::CoordinatorLoading => std::thread::sleep(AGAIN_INTERVAL),
+                Standing::Refused(_) => return Err(failure),
             }
         }
     }
@@ -85,7 +86,7 @@ impl Member {
             protocol_type: PROTOCOL_TYPE.into(),
             protocols: vec![JoinGroupRequestProtocol {
                 name: PROTOCOL.into(),
-                metadata: encode_subscription(&self.topics).into(),
+                metadata: Subscription { topics: self.topics.clone(), owned: None }.encode().into(),
             }],
             ..Default::default()
         };
@@ -99,7 +100,7 @@ impl Member {
         }
         Failure::check(&what, answer.error_code, None)?;
         self.generation = answer.generation_id;
-        let subscription = |metadata: &[u8]| decode_subscription(metadata).unwrap_or_default();
+        let subscription = |metadata: &[u8]| Subscription::decode(metadata).unwrap_or_default().topics;
         let members: BTreeMap<String, Vec<String>> = answer
             .members
             .iter()
@@ -121,11 +122,11 @@ impl Member {
         let link = client.broker(self.coordinator)?;
         let answer = link.ask(&request)?;
         Failure::check(&what, answer.error_code, None)?;
-        let partitions = decode_assignment(&answer.assignment)
+        let share = decode_assignment(&answer.assignment)
             .map_err(|error| Failure::Other(format!("{what}: the assignment cannot be read: {error}")))?;
         link.patience(timeout)?;
         self.heard = Instant::now();
-        Ok(partitions)
+        Ok(places(&share))
     }
 
     /// What the leader of a group decides for all members.
@@ -140,7 +141,7 @@ impl Member {
         let cluster = client.cluster(Some(&topics))?;
         let assignment = |(member, partitions): (&String, Vec<TopicPartition>)| SyncGroupRequestAssignment {
             member_id: member.clone().into(),
-            assignment: encode_assignment(&partitions).into(),
+            assignment: encode_assignment(&share(&partitions)).into(),
         };
         Ok(range(&cluster, members).into_iter().map(assignment).collect())
     }
@@ -161,23 +162,23 @@ impl Member {
     }
 
     fn heard(&mut self, code: i16) -> Result<Heard> {
-        match ErrorCode::from_code(code) {
-            Some(ErrorCode::None) => {
+        match Standing::of(code) {
+            Standing::Member => {
                 self.heard = Instant::now();
                 Ok(Heard::Fine)
             }
-            Some(ErrorCode::UnknownMemberId) => {
+            Standing::MembershipLost => {
                 self.id.clear();
                 Ok(Heard::Rejoin)
             }
-            Some(
-                ErrorCode::RebalanceInProgress
-                | ErrorCode::IllegalGeneration
-                | ErrorCode::NotCoordinator
-                | ErrorCode::CoordinatorNotAvailable
-                | ErrorCode::CoordinatorLoadInProgress,
-            ) => Ok(Heard::Rejoin),
-            _ => Failure::check(format_args!("group {}", self.group), code, None).map(|()| Heard::Fine),
+            Standing::Refused(_) => {
+                Failure::check(format_args!("group {}", self.group), code, None).map(|()| Heard::Fine)
+            }
+            Standing::IdGiven
+            | Standing::Rebalance
+            | Standing::GenerationLost
+            | Standing::CoordinatorMoved
+            | Standing::CoordinatorLoading => Ok(Heard::Rejoin),
         }
     }
 
@@ -237,8 +238,7 @@ fn ms(duration: Duration) -> i32 {
     i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
 }
 
-/// Kafka's RangeAssignor: of each topic, the members that want it get runs of partitions in the order of their ids, the first
-/// ones one more where they do not come out even.
+/// Kafka's RangeAssignor: of each topic, the members that want it get runs of partitions in the order of their ids.
 fn range<'a>(
     cluster: &Cluster,
     members: &'a BTreeMap<String, Vec<String>>,
@@ -250,62 +250,23 @@ fn range<'a>(
         if wanting.is_empty() {
             continue;
         }
-        let mut partitions = topic.partitions.iter().map(|partition| TopicPartition::new(&topic.name, partition.index));
-        let (each, more) = (topic.partitions.len() / wanting.len(), topic.partitions.len() % wanting.len());
-        for (index, id) in wanting.into_iter().enumerate() {
-            let run = partitions.by_ref().take(each + usize::from(index < more));
+        let runs = ranges(wanting.len(), topic.partitions.len());
+        for (id, run) in wanting.into_iter().zip(runs) {
+            let run = topic.partitions[run].iter().map(|partition| TopicPartition::new(&topic.name, partition.index));
             assigned.entry(id).or_default().extend(run);
         }
     }
     assigned
 }
 
-/// Kafka's ConsumerProtocolSubscription in version 0.
-fn encode_subscription(topics: &[String]) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.put_i16(0);
-    w.put_length(Some(topics.len()), false);
-    topics.iter().for_each(|topic| w.put_string(topic, false));
-    w.put_length(None, false);
-    w.into_bytes().to_vec()
+fn share(partitions: &[TopicPartition]) -> Share {
+    by_topic(partitions.iter().map(|place| (place, ())), |partition, ()| partition)
 }
 
-/// The topics of a subscription, which stand at the same place in all versions.
-fn decode_subscription(bytes: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let mut r = Reader::new(bytes);
-    r.i16()?;
-    r.array(false, 2, |r| r.string(false).map(|topic| topic.to_string()))
-}
-
-/// Kafka's ConsumerProtocolAssignment in version 0.
-fn encode_assignment(partitions: &[TopicPartition]) -> Vec<u8> {
-    let topics = by_topic(partitions.iter().map(|place| (place, ())), |partition, ()| partition);
-    let mut w = Writer::new();
-    w.put_i16(0);
-    w.put_length(Some(topics.len()), false);
-    for (topic, partitions) in &topics {
-        w.put_string(topic, false);
-        w.put_length(Some(partitions.len()), false);
-        partitions.iter().for_each(|partition| w.put_i32(*partition));
-    }
-    w.put_length(None, false);
-    w.into_bytes().to_vec()
-}
-
-/// The same in any version; a member that gets nothing may get no bytes.
-fn decode_assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, DecodeError> {
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut r = Reader::new(bytes);
-    r.i16()?;
-    let topics = r.array(false, 6, |r| {
-        let topic = r.string(false)?;
-        r.array(false, 4, Reader::i32).map(|partitions| (topic, partitions))
-    })?;
+fn places(share: &Share) -> Vec<TopicPartition> {
     let places =
-        topics.iter().flat_map(|(topic, all)| all.iter().map(|&partition| TopicPartition::new(topic, partition)));
-    Ok(places.collect())
+        share.iter().flat_map(|(topic, all)| all.iter().map(|&partition| TopicPartition::new(topic, partition)));
+    places.collect()
 }
 
 #[cfg(test)]
@@ -345,13 +306,9 @@ mod tests {
     }
 
     #[test]
-    fn what_members_say_is_read_back() {
-        let topics = vec!["t".to_string(), "u".into()];
-        assert_eq!(decode_subscription(&encode_subscription(&topics)), Ok(topics));
-        let places = vec![TopicPartition::new("t", 0), TopicPartition::new("t", 2), TopicPartition::new("u", 1)];
-        let bytes = encode_assignment(&places);
-        assert_eq!(decode_assignment(&bytes), Ok(places));
-        assert_eq!(decode_assignment(&[]), Ok(Vec::new()));
-        assert!(decode_assignment(&bytes[..9]).is_err() && decode_subscription(&bytes[..9]).is_err());
+    fn shares_are_places() {
+        let all = vec![TopicPartition::new("t", 0), TopicPartition::new("t", 2), TopicPartition::new("u", 1)];
+        assert_eq!(share(&all), [("t".to_string(), vec![0, 2]), ("u".to_string(), vec![1])]);
+        assert_eq!(places(&share(&all)), all);
     }
 }

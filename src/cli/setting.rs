@@ -83,9 +83,15 @@ mod tests {
             let failure = Failure::Refused { what: "topic t".into(), code, message: None };
             with_hint(failure, Scope::Topic, &[(name.to_string(), String::new())]).to_string()
         };
-        assert_eq!(hint(40, "retention.m"), "topic t: INVALID_CONFIG; did you mean retention.ms?");
-        assert_eq!(hint(40, "retention.ms"), "topic t: INVALID_CONFIG");
-        assert_eq!(hint(40, "nothing.like.it.at.all"), "topic t: INVALID_CONFIG");
-        assert_eq!(hint(36, "retention.m"), "topic t: TOPIC_ALREADY_EXISTS");
+        assert_eq!(
+            hint(40, "retention.m"),
+            "topic t: INVALID_CONFIG: a setting's name or value is not valid; did you mean retention.ms?"
+        );
+        assert_eq!(hint(40, "retention.ms"), "topic t: INVALID_CONFIG: a setting's name or value is not valid");
+        assert_eq!(
+            hint(40, "nothing.like.it.at.all"),
+            "topic t: INVALID_CONFIG: a setting's name or value is not valid"
+        );
+        assert_eq!(hint(36, "retention.m"), "topic t: TOPIC_ALREADY_EXISTS: there is a topic of this name already");
     }
 }

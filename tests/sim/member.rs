@@ -1,5 +1,6 @@
 //! One client of a group: what it asks next and what it makes of the answers. It may fall silent, die, and lose messages.
 
+use klamm::client::membership::Standing;
 use klamm::types::{Now, Time};
 use klamm::wire::codec::{Reader, Writer};
 use klamm::wire::error::ErrorCode;
@@ -248,10 +249,10 @@ impl Member {
 
     pub fn take(&mut self, now: Now, ask: &Ask, heard: Heard, joined: Option<JoinGroupResponse<'static>>) {
         let retry_at = now.mono.after_ms(RETRY_MS);
-        match (heard.code, ask) {
-            (ErrorCode::None, Ask::Find) => self.phase = if self.generation < 0 { Phase::Out } else { Phase::Reading },
-            (ErrorCode::None, Ask::Create) => self.phase = Phase::Out,
-            (ErrorCode::None, Ask::Join) => {
+        match (Standing::of(heard.code.code()), ask) {
+            (Standing::Member, Ask::Find) => self.phase = if self.generation < 0 { Phase::Out } else { Phase::Reading },
+            (Standing::Member, Ask::Create) => self.phase = Phase::Out,
+            (Standing::Member, Ask::Join) => {
                 let answer = joined.expect("a join is answered by one");
                 (self.id, self.generation) = (answer.member_id.to_string(), answer.generation_id);
                 self.leader = answer.leader.to_string();
@@ -264,33 +265,32 @@ impl Member {
                 self.shares = if leads { answer.members.iter().enumerate().map(share).collect() } else { Vec::new() };
                 self.phase = Phase::Joined;
             }
-            (ErrorCode::None, Ask::Sync) => {
+            (Standing::Member, Ask::Sync) => {
                 self.owned = heard.share.expect("a share");
                 (self.phase, self.beat_at) = (Phase::Assigned, now.mono.after_ms(HEARTBEAT_MS));
             }
-            (ErrorCode::None, Ask::Positions) => {
+            (Standing::Member, Ask::Positions) => {
                 let positions = heard.positions.expect("positions").into_iter();
                 self.positions = positions.map(|(partition, offset)| (partition, offset.max(0))).collect();
                 self.phase = Phase::Reading;
             }
-            (ErrorCode::None, _) => {}
-            (ErrorCode::MemberIdRequired, _) => self.id = joined.expect("a join is answered by one").member_id.into(),
+            (Standing::Member, _) => {}
+            (Standing::IdGiven, _) => self.id = joined.expect("a join is answered by one").member_id.into(),
             // The group may have ended with its last member.
-            (ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId, _)
-            | (ErrorCode::GroupIdNotFound, Ask::Commit(_)) => {
+            (Standing::MembershipLost, _) | (Standing::Refused(ErrorCode::GroupIdNotFound), Ask::Commit(_)) => {
                 (self.id, self.generation, self.phase) = (String::new(), -1, Phase::Out);
                 self.retry_at = retry_at;
             }
-            (ErrorCode::IllegalGeneration | ErrorCode::RebalanceInProgress, _) => {
+            (Standing::GenerationLost | Standing::Rebalance, _) => {
                 (self.phase, self.retry_at) = (Phase::Out, retry_at);
             }
-            (ErrorCode::UnknownTopicOrPartition, Ask::Commit(_)) => self.phase = Phase::NoTopic,
-            (ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable, _) => {
+            (Standing::Refused(ErrorCode::UnknownTopicOrPartition), Ask::Commit(_)) => self.phase = Phase::NoTopic,
+            (Standing::CoordinatorMoved, _) => {
                 self.phase = if self.phase == Phase::Reading { Phase::Reading } else { Phase::Lost };
                 self.retry_at = retry_at;
             }
-            (ErrorCode::CoordinatorLoadInProgress, _) => self.retry_at = retry_at,
-            (error, ask) => panic!("a client of good will asked {ask:?} and got {error}"),
+            (Standing::CoordinatorLoading, _) => self.retry_at = retry_at,
+            (standing, ask) => panic!("a client of good will asked {ask:?} and got {standing:?}"),
         }
     }
 }

@@ -1,13 +1,9 @@
-//! What the leader of a group does: `range` (eager) and `cooperative-sticky`, and the bytes in which members tell each
-//! other what they want and get (the consumer protocol, KIP-429).
+//! What the leader of a group does: `range` (eager) and `cooperative-sticky` (KIP-429).
 
 use clap::ValueEnum;
-use klamm::wire::codec::{DecodeError, Reader, Writer};
+use klamm::client::assignment::{Share, Subscription, decode_assignment, encode_assignment, quota, ranges};
+use klamm::wire::codec::DecodeError;
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The first version that tells what a member owns.
-const SUBSCRIPTION_VERSION: i16 = 1;
-const ASSIGNMENT_VERSION: i16 = 0;
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Assignor {
@@ -41,18 +37,9 @@ impl Assignor {
     }
 }
 
-/// How many partitions the member of that place gets.
-fn quota(place: usize, members: usize, partitions: i32) -> usize {
-    partitions as usize / members + usize::from(place < partitions as usize % members)
-}
-
 fn range(members: &BTreeMap<String, Partitions>, partitions: i32) -> BTreeMap<String, Partitions> {
-    let mut rest = 0..partitions;
-    let share = |(place, id): (usize, &String)| {
-        let share = rest.by_ref().take(quota(place, members.len(), partitions)).collect();
-        (id.clone(), share)
-    };
-    members.keys().enumerate().map(share).collect()
+    let share = |(id, run): (&String, std::ops::Range<usize>)| (id.clone(), run.map(|index| index as i32).collect());
+    members.keys().zip(ranges(members.len(), partitions as usize)).map(share).collect()
 }
 
 /// Nobody gets a partition that another one has not given up yet: it stays out of this generation.
@@ -69,7 +56,7 @@ fn sticky(members: &BTreeMap<String, Partitions>, partitions: i32) -> BTreeMap<S
     let mut wanting = Vec::new();
     let count = shares.len();
     for (place, (_, share)) in shares.iter_mut().enumerate() {
-        let quota = quota(place, count, partitions);
+        let quota = quota(place, count, partitions as usize);
         while share.len() > quota {
             share.pop_last();
         }
@@ -83,58 +70,32 @@ fn sticky(members: &BTreeMap<String, Partitions>, partitions: i32) -> BTreeMap<S
 }
 
 pub fn subscription(topic: &str, owned: &Partitions) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.put_i16(SUBSCRIPTION_VERSION);
-    w.put_i32(1);
-    w.put_string(topic, false);
-    w.put_i32(-1);
-    put_partitions(&mut w, topic, owned);
-    w.into_bytes().to_vec()
+    Subscription { topics: vec![topic.to_string()], owned: Some(of(topic, owned)) }.encode()
 }
 
 /// What a member says that it owns.
 pub fn owned(subscription: &[u8]) -> Result<Partitions, DecodeError> {
-    let r = &mut Reader::new(subscription);
-    let version = r.i16()?;
-    r.array(false, 2, |r| r.string(false))?;
-    r.nullable_bytes(false)?;
-    if version < SUBSCRIPTION_VERSION { Ok(Partitions::new()) } else { partitions(r) }
+    Ok(partitions(Subscription::decode(subscription)?.owned.unwrap_or_default()))
 }
 
 pub fn assignment(topic: &str, share: &Partitions) -> Vec<u8> {
-    let mut w = Writer::new();
-    w.put_i16(ASSIGNMENT_VERSION);
-    put_partitions(&mut w, topic, share);
-    w.put_i32(-1);
-    w.into_bytes().to_vec()
+    encode_assignment(&of(topic, share))
 }
 
-/// A member's share; no bytes stand for no partitions.
+/// A member's share.
 pub fn assigned(assignment: &[u8]) -> Result<Partitions, DecodeError> {
-    if assignment.is_empty() {
-        return Ok(Partitions::new());
-    }
-    let r = &mut Reader::new(assignment);
-    r.i16()?;
-    partitions(r)
+    decode_assignment(assignment).map(partitions)
 }
 
-fn put_partitions(w: &mut Writer, topic: &str, partitions: &Partitions) {
-    w.put_i32(i32::from(!partitions.is_empty()));
-    if !partitions.is_empty() {
-        w.put_string(topic, false);
-        w.put_i32(partitions.len() as i32);
-        partitions.iter().for_each(|&partition| w.put_i32(partition));
-    }
+/// A topic without partitions is left out.
+fn of(topic: &str, partitions: &Partitions) -> Share {
+    let topics = (!partitions.is_empty()).then(|| (topic.to_string(), partitions.iter().copied().collect()));
+    topics.into_iter().collect()
 }
 
 /// Of all topics: there is one.
-fn partitions(r: &mut Reader<'_>) -> Result<Partitions, DecodeError> {
-    let topics = r.array(false, 6, |r| {
-        r.string(false)?;
-        r.array(false, 4, Reader::i32)
-    })?;
-    Ok(topics.into_iter().flatten().collect())
+fn partitions(share: Share) -> Partitions {
+    share.into_iter().flat_map(|(_, partitions)| partitions).collect()
 }
 
 #[cfg(test)]

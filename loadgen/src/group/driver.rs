@@ -5,7 +5,7 @@ use super::delivery::{Delivery, Owners};
 use super::member::{Member, Outcome};
 use super::pattern::{Action, Event, Pattern};
 use super::{Plan, Written};
-use crate::cluster::{Versions, resolve};
+use crate::cluster::resolve;
 use crate::epoll::{self, Epoll};
 use crate::link::{Link, Outgoing};
 use crate::options::Fetching;
@@ -13,6 +13,7 @@ use crate::request::CLIENT_ID;
 use crate::run::Run;
 use crate::tally::{SharedTally, histogram};
 use hdrhistogram::Histogram;
+use klamm::client::version::Versions;
 use klamm::wire::batch::batches;
 use klamm::wire::codec::{DecodeError, Reader, Records};
 use klamm::wire::error::ErrorCode;
@@ -284,7 +285,7 @@ impl Driver {
         let peer = &mut self.groups[place.0].peers[place.1];
         peer.coordinator = Some(token);
         let api = ask.api();
-        let version = self.cluster.versions.of(api).map_err(|fault| io::Error::other(fault.to_string()))?;
+        let version = self.cluster.versions.common(api).map_err(|why| io::Error::other(format!("the broker {why}")))?;
         self.correlation_id = self.correlation_id.wrapping_add(1);
         let frame = request_frame(api, version, self.correlation_id, Some(CLIENT_ID), |w| {
             ask.encode(w, version, &self.plan, &peer.member.own);
@@ -298,7 +299,8 @@ impl Driver {
 
     /// Fetches from each leader that has not been asked yet.
     fn read(&mut self, place: Place) -> io::Result<()> {
-        let version = self.cluster.versions.of(ApiKey::Fetch).map_err(|fault| io::Error::other(fault.to_string()))?;
+        let version =
+            self.cluster.versions.common(ApiKey::Fetch).map_err(|why| io::Error::other(format!("the broker {why}")))?;
         let mut wanted: BTreeMap<SocketAddr, Vec<FetchPartition>> = BTreeMap::new();
         for (partition, fetch_offset) in self.groups[place.0].peers[place.1].member.positions() {
             let Some(leader) = self.cluster.leaders.get(&partition) else { continue };

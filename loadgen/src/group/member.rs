@@ -3,6 +3,7 @@
 use super::Plan;
 use super::ask::{Answer, Ask, Identity};
 use super::assign::{self, Partitions};
+use klamm::client::membership::Standing;
 use klamm::wire::error::ErrorCode;
 use std::collections::BTreeMap;
 
@@ -231,14 +232,14 @@ impl Member {
     }
 
     fn refused(&mut self, plan: &Plan, now_ns: u64, ask: &Ask, code: i16, answer: Answer) -> Outcome {
-        match ErrorCode::from_code(code) {
-            Some(ErrorCode::MemberIdRequired) => {
+        match Standing::of(code) {
+            Standing::IdGiven => {
                 if let Answer::Joined { member, .. } = answer {
                     self.own.member = member;
                 }
                 Outcome::Nothing
             }
-            Some(ErrorCode::RebalanceInProgress) => {
+            Standing::Rebalance => {
                 if self.step == Step::Stable {
                     self.learnt_ns = now_ns;
                 }
@@ -251,12 +252,12 @@ impl Member {
                     false => Outcome::Nothing,
                 }
             }
-            Some(ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration | ErrorCode::FencedInstanceId) => {
+            standing @ (Standing::MembershipLost | Standing::GenerationLost) => {
                 if matches!(ask, Ask::Commit { .. }) && self.step == Step::Join {
                     // What it gave up too late is another's already.
                     return Outcome::Nothing;
                 }
-                if code != ErrorCode::IllegalGeneration.code() {
+                if standing == Standing::MembershipLost {
                     self.own.member.clear();
                 }
                 if self.step == Step::Stable {
@@ -268,16 +269,16 @@ impl Member {
                 self.handover.clear();
                 Outcome::Revoked
             }
-            Some(ErrorCode::CoordinatorNotAvailable | ErrorCode::NotCoordinator) => {
+            Standing::CoordinatorMoved => {
                 self.retry_ns = now_ns + RETRY_NS;
                 self.step = if matches!(self.step, Step::Stable) { Step::Stable } else { Step::Find };
                 Outcome::Nothing
             }
-            Some(ErrorCode::CoordinatorLoadInProgress) => {
+            Standing::CoordinatorLoading => {
                 self.retry_ns = now_ns + RETRY_NS;
                 Outcome::Nothing
             }
-            _ => {
+            Standing::Member | Standing::Refused(_) => {
                 self.retry_ns = now_ns + RETRY_NS;
                 self.step = if matches!(ask, Ask::Sync { .. }) { Step::Join } else { self.step };
                 Outcome::Error(code)

@@ -1,11 +1,11 @@
 //! One connection to one broker: requests one after the other, each waiting for its answer.
 
 use crate::cli::failure::{Failure, Result};
+use crate::client::request::{Requests, Sent};
+use crate::client::version::{Negotiation, NegotiationError, Versions};
 use crate::wire::codec::Reader;
-use crate::wire::error::ErrorCode;
-use crate::wire::frame::{LENGTH_BYTES, explain_length, request_frame};
-use crate::wire::messages::{ApiKey, ApiVersionsRequest, Exchange, ResponseHeader};
-use std::collections::BTreeMap;
+use crate::wire::frame::{LENGTH_BYTES, explain_length};
+use crate::wire::messages::{ApiKey, Exchange};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -14,13 +14,8 @@ use std::time::Duration;
 pub const CLIENT_ID: &str = "klamm";
 /// Longest answer that is believed.
 const RESPONSE_BYTES_MAX: usize = 1 << 30;
-/// The version of ApiVersions that is asked first; a broker that lacks it says so in version 0 (KIP-511).
-const API_VERSIONS_VERSION: i16 = 3;
 /// How long a connection may take to be made, unless everything together has less time.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Versions of each API that a broker speaks, by the API's number.
-pub type Versions = BTreeMap<i16, (i16, i16)>;
 
 pub struct Link {
     /// As it was typed or as the broker's metadata have it.
@@ -28,7 +23,7 @@ pub struct Link {
     peer: SocketAddr,
     stream: TcpStream,
     versions: Versions,
-    correlation_id: i32,
+    requests: Requests,
     /// The last answer; what was decoded from it borrows from here.
     frame: Vec<u8>,
 }
@@ -46,8 +41,8 @@ impl Link {
                     stream.set_nodelay(true).map_err(unreachable)?;
                     let frame = Vec::new();
                     let address = address.to_string();
-                    let versions = Versions::new();
-                    let mut link = Link { address, peer, stream, versions, correlation_id: 0, frame };
+                    let (versions, requests) = (Versions::default(), Requests::default());
+                    let mut link = Link { address, peer, stream, versions, requests, frame };
                     link.patience(timeout)?;
                     link.negotiate()?;
                     return Ok(link);
@@ -79,34 +74,30 @@ impl Link {
     }
 
     fn negotiate(&mut self) -> Result<()> {
-        let request = ApiVersionsRequest {
-            client_software_name: CLIENT_ID.into(),
-            client_software_version: env!("CARGO_PKG_VERSION").into(),
-            ..Default::default()
-        };
-        self.versions.insert(ApiKey::ApiVersions as i16, (0, API_VERSIONS_VERSION));
-        let unsupported = |code| ErrorCode::from_code(code) == Some(ErrorCode::UnsupportedVersion);
-        let body = self.exchange(&request, API_VERSIONS_VERSION)?;
-        let version = match self.frame[body..] {
-            [high, low, ..] if unsupported(i16::from_be_bytes([high, low])) => 0,
-            _ => API_VERSIONS_VERSION,
-        };
-        let answer = if version == 0 { self.ask_in(&request, 0)? } else { self.decode(&request, version, body)? };
-        let ranges = answer.api_keys.iter().map(|api| (api.api_key, (api.min_version, api.max_version)));
-        let (versions, code) = (ranges.collect(), answer.error_code);
-        Failure::check(format_args!("ApiVersions of {}", self.address), code, None)?;
-        self.versions = versions;
-        Ok(())
+        let mut negotiation = Negotiation::new(CLIENT_ID, env!("CARGO_PKG_VERSION"));
+        loop {
+            let (request, version) = negotiation.request();
+            let body = self.exchange(request, version)?;
+            match negotiation.answered(&self.frame[body..]) {
+                Ok(None) => {}
+                Ok(Some(versions)) => {
+                    self.versions = versions;
+                    return Ok(());
+                }
+                Err(NegotiationError::Refused(code)) => {
+                    return Failure::check(format_args!("ApiVersions of {}", self.address), code, None);
+                }
+                Err(NegotiationError::Unreadable(error)) => {
+                    return Err(self.nonsense(&format!("{}: {error}", ApiKey::ApiVersions.name())));
+                }
+            }
+        }
     }
 
     /// The highest version of an API that both sides know.
     pub fn version(&self, api: ApiKey) -> Result<i16> {
-        let (theirs, ours) = (self.versions.get(&(api as i16)).copied(), api.versions());
-        let common = theirs.map(|(from, to)| (from.max(*ours.start()), to.min(*ours.end())));
-        match common {
-            Some((from, to)) if from <= to => Ok(to),
-            _ => Err(Failure::Unsupported { address: self.address.clone(), api, theirs }),
-        }
+        let unsupported = |why| Failure::Unsupported { address: self.address.clone(), why };
+        self.versions.common(api).map_err(unsupported)
     }
 
     /// Sends a request in the highest common version; the answer lies in this connection until the next request.
@@ -124,27 +115,20 @@ impl Link {
     /// Sends a request that is not answered: Produce with acks 0.
     pub fn tell<R: Exchange>(&mut self, request: &R) -> Result<()> {
         let version = self.version(R::API)?;
-        self.send(request, version)
+        self.send(request, version).map(drop)
     }
 
-    fn send<R: Exchange>(&mut self, request: &R, version: i16) -> Result<()> {
-        self.correlation_id = self.correlation_id.wrapping_add(1);
-        let encode = |w: &mut _| request.encode(w, version);
-        let parts = request_frame(R::API, version, self.correlation_id, Some(CLIENT_ID), encode);
-        self.stream.write_all(&parts.concat()).map_err(|error| self.lost(error))
+    fn send<R: Exchange>(&mut self, request: &R, version: i16) -> Result<Sent> {
+        let (parts, sent) = self.requests.frame(R::API, version, CLIENT_ID, |w| request.encode(w, version));
+        self.stream.write_all(&parts.concat()).map_err(|error| self.lost(error))?;
+        Ok(sent)
     }
 
     /// Sends a request and reads the frame of its answer; where the body begins in it.
     fn exchange<R: Exchange>(&mut self, request: &R, version: i16) -> Result<usize> {
-        self.send(request, version)?;
+        let sent = self.send(request, version)?;
         self.receive().map_err(|error| self.lost(error))?;
-        let mut reader = Reader::new(&self.frame);
-        let header = ResponseHeader::decode(&mut reader, R::API.header_versions(version).1);
-        let body = self.frame.len() - reader.remaining();
-        match header {
-            Ok(header) if header.correlation_id == self.correlation_id => Ok(body),
-            _ => Err(self.nonsense("the answer to another request")),
-        }
+        sent.body_start(&self.frame).map_err(|why| self.nonsense(&why.to_string()))
     }
 
     fn decode<R: Exchange>(&self, _: &R, version: i16, body: usize) -> Result<R::Response<'_>> {

@@ -7,9 +7,10 @@ mod cluster;
 mod link;
 
 pub use cluster::{Cluster, Node, Partition, Topic};
-pub use link::{CLIENT_ID, Link, Versions};
+pub use link::{CLIENT_ID, Link};
 
 use super::failure::{Failure, Result};
+use crate::client::address::with_port;
 use crate::types::BrokerId;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
@@ -17,8 +18,6 @@ use crate::wire::messages::{ApiKey, Exchange, MetadataRequest, metadata_request:
 use std::net::ToSocketAddrs;
 use std::time::{Duration, Instant};
 
-/// Kafka's port, where an address has none.
-pub const PORT_DEFAULT: u16 = 9092;
 /// How long until a request is sent again that a broker could not answer yet.
 const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
 /// FindCoordinator since which several keys are asked for at a time, and the answer is a list (KIP-699).
@@ -46,7 +45,7 @@ impl Client {
     pub fn connect(addresses: &[String], timeout: Duration) -> Result<Client> {
         let mut tried = Vec::new();
         for address in addresses {
-            match Link::connect(&with_port(address)?, timeout) {
+            match Link::connect(&with_port(address).map_err(Failure::Usage)?, timeout) {
                 Ok(link) => return Ok(Client { links: vec![link], nodes: Vec::new(), timeout }),
                 Err(Failure::Unreachable(more)) => tried.extend(more),
                 Err(Failure::Lost { address, error }) => tried.push((address, error)),
@@ -179,40 +178,4 @@ impl Client {
 fn is_passing(code: ErrorCode) -> bool {
     use ErrorCode::*;
     code.retriable() && !matches!(code, UnknownTopicOrPartition | UnknownTopicId | ElectionNotNeeded | ListenerNotFound)
-}
-
-/// `HOST:PORT` from `HOST:PORT`, `HOST`, `[ADDRESS]:PORT` or `PROTOCOL://HOST:PORT`.
-fn with_port(address: &str) -> Result<String> {
-    let plain = address.split_once("://").map_or(address, |(_, rest)| rest).trim();
-    let has_port = plain.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    let whole = if has_port { plain.to_string() } else { format!("{plain}:{PORT_DEFAULT}") };
-    let (host, port) = whole.rsplit_once(':').unwrap_or_default();
-    let is_number = !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit());
-    match port.parse::<u16>() {
-        _ if host.is_empty() || !is_number => Err(Failure::Usage(format!("{address:?} is no address: HOST:PORT is"))),
-        Ok(1..) => Ok(whole),
-        _ => Err(Failure::Usage(format!("{address:?}: port {port} is out of range: ports are 1 to 65535"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_have_a_port() {
-        let whole = |address: &str| with_port(address).map_err(|failure| failure.to_string());
-        assert_eq!(whole("a:1").as_deref(), Ok("a:1"));
-        assert_eq!(whole("a").as_deref(), Ok("a:9092"));
-        assert_eq!(whole("PLAINTEXT://a:1").as_deref(), Ok("a:1"));
-        assert_eq!(whole("[::1]:5").as_deref(), Ok("[::1]:5"));
-        assert_eq!(whole("[::1]").as_deref(), Ok("[::1]:9092"));
-        for wrong in ["", "a:", "a:x", "a:-1", ":1"] {
-            assert!(whole(wrong).unwrap_err().contains("is no address"), "{wrong}");
-        }
-        for port in ["0", "65536", "99999999999"] {
-            let told = whole(&format!("a:{port}")).unwrap_err();
-            assert_eq!(told, format!("\"a:{port}\": port {port} is out of range: ports are 1 to 65535"));
-        }
-    }
 }

@@ -3,8 +3,9 @@
 use super::{TopicPartition, by_topic, only};
 use crate::cli::client::{Client, Coordinated, Link, Node};
 use crate::cli::failure::{Failure, Result};
+use crate::client::assignment::decode_assignment;
 use crate::types::{Epoch, Offset};
-use crate::wire::codec::{DecodeError, Reader};
+use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use crate::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -159,20 +160,12 @@ fn described(group: &DescribedGroup<'_>, coordinator: Option<Node>) -> Described
     }
 }
 
-/// Kafka's ConsumerProtocolAssignment, which is the same in all its versions up to what is read here.
+/// What a member has, in order.
 fn assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, DecodeError> {
-    let mut reader = Reader::new(bytes);
-    if bytes.is_empty() {
-        return Ok(Vec::new());
-    }
-    let _version = reader.i16()?;
-    let topics = reader.array(false, 6, |r| {
-        let topic = r.string(false)?;
-        r.array(false, 4, Reader::i32).map(|partitions| (topic, partitions))
-    })?;
-    let place = |topic: &str, partition| TopicPartition::new(topic, partition);
-    let all = topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(|&index| place(topic, index)));
-    let mut all: Vec<TopicPartition> = all.collect();
+    let share = decode_assignment(bytes)?;
+    let place =
+        |(topic, all): &(String, Vec<_>)| all.iter().map(|&at| TopicPartition::new(topic, at)).collect::<Vec<_>>();
+    let mut all: Vec<TopicPartition> = share.iter().flat_map(place).collect();
     all.sort();
     Ok(all)
 }
