@@ -4,11 +4,13 @@ use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use klamm::journal::{self, Journal};
+use klamm::log::check::Rules;
 use klamm::log::{self, BatchInfo, Read, Settings};
 use klamm::shard::store::{DiskOp, Done, Limits, LogIndex, Store};
 use klamm::types::{Now, PartitionId, Time, Uuid};
-use klamm::wire::batch::{BatchBuilder, crc_ok};
+use klamm::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, crc_ok, replace_records};
 use klamm::wire::codec::Reader;
+use klamm::wire::compression::{Codec, Workspace, compress};
 use klamm::wire::frame::{request_frame, response_frame};
 use klamm::wire::messages::{
     ApiKey, MetadataResponse, ProduceRequest, RequestHeader, metadata_response, produce_request,
@@ -128,6 +130,43 @@ fn fetch(bencher: Bencher, batch_bytes: usize) {
 fn check_crc(bencher: Bencher, bytes: usize) {
     let batch = batch(bytes);
     bencher.counter(BytesCount::new(batch.len())).bench_local(|| assert!(crc_ok(black_box(&batch))));
+}
+
+/// A batch of 1,000 records whose values of 100 bytes compress about as logs do.
+fn text_batch(compression: Compression) -> Bytes {
+    let mut state = 1u32;
+    let mut word = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        format!("{:03} ", (state >> 16) % 500)
+    };
+    let mut value = || (0..25).map(|_| word()).collect::<String>();
+    let plain = (0..1000)
+        .fold(BatchBuilder::new(0), |builder, _| builder.record(NOW.wall_ms, None, Some(value().as_bytes())))
+        .build();
+    let payload = compress(Codec { compression, level: None }, &plain[HEADER_BYTES..]);
+    replace_records(&plain, compression, &payload).freeze()
+}
+
+/// The full check of a batch before it is appended; the throughput is that of the decompressed records.
+#[divan::bench(args = [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd])]
+fn check_records(bencher: Bencher, compression: Compression) {
+    let batch = text_batch(compression);
+    let rules = Rules {
+        message_bytes_max: 1 << 20,
+        decompressed_bytes_max: 1 << 30,
+        timestamp_before_max_ms: i64::MAX,
+        timestamp_after_max_ms: i64::MAX,
+        log_append_time: false,
+        key_required: false,
+        codec: None,
+        header_only: false,
+    };
+    let mut workspace = Workspace::default();
+    let plain = text_batch(Compression::None).len();
+    bencher.counter(BytesCount::new(plain)).with_inputs(|| BytesMut::from(&batch[..])).bench_local_values(|batch| {
+        let checked = log::check::check(batch, 9, &rules, NOW.wall_ms, &mut workspace);
+        black_box(checked.expect("it is sound"));
+    });
 }
 
 fn produce_frame(partitions: usize) -> Vec<u8> {
