@@ -1,6 +1,7 @@
 use super::*;
 use crate::types::Uuid;
 use crate::wire::batch::{BatchBuilder, patch_base_offset_and_epoch};
+use crate::wire::compression::Workspace;
 use bytes::BytesMut;
 
 const SEEN_MS: TimestampMs = 1;
@@ -154,14 +155,14 @@ fn a_time_is_looked_for_where_it_may_be() {
     assert_eq!(from, 0);
     let (from, read) = log.find_time(1045).unwrap();
     assert!(from <= 9, "the record of 1045 is at 9");
-    let found = find::first_at(&read_parts(read), 1045, log.start()).unwrap();
+    let found = first_at(read_parts(read), 1045, log.start());
     assert_eq!(found, Some((1045, 9)));
     assert_eq!(log.find_time(1096), None);
     assert_eq!(log.timestamp_max(), Some((1095, 19)));
     assert_eq!(log_with(settings()).timestamp_max(), None);
     log.set_start(15);
     let (from, read) = log.find_time(0).unwrap();
-    assert_eq!((from, find::first_at(&read_parts(read), 0, log.start()).unwrap()), (15, Some((1075, 15))));
+    assert_eq!((from, first_at(read_parts(read), 0, log.start())), (15, Some((1075, 15))));
 }
 
 fn read_parts(read: Read) -> Vec<Bytes> {
@@ -300,6 +301,11 @@ fn behind_lost_records_nothing_is_read_or_written() {
     assert!(!restored.replay(at, &check::info(&parts[0]).unwrap(), parts[0].clone(), SEEN_MS));
 }
 
+fn first_at(batches: Vec<Bytes>, timestamp: TimestampMs, start: Offset) -> Option<(TimestampMs, Offset)> {
+    let found = find::Find::new(batches, timestamp, start).step(&mut Workspace::default(), &mut { usize::MAX });
+    found.expect("no step is the last but one").expect("sound")
+}
+
 #[test]
 fn epochs_and_their_ends() {
     let mut log = ten();
@@ -316,7 +322,6 @@ fn epochs_and_their_ends() {
 mod batches {
     use super::*;
     use crate::log::check::{Refusal, Rules, check};
-    use crate::wire::compression::Workspace;
     use crate::wire::error::ErrorCode;
 
     const NOW_MS: TimestampMs = 1_000_000;

@@ -253,3 +253,18 @@ fn requests_behind_a_check_that_takes_long_keep_their_order() {
         (crate::client::fetch_once(&mut other, "slow", 0, 0, 1000).1 == 10).then_some(())
     });
 }
+
+#[test]
+fn a_time_is_found_in_a_batch_that_becomes_large_and_a_partition_named_twice_is_refused() {
+    let subject = Subject::new(&[]);
+    let mut client = subject.connect();
+    let topic = subject.name("large");
+    client.create(&topic, 1, &[]);
+    let (now, value) = (now_ms(), vec![0; 30_000_000]);
+    let plain = BatchBuilder::new(0).record(now, None, Some(&value)).record(now + 10, None, Some(b"v")).build();
+    Produce::to(&topic, 0, compressed(&plain, Compression::Zstd)).write(&mut client);
+    assert_eq!(find(&mut client, &topic, &[now + 1]), [(0, now + 10, 1)]);
+    assert_eq!(find(&mut client, &topic, &[now + 11]), [(0, -1, -1)]);
+    let codes: Vec<i16> = find(&mut client, &topic, &[now + 1; 100]).iter().map(|(code, ..)| *code).collect();
+    assert!(codes.iter().all(|code| *code == ErrorCode::InvalidRequest.code()), "{codes:?}");
+}

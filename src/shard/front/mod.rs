@@ -287,13 +287,18 @@ impl Front {
             self.deadlines.insert((deadline, id));
         }
         self.ask(view, id, plan);
-        let mut budget = std::mem::take(&mut self.queue.budget);
-        self.work_on(now, view, id, &mut budget);
-        self.queue.budget = budget;
+        self.work_at_once(now, view, id);
         if self.requests.get(&id).is_some_and(|request| request.outstanding == 0 && request.work.own_bytes().is_none())
         {
             self.drive(now, view, id, |work, scatter| work.gathered(scatter));
         }
+    }
+
+    /// Does a request's own work as far as the turn allows.
+    fn work_at_once(&mut self, now: Now, view: &mut View, id: RequestId) {
+        let mut budget = std::mem::take(&mut self.queue.budget);
+        self.work_on(now, view, id, &mut budget);
+        self.queue.budget = budget;
     }
 
     /// Goes on with a request's own work, if it has any; what remains is queued.
@@ -371,6 +376,10 @@ impl Front {
         let Some(request) = self.requests.get_mut(&id) else { return };
         assert!(request.outstanding >= answers, "an answer that nobody waits for");
         request.outstanding -= answers;
+        if request.work.own_bytes().is_some() && !self.queue.is_busy(id) {
+            self.work_at_once(now, view, id);
+        }
+        let Some(request) = self.requests.get_mut(&id) else { return };
         if request.outstanding == 0 && !request.work.is_parked() && request.work.own_bytes().is_none() {
             self.drive(now, view, id, |work, scatter| work.gathered(scatter));
         }

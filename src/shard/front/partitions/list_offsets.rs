@@ -2,7 +2,7 @@
 
 use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use super::{Part, Parts, Question, unknown};
-use crate::log::find;
+use crate::log::find::{Corrupt, Find};
 use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op};
 use crate::shard::port::ReadPlan;
@@ -16,9 +16,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// At most this much is read to find a timestamp: the index leads close to it.
-const FIND_BYTES_MAX: usize = 8 << 20;
-/// Reads that a request has under way at the same time.
+/// At most this much is read at a time to find a timestamp: the index leads close to it.
+const FIND_BYTES_MAX: usize = 1 << 20;
+/// Reads that a request has under way at the same time, or looks into.
 const READS_MAX: usize = 4;
 
 #[derive(Clone, Copy)]
@@ -42,6 +42,8 @@ struct ListOffsets {
     /// Reads that wait until others are done.
     reads: VecDeque<(u32, ReadPlan)>,
     reading: usize,
+    /// Batches that are looked into, and whose; one after the other.
+    looking: VecDeque<(u32, Find)>,
 }
 
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut) -> Result<Begun, DecodeError> {
@@ -58,7 +60,8 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let Parts { parts: all, queue } = &mut parts;
     queue.retain(|(number, ..)| all[*number as usize].partition.is_some());
     parts.begin(scatter);
-    let work = ListOffsets { head: ReplyHead::new(head), parts, reads: VecDeque::new(), reading: 0 };
+    let work =
+        ListOffsets { head: ReplyHead::new(head), parts, reads: VecDeque::new(), reading: 0, looking: VecDeque::new() };
     Ok(Begun::Started { work: Box::new(work), deadline: None, silent: false })
 }
 
@@ -103,7 +106,7 @@ impl ListOffsets {
     }
 
     fn read_next(&mut self, scatter: &mut Scatter<'_>) {
-        if self.reading < READS_MAX
+        if self.reading + self.looking.len() < READS_MAX
             && let Some((number, plan)) = self.reads.pop_front()
         {
             self.reading += 1;
@@ -111,21 +114,38 @@ impl ListOffsets {
         }
     }
 
+    /// Looks into batches, as the request's own work.
     fn look(&mut self, scatter: &mut Scatter<'_>, number: u32, data: Option<Vec<Bytes>>) {
         let part = &mut self.parts.parts[number as usize];
         let (timestamp, start) = part.answer.find.expect("only a part that looks for a timestamp reads");
-        match data.map(|parts| (find::first_at(&parts, timestamp, start), find::offset_end(&parts))) {
-            Some((Ok(Some((timestamp, offset))), _)) => {
-                (part.answer.timestamp, part.answer.offset) = (timestamp, offset);
+        match data {
+            Some(batches) => self.looking.push_back((number, Find::new(batches, timestamp, start))),
+            None => {
+                part.code = ErrorCode::KafkaStorageError;
+                self.parts.ask_next(scatter);
             }
+        }
+    }
+
+    /// What became of a search, the last of whose batches ends before `next`.
+    fn looked(
+        &mut self,
+        scatter: &mut Scatter<'_>,
+        number: u32,
+        found: Result<Option<(TimestampMs, Offset)>, Corrupt>,
+        next: Option<Offset>,
+    ) {
+        let part = &mut self.parts.parts[number as usize];
+        match (found, next) {
+            (Ok(Some((timestamp, offset))), _) => (part.answer.timestamp, part.answer.offset) = (timestamp, offset),
             // It is behind what one read brought, or in what is in no segment yet.
-            Some((Ok(None), Some(next))) => {
+            (Ok(None), Some(next)) => {
+                let (timestamp, start) = part.answer.find.expect("a timestamp was looked for");
                 part.answer.find = Some((timestamp, start.max(next)));
                 return self.go_on(scatter, number, next);
             }
-            Some((Ok(None), None)) => part.answer = Found::default(),
-            Some((Err(find::Corrupt), _)) => part.code = ErrorCode::CorruptMessage,
-            None => part.code = ErrorCode::KafkaStorageError,
+            (Ok(None), None) => part.answer = Found::default(),
+            (Err(Corrupt), _) => part.code = ErrorCode::CorruptMessage,
         }
         self.parts.ask_next(scatter);
     }
@@ -165,12 +185,34 @@ impl Work for ListOffsets {
 
     fn read(&mut self, scatter: &mut Scatter<'_>, number: u32, data: Option<Vec<Bytes>>) {
         self.reading -= 1;
-        self.read_next(scatter);
         self.look(scatter, number, data);
+        self.read_next(scatter);
+    }
+
+    fn own_bytes(&self) -> Option<usize> {
+        (!self.looking.is_empty()).then(|| self.looking.iter().map(|(_, find)| find.bytes()).sum())
+    }
+
+    fn work_on(&mut self, scatter: &mut Scatter<'_>, budget: &mut usize) -> bool {
+        while let Some((number, find)) = self.looking.front_mut() {
+            let Some(found) = find.step(scatter.workspace, budget) else { return false };
+            find.restart(scatter.workspace);
+            let (number, next) = (*number, find.offset_end());
+            self.looking.pop_front();
+            self.looked(scatter, number, found, next);
+            self.read_next(scatter);
+        }
+        true
+    }
+
+    fn rest(&mut self, scatter: &mut Scatter<'_>) {
+        if let Some((_, find)) = self.looking.front_mut() {
+            find.restart(scatter.workspace);
+        }
     }
 
     fn gathered(&mut self, _: &mut Scatter<'_>) -> Next {
-        assert!(self.reads.is_empty() && self.reading == 0 && self.parts.queue.is_empty());
+        assert!(self.reads.is_empty() && self.reading == 0 && self.parts.queue.is_empty() && self.looking.is_empty());
         Next::Reply
     }
 
