@@ -21,7 +21,7 @@
 
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
-use klamm::metadata::{Broker, Controller, Listener};
+use klamm::metadata::{Broker, Controller, Listener, Written};
 use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::port::ConnectionId;
@@ -97,8 +97,9 @@ impl Stage {
         let mut controller = Controller::recover(None, &[]).expect("new").controller;
         let listener = Listener { name: "PLAINTEXT".into(), host: "stage".into(), port: 9092 };
         controller.register_broker(1, Broker { listeners: vec![listener], rack: None }).expect("registered");
-        let append = controller.plan_append().expect("a record");
-        controller.synced(append.index_last);
+        while controller.plan_write().is_some() {
+            controller.written(Written::Synced);
+        }
         let image = controller.image_durable().clone();
         let mut controller = Some((controller, 7));
         let shards = (0..cores).map(|core| {
@@ -140,9 +141,9 @@ impl Stage {
                 }
                 Output::Disk(op) => self.disk.push((core, op)),
                 Output::Mesh { to, message } => self.mail.push_back((core, to.0, message)),
-                Output::MetadataAppend(append) => {
-                    let ok = !self.metadata_fails;
-                    self.shards[0].step(self.now, Input::MetadataAppended { index_last: append.index_last, ok });
+                Output::MetadataWrite(_) => {
+                    let written = if self.metadata_fails { Written::Failed } else { Written::Synced };
+                    self.shards[0].step(self.now, Input::MetadataWritten { written });
                     again = true;
                 }
                 Output::PartitionRemove { log, .. } => {

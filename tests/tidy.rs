@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 /// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
 /// No machine's whole state is among it but the controller's, which is moved to its core once.
-const LAYERS_SHELL: [(&str, &str); 16] = [
+const LAYERS_SHELL: [(&str, &str); 23] = [
     ("journal::ALIGNMENT", "the unit of direct I/O"),
     ("journal::FileIndex", "which journal file"),
     ("journal::BlockWrite", "bytes to write, and where"),
@@ -38,13 +38,20 @@ const LAYERS_SHELL: [(&str, &str); 16] = [
     ("log::Flush", "bytes to write, and where"),
     ("log::file_stem", "name of a segment's files"),
     ("log::scan", "walks batches in bytes that were read"),
-    ("metadata::Append", "bytes to write, and where"),
     ("metadata::Broker", "this node's record"),
     ("metadata::Controller", "made from the files that the shell reads, then moved to the first shard"),
     ("metadata::Image", "handed to every shard at start"),
     ("metadata::Listener", "part of this node's record"),
+    ("metadata::LogError", "why a file cannot be read"),
+    ("metadata::Part", "of a snapshot: bytes to write, and where"),
     ("metadata::RecoverError", "why the files cannot be read"),
-    ("metadata::Snapshot", "bytes to write, and where"),
+    ("metadata::Recovered", "what is to be done to the files before they are written"),
+    ("metadata::SNAPSHOT_NAME", "the name of a file"),
+    ("metadata::Write", "bytes to write, and where"),
+    ("metadata::Written", "what came of a write"),
+    ("metadata::decode_head", "to say why a file of an older format is refused"),
+    ("metadata::file_index", "the names of files"),
+    ("metadata::file_name", "the names of files"),
 ];
 /// Members of the workspace and what they may use of the broker.
 const LAYER_LOADGEN: [&str; 3] = ["client", "wire", "types"];

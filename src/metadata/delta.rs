@@ -87,10 +87,8 @@ mod tests {
         let mut index = 0;
         let mut delta_of = |image: &mut Image, records: &[Record]| {
             let mut delta = Delta::default();
-            for record in records {
-                index += 1;
-                image.apply(index, record, &mut delta).unwrap();
-            }
+            index += 1;
+            image.apply(index, 1, records, &mut delta).unwrap();
             delta
         };
         let [a, b, c] = [1, 2, 3].map(|id| Uuid([id; 16]));

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
 
 use super::delta::Delta;
-use super::record::{Broker, Record, RecordError, Settings};
+use super::record::{Broker, PartitionRange, Record, RecordError, Settings};
 use super::topic::Topic;
-use crate::types::{BrokerId, Epoch, PartitionId, Uuid};
+use crate::types::{BrokerId, Epoch, PartitionId, PartitionIndex, Uuid};
 
 /// Ids are random, so nobody can aim at one bucket; a hasher without a secret keeps machines free of randomness.
 type TopicsById = HashTrieMapSync<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;
@@ -27,6 +27,7 @@ pub struct Leader {
 #[derive(Clone, Debug)]
 pub struct Image {
     index: u64,
+    term: u64,
     topics: RedBlackTreeMapSync<Arc<str>, Arc<Topic>>,
     topics_by_id: TopicsById,
     /// Names of topics that contain `.` or `_`, each behind itself with every `.` replaced by `_`.
@@ -42,6 +43,7 @@ impl Default for Image {
     fn default() -> Self {
         Image {
             index: 0,
+            term: 0,
             topics: RedBlackTreeMapSync::new_sync(),
             topics_by_id: TopicsById::new_with_hasher_and_ptr_kind(BuildHasherDefault::default()),
             topics_by_metric: RedBlackTreeMapSync::new_sync(),
@@ -57,7 +59,7 @@ impl Default for Image {
 /// Equal in all that was decided; the other fields follow from these.
 impl PartialEq for Image {
     fn eq(&self, other: &Self) -> bool {
-        self.index == other.index
+        (self.index, self.term) == (other.index, other.term)
             && self.topics == other.topics
             && self.brokers == other.brokers
             && self.broker_settings == other.broker_settings
@@ -67,9 +69,14 @@ impl PartialEq for Image {
 }
 
 impl Image {
-    /// Index of the last record that was applied; 0 before the first. Kafka's clients never see it.
+    /// Index of the last entry that was applied; 0 before the first. Kafka: the metadata log's offset.
     pub fn index(&self) -> u64 {
         self.index
+    }
+
+    /// Term of the last entry that was applied; 0 before the first. Kafka: the quorum's leader epoch.
+    pub fn term(&self) -> u64 {
+        self.term
     }
 
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
@@ -145,16 +152,31 @@ impl Image {
         self.producer_id_next
     }
 
-    /// Applies the record with this index, and notes in `delta` what changed. A record that does not fit this image
-    /// changes nothing and is an error: the log then is not one that this image belongs to.
-    pub fn apply(&mut self, index: u64, record: &Record, delta: &mut Delta) -> Result<(), RecordError> {
-        assert!(index > self.index, "records are applied once and in order");
+    /// Applies the entry with this index: all its records, and notes in `delta` what changed. An entry that does not fit
+    /// this image changes nothing of it and is an error: the log then is not one that this image belongs to.
+    pub fn apply(&mut self, index: u64, term: u64, records: &[Record], delta: &mut Delta) -> Result<(), RecordError> {
+        let mut next = self.clone();
+        for record in records {
+            next.stage(record, delta)?;
+        }
+        next.advance(index, term);
+        *self = next;
+        Ok(())
+    }
+
+    /// Applies one record of an entry; [`Image::advance`] ends the entry.
+    pub(super) fn stage(&mut self, record: &Record, delta: &mut Delta) -> Result<(), RecordError> {
         let older = record.topic().and_then(|id| self.topics_by_id.get(&id)).cloned();
         self.change(record)?;
         delta.note(record, older.as_ref());
-        self.index = index;
         assert_eq!(self.topics.size(), self.topics_by_id.size());
         Ok(())
+    }
+
+    /// All records up to this entry are applied.
+    pub(super) fn advance(&mut self, index: u64, term: u64) {
+        assert!(index > self.index && term >= self.term, "entries are applied once and in order");
+        (self.index, self.term) = (index, term);
     }
 
     fn change(&mut self, record: &Record) -> Result<(), RecordError> {
@@ -222,39 +244,105 @@ impl Image {
         }
     }
 
-    /// Records that make this image out of an empty one, its index aside.
+    /// Records that make this image out of an empty one, its index and term aside.
+    #[cfg(test)]
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
-        let brokers =
-            self.brokers.iter().map(|(&id, broker)| Record::BrokerRegistered { id, broker: Broker::clone(broker) });
-        let settings = self.broker_settings.iter();
-        let settings =
-            settings.map(|(&broker, settings)| Record::BrokerSettingsSet { broker, settings: settings.clone() });
-        let groups = self.group_settings.iter();
-        let groups = groups
-            .map(|(group, settings)| Record::GroupSettingsSet { group: group.clone(), settings: settings.clone() });
-        let next = self.producer_id_next;
-        let producer_ids = (next > 0).then_some(Record::ProducerIdsAllocated { next });
-        let topics = self.topics.values().map(|topic| Record::TopicCreated {
-            id: topic.id,
-            name: topic.name.clone(),
-            partitions: topic.partition_ranges().cloned().collect(),
-            settings: topic.settings.clone(),
-        });
-        brokers.chain(settings).chain(groups).chain(producer_ids).chain(topics)
+        let mut cursor = Cursor::Start;
+        std::iter::from_fn(move || {
+            let (next, record) = self.record_after(&cursor)?;
+            cursor = next;
+            Some(record)
+        })
     }
 
-    /// The image that these records of a snapshot make, as of the record `index_last`.
-    pub(super) fn from_records(
-        index_last: u64,
-        records: impl Iterator<Item = Result<Record, RecordError>>,
-    ) -> Result<Image, RecordError> {
-        let mut image = Image::default();
-        for (i, record) in records.enumerate() {
-            image.apply(i as u64 + 1, &record?, &mut Delta::default())?;
+    /// The next of the records that make this image, and where it stands. None is longer for a topic of many partitions.
+    pub(super) fn record_after(&self, cursor: &Cursor) -> Option<(Cursor, Record)> {
+        match cursor {
+            Cursor::Start => self.brokers_from(Bound::Unbounded),
+            Cursor::Broker(id) => self.brokers_from(Bound::Excluded(*id)),
+            Cursor::BrokerSettings(id) => self.broker_settings_from(Bound::Excluded(*id)),
+            Cursor::Group(name) => self.groups_from(Bound::Excluded(name)),
+            Cursor::ProducerIds => self.topic_from(Bound::Unbounded),
+            Cursor::Topic { name, end } => self.more_partitions(name, *end),
         }
-        image.index = index_last;
-        Ok(image)
     }
+
+    fn brokers_from(&self, start: Bound<BrokerId>) -> Option<(Cursor, Record)> {
+        let next = self.brokers.range((start, Bound::Unbounded)).next();
+        let record = |(&id, broker): (&BrokerId, &Arc<Broker>)| {
+            (Cursor::Broker(id), Record::BrokerRegistered { id, broker: Broker::clone(broker) })
+        };
+        next.map(record).or_else(|| self.broker_settings_from(Bound::Unbounded))
+    }
+
+    fn broker_settings_from(&self, start: Bound<BrokerId>) -> Option<(Cursor, Record)> {
+        let next = self.broker_settings.range((start, Bound::Unbounded)).next();
+        let record = |(&broker, settings): (&BrokerId, &Settings)| {
+            (Cursor::BrokerSettings(broker), Record::BrokerSettingsSet { broker, settings: settings.clone() })
+        };
+        next.map(record).or_else(|| self.groups_from(Bound::Unbounded))
+    }
+
+    fn groups_from(&self, start: Bound<&Arc<str>>) -> Option<(Cursor, Record)> {
+        let next = self.group_settings.range::<Arc<str>, _>((start, Bound::Unbounded)).next();
+        let record = |(group, settings): (&Arc<str>, &Settings)| {
+            let record = Record::GroupSettingsSet { group: group.clone(), settings: settings.clone() };
+            (Cursor::Group(group.clone()), record)
+        };
+        next.map(record).or_else(|| match self.producer_id_next {
+            0 => self.topic_from(Bound::Unbounded),
+            next => Some((Cursor::ProducerIds, Record::ProducerIdsAllocated { next })),
+        })
+    }
+
+    fn topic_from(&self, start: Bound<&str>) -> Option<(Cursor, Record)> {
+        let (name, topic) = self.topics.range::<str, _>((start, Bound::Unbounded)).next()?;
+        let (end, partitions) = piece(topic, 0);
+        let (id, settings) = (topic.id, topic.settings.clone());
+        let record = Record::TopicCreated { id, name: name.clone(), partitions, settings };
+        Some((Cursor::Topic { name: name.clone(), end }, record))
+    }
+
+    fn more_partitions(&self, name: &Arc<str>, start: PartitionIndex) -> Option<(Cursor, Record)> {
+        let topic = self.topics.get(name).expect("a cursor belongs to one image");
+        if start == topic.partition_count() {
+            return self.topic_from(Bound::Excluded(name));
+        }
+        let (end, partitions) = piece(topic, start);
+        Some((Cursor::Topic { name: name.clone(), end }, Record::PartitionsAdded { id: topic.id, partitions }))
+    }
+}
+
+/// A place in the row of records that make an image.
+#[derive(Clone, Debug)]
+pub(super) enum Cursor {
+    Start,
+    Broker(BrokerId),
+    BrokerSettings(BrokerId),
+    Group(Arc<str>),
+    ProducerIds,
+    /// Behind the partitions of the topic up to `end` (exclusive).
+    Topic {
+        name: Arc<str>,
+        end: PartitionIndex,
+    },
+}
+
+/// Ranges, and replicas in them, of one record that makes a topic.
+const PIECE_RANGES_MAX: usize = 2_000;
+const PIECE_REPLICAS_MAX: usize = 20_000;
+
+/// The partitions of a topic from `start` on that fit into one record, and where they end.
+fn piece(topic: &Topic, start: PartitionIndex) -> (PartitionIndex, Vec<PartitionRange>) {
+    let mut replicas = 0;
+    let mut fits = |range: &&PartitionRange| {
+        let first = replicas == 0;
+        replicas += range.placement.replicas.len();
+        first || replicas <= PIECE_REPLICAS_MAX
+    };
+    let ranges = topic.partition_ranges_from(start).take(PIECE_RANGES_MAX).take_while(|range| fits(range));
+    let ranges: Vec<PartitionRange> = ranges.cloned().collect();
+    (ranges.last().expect("a topic has partitions").end, ranges)
 }
 
 /// Kafka's metrics have `_` where a topic has `.`, so two names that differ in nothing else would share metrics.
@@ -265,11 +353,19 @@ fn metric_name(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metadata::record::PartitionRange;
+    use crate::metadata::record::Placement;
     use crate::metadata::record::tests::{range, samples, settings};
 
+    /// The image that the records of this one make.
+    fn remade(image: &Image) -> Image {
+        let mut again = Image::default();
+        image.records().for_each(|record| again.stage(&record, &mut Delta::default()).unwrap());
+        again.advance(image.index(), image.term());
+        again
+    }
+
     fn apply(image: &mut Image, index: u64, record: &Record) -> Result<(), RecordError> {
-        image.apply(index, record, &mut Delta::default())
+        image.apply(index, 1, std::slice::from_ref(record), &mut Delta::default())
     }
 
     fn created(id: u8, name: &str, partitions: Vec<PartitionRange>) -> Record {
@@ -281,7 +377,7 @@ mod tests {
         let mut image = Image::default();
         for (i, record) in samples().iter().enumerate() {
             apply(&mut image, i as u64 + 1, record).unwrap();
-            let again = Image::from_records(image.index(), image.records().map(Ok)).unwrap();
+            let again = remade(&image);
             assert_eq!(again, image);
             assert_eq!(again.partition_total(), image.partition_total());
         }
@@ -304,6 +400,29 @@ mod tests {
         assert_eq!(image.leader(partition(1)), Some(Leader { broker: 2, epoch: 4 }));
         assert_eq!(image.leader(partition(2)), None);
         assert_eq!(image.leader(PartitionId { topic: Uuid([2; 16]), index: 0 }), None);
+    }
+
+    #[test]
+    fn a_topic_of_many_placements_is_made_in_pieces() {
+        let mut image = Image::default();
+        let partitions: Vec<_> = (0..PIECE_RANGES_MAX as i32 * 2 + 1).map(|i| range(i, i + 1, i % 2 + 1)).collect();
+        apply(&mut image, 1, &created(1, "a", partitions)).unwrap();
+        let mut wide = range(0, 1, 1);
+        wide.placement = Placement::new(&(1..=PIECE_REPLICAS_MAX as i32 + 1).collect::<Vec<_>>());
+        apply(&mut image, 2, &created(2, "b", vec![wide, range(1, 2, 1)])).unwrap();
+        let records: Vec<Record> = image.records().collect();
+        assert_eq!(records.len(), 5);
+        assert_eq!(remade(&image), image);
+    }
+
+    #[test]
+    fn an_entry_is_applied_as_a_whole_or_not_at_all() {
+        let mut image = Image::default();
+        let entry = [created(1, "a", vec![range(0, 1, 1)]), created(2, "a", vec![range(0, 1, 1)])];
+        assert!(image.apply(1, 1, &entry, &mut Delta::default()).is_err());
+        assert_eq!(image, Image::default());
+        image.apply(1, 1, &entry[..1], &mut Delta::default()).unwrap();
+        assert_eq!((image.index(), image.term(), image.topic_count()), (1, 1, 1));
     }
 
     #[test]

@@ -1,32 +1,43 @@
 //! Bytes of the metadata log and of its snapshots. All numbers are little-endian.
 //!
-//! Both files are a header of 32 bytes and frames, each a header of 24 bytes and a finished FlatBuffer `Entry`:
+//! The log is a row of files, each named after the entry before its first ([`file_name`]); a snapshot is one file. Each is
+//! a header of 32 bytes and frames, each of which is a header of 40 bytes and a payload:
 //!
 //! | header | | frame | |
 //! |---|---|---|---|
-//! | magic `klammeta` | 8 | length of the entry | u32 |
-//! | version | u16 | CRC-32C of all that follows | u32 |
-//! | kind: 0 log, 1 snapshot | u16 | index of the record | u64 |
+//! | magic `klammeta` | 8 | length of the payload | u32 |
+//! | version: 2 | u16 | CRC-32C of all that follows | u32 |
+//! | kind: 0 log, 1 snapshot | u16 | index of the entry | u64 |
 //! | CRC-32C of the other 28 bytes | u32 | index up to which the log was synced at that time | u64 |
-//! | index of the snapshot's last record; log: 0 | u64 | entry | |
-//! | frames in the snapshot; log: 0 | u64 | | |
+//! | index of the entry before the file's first; snapshot: of its last | u64 | term of the entry | u64 |
+//! | term of that entry | u64 | kind: 0 records, 1 a term begins, 2 a snapshot ends | u8 |
+//! | | | zero | 7 |
 //!
-//! A log's frames have consecutive indexes; a snapshot's count from 1. A drive may keep any part of what was not
-//! synced, so a frame that cannot be read ends the log, unless a later frame says that it had been synced.
+//! The payload of records is one decision: each record's length (u32) and its finished FlatBuffer `Entry`, repeated. Other
+//! kinds have no payload. A log's frames have consecutive indexes and terms that never fall; a snapshot's count from 1,
+//! and its last one has the kind 2.
+//!
+//! A drive may keep any part of what was not synced, so a frame that cannot be read ends the log, unless a later frame or
+//! a later file says that it had been synced. Zeros behind the last frame are room for later ones.
 
 use std::fmt;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::record::RecordError;
+
 const MAGIC: [u8; 8] = *b"klammeta";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const KIND_LOG: u16 = 0;
 const KIND_SNAPSHOT: u16 = 1;
-/// Largest entry that is written or accepted: room for 10,000 partitions that are all placed differently.
-pub const ENTRY_BYTES_MAX: usize = 16 << 20;
+/// Largest payload that is accepted: a decision ([`DECISION_BYTES_MAX`](super::DECISION_BYTES_MAX)), or in a snapshot the
+/// largest topic and what stands before it.
+const PAYLOAD_BYTES_MAX: usize = 40 << 20;
 pub const HEADER_BYTES: usize = size_of::<Header>();
 pub const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
+/// Bytes before each record of a payload.
+const RECORD_LENGTH_BYTES: usize = 4;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -35,8 +46,8 @@ struct Header {
     version: U16,
     kind: U16,
     crc: U32,
-    index_last: U64,
-    frames: U64,
+    index: U64,
+    term: U64,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -46,22 +57,33 @@ struct FrameHeader {
     crc: U32,
     index: U64,
     index_synced: U64,
+    term: U64,
+    kind: u8,
+    zero: [u8; 7],
 }
 
 /// The CRC of a frame begins behind `length` and `crc`.
 const FRAME_CRC_START: usize = 8;
 
-/// Why a log or a snapshot cannot be used. Positions are bytes from the start of the file.
+/// Why a file of the log or a snapshot cannot be used. Positions are bytes from the start of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogError {
     /// The file does not begin as ours do.
     Foreign,
-    /// Written by a later version of this program.
+    /// Written by another version of this program.
     Version(u16),
     /// Bytes at this position had been synced and cannot be read.
     Corrupt { position: usize },
-    /// The frame at this position does not follow what comes before it: records between them are missing.
+    /// The frame at this position does not follow what comes before it: entries between them are missing.
     Gap { position: usize, index: u64, index_expected: u64 },
+    /// The frame at this position is of an older term than the one before.
+    Term { position: usize, term: u64, term_before: u64 },
+    /// The frame at this position is of a kind that a later version of this program writes.
+    Kind { position: usize, kind: u8 },
+    /// There is no such file.
+    Missing,
+    /// The frame at this position holds something else than records.
+    Record { position: usize, error: RecordError },
 }
 
 impl fmt::Display for LogError {
@@ -69,34 +91,45 @@ impl fmt::Display for LogError {
         match self {
             Self::Foreign => f.write_str("it is not a metadata file of this program"),
             Self::Version(version) => {
-                write!(f, "its format {version} is later than {VERSION}, which this program knows")
+                write!(f, "its format is {version}, and this program reads {VERSION}: use the program that wrote it")
             }
             Self::Corrupt { position } => write!(f, "it is damaged at byte {position}"),
             Self::Gap { position, index, index_expected } => {
-                write!(f, "record {index} at byte {position} follows where record {index_expected} should")
+                write!(f, "entry {index} at byte {position} follows where entry {index_expected} should")
             }
+            Self::Term { position, term, term_before } => {
+                write!(f, "the entry at byte {position} is of term {term}, behind one of term {term_before}")
+            }
+            Self::Kind { position, kind } => {
+                write!(f, "the entry at byte {position} is of kind {kind}, which a later version of this program knows")
+            }
+            Self::Missing => f.write_str("it is not there"),
+            Self::Record { position, error } => write!(f, "the entry at byte {position} is wrong: {error}"),
         }
     }
 }
 
 impl std::error::Error for LogError {}
 
-/// The readable part of a log: entries in order with their indexes, and where the part ends. What lies behind it was
-/// never acknowledged and is to be cut off. 0 bytes mean that even the header is to be written.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Decoded<'a> {
-    pub entries: Vec<(u64, &'a [u8])>,
-    pub bytes_valid: usize,
+/// The name of the log file whose first entry follows the one with this index.
+pub fn file_name(index_before: u64) -> String {
+    format!("log-{index_before:020}")
 }
 
-fn encode_header(kind: u16, index_last: u64, frames: u64) -> [u8; HEADER_BYTES] {
+/// The index in the name of a log file; `None` if the name is none.
+pub fn file_index(name: &str) -> Option<u64> {
+    let index = name.strip_prefix("log-")?.parse().ok()?;
+    (file_name(index) == name).then_some(index)
+}
+
+fn encode_header(kind: u16, index: u64, term: u64) -> [u8; HEADER_BYTES] {
     let mut header = Header {
         magic: MAGIC,
         version: U16::new(VERSION),
         kind: U16::new(kind),
         crc: U32::ZERO,
-        index_last: U64::new(index_last),
-        frames: U64::new(frames),
+        index: U64::new(index),
+        term: U64::new(term),
     };
     header.crc = U32::new(header_crc(&header));
     let mut bytes = [0; HEADER_BYTES];
@@ -113,9 +146,9 @@ fn header_crc(header: &Header) -> u32 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub is_snapshot: bool,
-    /// Of a snapshot: index of its last record, and its frames.
-    pub index_last: u64,
-    pub frames: u64,
+    /// Of the entry before the file's first; of a snapshot's last one.
+    pub index: u64,
+    pub term: u64,
 }
 
 /// Reads the first [`HEADER_BYTES`] of a log or a snapshot.
@@ -127,7 +160,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, LogError> {
     if header.crc.get() != header_crc(header) {
         return Err(LogError::Corrupt { position: 0 });
     }
-    if header.version.get() > VERSION {
+    if header.version.get() != VERSION {
         return Err(LogError::Version(header.version.get()));
     }
     let is_snapshot = match header.kind.get() {
@@ -135,96 +168,189 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, LogError> {
         KIND_SNAPSHOT => true,
         _ => return Err(LogError::Foreign),
     };
-    Ok(Head { is_snapshot, index_last: header.index_last.get(), frames: header.frames.get() })
+    Ok(Head { is_snapshot, index: header.index.get(), term: header.term.get() })
 }
 
-/// What a log begins with.
-pub fn encode_log_header() -> [u8; HEADER_BYTES] {
-    encode_header(KIND_LOG, 0, 0)
+/// What a log file begins with whose first entry follows this one.
+pub fn encode_log_header(index_before: u64, term_before: u64) -> [u8; HEADER_BYTES] {
+    encode_header(KIND_LOG, index_before, term_before)
 }
 
-/// Appends the frame of one entry to `out`. `index_synced` is the last record that is durable as the frame is made.
-pub fn encode_frame(out: &mut Vec<u8>, index: u64, index_synced: u64, entry: &[u8]) {
-    assert!(!entry.is_empty() && entry.len() <= ENTRY_BYTES_MAX);
-    assert!(index > index_synced);
-    let mut header = FrameHeader {
-        length: U32::new(entry.len() as u32),
-        crc: U32::ZERO,
-        index: U64::new(index),
-        index_synced: U64::new(index_synced),
-    };
-    let crc = crc32c::crc32c(&header.as_bytes()[FRAME_CRC_START..]);
-    header.crc = U32::new(crc32c::crc32c_append(crc, entry));
-    out.extend_from_slice(header.as_bytes());
-    out.extend_from_slice(entry);
+/// What a snapshot begins with that holds everything up to this entry.
+pub fn encode_snapshot_header(index_last: u64, term_last: u64) -> [u8; HEADER_BYTES] {
+    encode_header(KIND_SNAPSHOT, index_last, term_last)
+}
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Records,
+    TermBegins,
+    SnapshotEnds,
+    /// Of a later version of this program.
+    Later(u8),
+}
+
+impl Kind {
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Kind::Records => 0,
+            Kind::TermBegins => 1,
+            Kind::SnapshotEnds => 2,
+            Kind::Later(code) => code,
+        }
+    }
+
+    fn from_code(code: u8) -> Kind {
+        match code {
+            0 => Kind::Records,
+            1 => Kind::TermBegins,
+            2 => Kind::SnapshotEnds,
+            code => Kind::Later(code),
+        }
+    }
 }
 
 /// One frame of a log or a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     pub index: u64,
-    /// The last record that was durable when the frame was made.
+    /// The last entry that was durable when the frame was made.
     pub index_synced: u64,
-    /// A record, as [`Record::decode`](super::Record::decode) reads it.
-    pub entry: &'a [u8],
+    pub term: u64,
+    pub kind: Kind,
+    pub payload: &'a [u8],
 }
 
-impl Frame<'_> {
+impl<'a> Frame<'a> {
     /// Bytes of the frame that begins with `head`, as it claims; `None` if it is too short for a head or no frame is of
     /// such a length.
     pub fn bytes(head: &[u8]) -> Option<usize> {
         let (header, _) = FrameHeader::ref_from_prefix(head).ok()?;
         let length = header.length.get() as usize;
-        (length > 0 && length <= ENTRY_BYTES_MAX).then_some(FRAME_HEADER_BYTES + length)
+        (length <= PAYLOAD_BYTES_MAX).then_some(FRAME_HEADER_BYTES + length)
     }
+
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        assert!(self.payload.len() <= PAYLOAD_BYTES_MAX && self.index > self.index_synced);
+        assert_eq!(self.payload.is_empty(), self.kind != Kind::Records);
+        let mut header = FrameHeader {
+            length: U32::new(self.payload.len() as u32),
+            crc: U32::ZERO,
+            index: U64::new(self.index),
+            index_synced: U64::new(self.index_synced),
+            term: U64::new(self.term),
+            kind: self.kind.code(),
+            zero: [0; 7],
+        };
+        let crc = crc32c::crc32c(&header.as_bytes()[FRAME_CRC_START..]);
+        header.crc = U32::new(crc32c::crc32c_append(crc, self.payload));
+        out.extend_from_slice(header.as_bytes());
+        out.extend_from_slice(self.payload);
+    }
+
+    /// The finished FlatBuffers of the records in the frame.
+    pub fn records(&self) -> Result<Vec<&'a [u8]>, RecordError> {
+        match self.kind {
+            Kind::Records => split_records(self.payload),
+            Kind::TermBegins | Kind::SnapshotEnds | Kind::Later(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Appends a record to a payload.
+pub(super) fn push_record(payload: &mut Vec<u8>, record: &[u8]) {
+    let length = u32::try_from(record.len()).expect("a record is smaller than a payload");
+    payload.extend_from_slice(&length.to_le_bytes());
+    payload.extend_from_slice(record);
+}
+
+/// The records of a payload: one at least.
+pub(super) fn split_records(mut payload: &[u8]) -> Result<Vec<&[u8]>, RecordError> {
+    let wrong = || RecordError("not a row of records".into());
+    let mut records = Vec::new();
+    while !payload.is_empty() {
+        let (length, rest) = payload.split_first_chunk::<RECORD_LENGTH_BYTES>().ok_or_else(wrong)?;
+        let (record, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or_else(wrong)?;
+        records.push(record);
+        payload = rest;
+    }
+    if records.is_empty() { Err(wrong()) } else { Ok(records) }
 }
 
 /// The frame at the start of `bytes`, if a whole and sound one is there.
 pub fn decode_frame(bytes: &[u8]) -> Option<Frame<'_>> {
     let bytes = bytes.get(..Frame::bytes(bytes)?)?;
-    let (header, entry) = FrameHeader::ref_from_prefix(bytes).ok()?;
-    let sound = crc32c::crc32c(&bytes[FRAME_CRC_START..]) == header.crc.get();
-    sound.then_some(Frame { index: header.index.get(), index_synced: header.index_synced.get(), entry })
+    let (header, payload) = FrameHeader::ref_from_prefix(bytes).ok()?;
+    if crc32c::crc32c(&bytes[FRAME_CRC_START..]) != header.crc.get() {
+        return None;
+    }
+    Some(Frame {
+        index: header.index.get(),
+        index_synced: header.index_synced.get(),
+        term: header.term.get(),
+        kind: Kind::from_code(header.kind),
+        payload,
+    })
 }
 
-/// Reads a log whose records up to `index_snapshot` are in a snapshot; they may be in the log too.
-pub fn decode_log(bytes: &[u8], index_snapshot: u64) -> Result<Decoded<'_>, LogError> {
-    let mut decoded = Decoded { entries: Vec::new(), bytes_valid: 0 };
-    // A crash during the first append may leave a header in part, or a file that has grown but holds zeros.
+/// The readable part of a log file: its frames in order with their positions, and where the part ends. What lies behind it
+/// was never acknowledged. 0 bytes: even the header is missing.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    pub frames: Vec<(usize, Frame<'a>)>,
+    pub bytes_valid: usize,
+}
+
+/// Reads the log file whose first entry follows the one with this index.
+pub fn decode_log(bytes: &[u8], index_before: u64) -> Result<Decoded<'_>, LogError> {
+    let mut decoded = Decoded { frames: Vec::new(), bytes_valid: 0 };
+    let mut index_next = index_before.checked_add(1).ok_or(LogError::Foreign)?;
+    // A crash while the file is made may leave a header in part, or a file that has grown but holds zeros.
     if bytes.len() < HEADER_BYTES || bytes[..HEADER_BYTES].iter().all(|&b| b == 0) {
-        return match proof_of_sync(bytes, 0, index_snapshot + 1) {
+        return match proof_of_sync(bytes, 0, index_next) {
             true => Err(LogError::Corrupt { position: 0 }),
             false => Ok(decoded),
         };
     }
-    if decode_head(bytes)?.is_snapshot {
+    let head = decode_head(bytes)?;
+    if head.is_snapshot {
         return Err(LogError::Foreign);
     }
-    decoded.bytes_valid = HEADER_BYTES;
-    while let Some(Frame { index, entry, .. }) = decode_frame(&bytes[decoded.bytes_valid..]) {
-        let follows = match decoded.entries.last() {
-            Some(&(last, _)) => index == last + 1,
-            None => index >= 1 && index <= index_snapshot + 1,
-        };
-        if !follows {
-            let index_expected = decoded.entries.last().map_or(index_snapshot, |&(last, _)| last) + 1;
-            return Err(LogError::Gap { position: decoded.bytes_valid, index, index_expected });
+    if head.index != index_before {
+        return Err(LogError::Gap { position: 0, index: head.index + 1, index_expected: index_next });
+    }
+    let mut term_before = head.term;
+    let mut position = HEADER_BYTES;
+    while let Some(frame) = decode_frame(&bytes[position..]) {
+        if frame.index != index_next {
+            return Err(LogError::Gap { position, index: frame.index, index_expected: index_next });
         }
-        decoded.entries.push((index, entry));
-        decoded.bytes_valid += FRAME_HEADER_BYTES + entry.len();
+        if frame.term < term_before {
+            return Err(LogError::Term { position, term: frame.term, term_before });
+        }
+        if let Kind::Later(kind) = frame.kind {
+            return Err(LogError::Kind { position, kind });
+        }
+        decoded.frames.push((position, frame));
+        term_before = frame.term;
+        index_next += 1;
+        position += FRAME_HEADER_BYTES + frame.payload.len();
     }
-    let index_missing = decoded.entries.last().map_or(index_snapshot, |&(last, _)| last) + 1;
-    if proof_of_sync(bytes, decoded.bytes_valid, index_missing) {
-        return Err(LogError::Corrupt { position: decoded.bytes_valid });
+    if proof_of_sync(bytes, position, index_next) {
+        return Err(LogError::Corrupt { position });
     }
-    assert!(decoded.bytes_valid <= bytes.len());
+    assert!(position <= bytes.len());
+    decoded.bytes_valid = position;
     Ok(decoded)
 }
 
-/// Whether a sound frame behind `position` says that record `index` had been synced.
+/// Whether a sound frame behind `position` says that the entry `index` had been synced.
 fn proof_of_sync(bytes: &[u8], position: usize, index: u64) -> bool {
     let index_end = index.saturating_add(bytes.len() as u64);
-    (position..bytes.len()).any(|position| {
+    // Room that nothing was written to proves nothing.
+    let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    (position..end).any(|position| {
         // The indexes are looked at first: they rule out nearly every position, which spares its CRC.
         let Ok((header, _)) = FrameHeader::ref_from_prefix(&bytes[position..]) else {
             return false;
@@ -236,38 +362,28 @@ fn proof_of_sync(bytes: &[u8], position: usize, index: u64) -> bool {
     })
 }
 
-/// A snapshot: the entries that rebuild an image whose last record was `index_last`.
-pub fn encode_snapshot(index_last: u64, entries: impl Iterator<Item = Vec<u8>>) -> Vec<u8> {
-    let mut bytes = vec![0; HEADER_BYTES];
-    let mut frames = 0;
-    for entry in entries {
-        frames += 1;
-        encode_frame(&mut bytes, frames, 0, &entry);
-    }
-    bytes[..HEADER_BYTES].copy_from_slice(&encode_header(KIND_SNAPSHOT, index_last, frames));
-    bytes
-}
-
-/// The last index and the entries of a snapshot, which must be whole: it is renamed into place only when it is synced.
-pub fn decode_snapshot(bytes: &[u8]) -> Result<(u64, Vec<&[u8]>), LogError> {
+/// The head and the frames of a snapshot, which must be whole: it is renamed into place only when it is synced.
+pub fn decode_snapshot(bytes: &[u8]) -> Result<(Head, Vec<(usize, Frame<'_>)>), LogError> {
     let head = decode_head(bytes)?;
     if !head.is_snapshot {
         return Err(LogError::Foreign);
     }
-    let mut entries = Vec::new();
+    let mut frames = Vec::new();
     let mut position = HEADER_BYTES;
-    while position < bytes.len() {
+    loop {
         let frame = decode_frame(&bytes[position..]).ok_or(LogError::Corrupt { position })?;
-        entries.push(frame.entry);
-        if frame.index != entries.len() as u64 {
+        if frame.index != frames.len() as u64 + 1 {
             return Err(LogError::Corrupt { position });
         }
-        position += FRAME_HEADER_BYTES + frame.entry.len();
+        let end = position + FRAME_HEADER_BYTES + frame.payload.len();
+        match frame.kind {
+            Kind::Records => frames.push((position, frame)),
+            Kind::SnapshotEnds if end == bytes.len() => return Ok((head, frames)),
+            Kind::SnapshotEnds | Kind::TermBegins => return Err(LogError::Corrupt { position }),
+            Kind::Later(kind) => return Err(LogError::Kind { position, kind }),
+        }
+        position = end;
     }
-    if entries.len() as u64 != head.frames {
-        return Err(LogError::Corrupt { position });
-    }
-    Ok((head.index_last, entries))
 }
 
 #[cfg(test)]
@@ -275,11 +391,17 @@ mod tests {
     use super::*;
     use crate::metadata::record::tests::unhex;
 
-    /// A log of entries "entry1" ... with two records to an append.
+    fn frame(index: u64, index_synced: u64, term: u64, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Frame { index, index_synced, term, kind: Kind::Records, payload }.encode(&mut bytes);
+        bytes
+    }
+
+    /// A log of the payloads "entry1" ... with two entries to an append.
     fn log(count: u64) -> Vec<u8> {
-        let mut bytes = encode_log_header().to_vec();
+        let mut bytes = encode_log_header(0, 0).to_vec();
         for index in 1..=count {
-            encode_frame(&mut bytes, index, (index - 1) / 2 * 2, format!("entry{index}").as_bytes());
+            bytes.extend(frame(index, (index - 1) / 2 * 2, 1, format!("entry{index}").as_bytes()));
         }
         bytes
     }
@@ -288,13 +410,32 @@ mod tests {
 
     #[test]
     fn bytes_are_golden() {
-        const HEADER: &str = "6b6c616d6d65746101000000b5be4cde00000000000000000000000000000000";
-        const FRAME: &str = "050000004b7dea0102010000000000000101000000000000656e747279";
-        let header = encode_log_header();
-        assert_eq!(header[..], unhex(HEADER), "{header:02x?}");
-        let mut frame = Vec::new();
-        encode_frame(&mut frame, 0x0102, 0x0101, b"entry");
-        assert_eq!(frame, unhex(FRAME), "{frame:02x?}");
+        const HEADER: &str = "6b6c616d6d65746102000000f7166f160a0b0000000000000c00000000000000";
+        const FRAME: &str =
+            "0a0000004e4171160201000000000000010100000000000005000000000000000000000000000000060000007265636f7264";
+        const TERM: &str = "000000005e57f72b0100000000000000000000000000000007000000000000000100000000000000";
+        let header = encode_log_header(0x0b0a, 0x0c);
+        assert_eq!(header[..], unhex(HEADER), "{}", hex(&header));
+        let mut payload = Vec::new();
+        push_record(&mut payload, b"record");
+        let frame = frame(0x0102, 0x0101, 0x05, &payload);
+        assert_eq!(frame, unhex(FRAME), "{}", hex(&frame));
+        let mut term = Vec::new();
+        Frame { index: 1, index_synced: 0, term: 7, kind: Kind::TermBegins, payload: b"" }.encode(&mut term);
+        assert_eq!(term, unhex(TERM), "{}", hex(&term));
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn files_are_named_after_the_entry_before_their_first() {
+        assert_eq!(file_name(7), "log-00000000000000000007");
+        assert_eq!(file_index(&file_name(u64::MAX)), Some(u64::MAX));
+        for name in ["log", "log-", "log-7", "log-000000000000000000007", "log-+0000000000000000007", "snapshot"] {
+            assert_eq!(file_index(name), None, "{name}");
+        }
     }
 
     #[test]
@@ -302,8 +443,9 @@ mod tests {
         let bytes = log(9);
         let decoded = decode_log(&bytes, 0).unwrap();
         assert_eq!(decoded.bytes_valid, bytes.len());
-        assert_eq!(decoded.entries.len(), 9);
-        assert_eq!(decoded.entries[8], (9, &b"entry9"[..]));
+        assert_eq!(decoded.frames.len(), 9);
+        let last = decoded.frames[8].1;
+        assert_eq!((last.index, last.term, last.payload), (9, 1, &b"entry9"[..]));
         assert_eq!(decode_log(b"", 0).unwrap().bytes_valid, 0);
     }
 
@@ -313,7 +455,7 @@ mod tests {
         for end in 0..bytes.len() {
             let whole = end.saturating_sub(HEADER_BYTES) / FRAME;
             let decoded = decode_log(&bytes[..end], 0).unwrap();
-            assert_eq!(decoded.entries.len(), whole);
+            assert_eq!(decoded.frames.len(), whole);
             let bytes_valid = if end < HEADER_BYTES { 0 } else { HEADER_BYTES + whole * FRAME };
             assert_eq!(decoded.bytes_valid, bytes_valid);
         }
@@ -329,7 +471,7 @@ mod tests {
             let mut bytes = log(4);
             bytes[HEADER_BYTES + damaged * FRAME + FRAME_HEADER_BYTES] ^= 1;
             let position = HEADER_BYTES + damaged * FRAME;
-            // Records 3 and 4 were one append, in which 3 may be lost and 4 kept.
+            // Entries 3 and 4 were one append, in which 3 may be lost and 4 kept.
             match damaged {
                 0 | 1 => assert_eq!(decode_log(&bytes, 0), Err(LogError::Corrupt { position })),
                 _ => assert_eq!(decode_log(&bytes, 0).unwrap().bytes_valid, position),
@@ -338,37 +480,86 @@ mod tests {
         let mut bytes = log(4);
         bytes[..HEADER_BYTES + FRAME].fill(0);
         assert_eq!(decode_log(&bytes, 0), Err(LogError::Corrupt { position: 0 }));
-        assert_eq!(decode_log(&bytes, 3).unwrap().bytes_valid, 0);
+    }
+
+    /// Any bit of a log, anywhere, in each of its entries: the readable part is what it was up to there, or the file and
+    /// the position are named.
+    #[test]
+    fn a_flipped_bit_never_changes_what_is_read() {
+        let whole = log(6);
+        let frames = decode_log(&whole, 0).unwrap().frames;
+        for position in 0..whole.len() {
+            for bit in 0..8 {
+                let mut bytes = whole.clone();
+                bytes[position] ^= 1 << bit;
+                let at = position.saturating_sub(HEADER_BYTES) / FRAME;
+                match decode_log(&bytes, 0) {
+                    Ok(decoded) => {
+                        assert_eq!(decoded.frames, frames[..at], "{position}");
+                        assert!(position >= HEADER_BYTES && at >= 4, "entries 1 to 4 had been synced");
+                    }
+                    Err(LogError::Corrupt { position: told }) => {
+                        assert_eq!(told, if position < HEADER_BYTES { 0 } else { HEADER_BYTES + at * FRAME })
+                    }
+                    Err(error) => assert!(position < HEADER_BYTES, "{error}"),
+                }
+            }
+        }
     }
 
     #[test]
-    fn records_may_be_in_the_snapshot_too_but_none_may_be_missing() {
-        let bytes = log(4);
-        assert_eq!(decode_log(&bytes, 2).unwrap().entries.len(), 4);
-        let mut later = encode_log_header().to_vec();
-        encode_frame(&mut later, 5, 4, b"entry5");
-        assert_eq!(decode_log(&later, 4).unwrap().entries.len(), 1);
-        let gap = LogError::Gap { position: HEADER_BYTES, index: 5, index_expected: 4 };
-        assert_eq!(decode_log(&later, 3), Err(gap));
+    fn entries_follow_each_other_and_terms_never_fall() {
+        let mut later = encode_log_header(4, 3).to_vec();
+        later.extend(frame(5, 4, 3, b"entry5"));
+        assert_eq!(decode_log(&later, 4).unwrap().frames.len(), 1);
+        let gap = |position, index, index_expected| Err(LogError::Gap { position, index, index_expected });
+        assert_eq!(decode_log(&later, 3), gap(0, 5, 4));
+        let mut bytes = later.clone();
+        bytes.extend(frame(7, 4, 3, b"entry7"));
+        assert_eq!(decode_log(&bytes, 4), gap(later.len(), 7, 6));
+        let mut bytes = later.clone();
+        bytes.extend(frame(6, 4, 2, b"entry6"));
+        assert_eq!(decode_log(&bytes, 4), Err(LogError::Term { position: later.len(), term: 2, term_before: 3 }));
     }
 
     #[test]
-    fn foreign_and_later_files_are_refused() {
+    fn foreign_files_and_other_versions_are_refused() {
         assert_eq!(decode_log(&[7; 100], 0), Err(LogError::Foreign));
-        assert_eq!(decode_log(&encode_snapshot(1, std::iter::empty()), 0), Err(LogError::Foreign));
-        let mut header = encode_log_header();
+        assert_eq!(decode_log(&encode_snapshot_header(0, 0), 0), Err(LogError::Foreign));
+        let mut header = encode_log_header(0, 0);
         header[20] ^= 1;
         assert_eq!(decode_log(&header, 0), Err(LogError::Corrupt { position: 0 }));
-        let (later, _) = Header::mut_from_prefix(&mut header).unwrap();
-        later.version = U16::new(VERSION + 1);
-        later.crc = U32::new(header_crc(later));
-        assert_eq!(decode_log(&header, 0), Err(LogError::Version(VERSION + 1)));
+        for version in [VERSION - 1, VERSION + 1] {
+            let mut header = encode_log_header(0, 0);
+            let (other, _) = Header::mut_from_prefix(&mut header).unwrap();
+            other.version = U16::new(version);
+            other.crc = U32::new(header_crc(other));
+            assert_eq!(decode_log(&header, 0), Err(LogError::Version(version)));
+        }
+        let mut bytes = encode_log_header(0, 0).to_vec();
+        Frame { index: 1, index_synced: 0, term: 1, kind: Kind::Later(9), payload: b"" }.encode(&mut bytes);
+        assert_eq!(decode_log(&bytes, 0), Err(LogError::Kind { position: HEADER_BYTES, kind: 9 }));
+    }
+
+    #[test]
+    fn payloads_are_rows_of_records() {
+        let mut payload = Vec::new();
+        push_record(&mut payload, b"a");
+        push_record(&mut payload, b"");
+        push_record(&mut payload, b"bcd");
+        assert_eq!(split_records(&payload), Ok(vec![&b"a"[..], b"", b"bcd"]));
+        for wrong in [&b""[..], b"abc", &payload[..payload.len() - 1], &[255; 9]] {
+            assert!(split_records(wrong).is_err());
+        }
     }
 
     #[test]
     fn snapshots_are_whole_or_refused() {
-        let bytes = encode_snapshot(77, (1..=3).map(|i| format!("entry{i}").into_bytes()));
-        assert_eq!(decode_snapshot(&bytes), Ok((77, vec![&b"entry1"[..], b"entry2", b"entry3"])));
+        let mut bytes = encode_snapshot_header(77, 5).to_vec();
+        (1..=3).for_each(|i| bytes.extend(frame(i, 0, 5, format!("entry{i}").as_bytes())));
+        Frame { index: 4, index_synced: 0, term: 5, kind: Kind::SnapshotEnds, payload: b"" }.encode(&mut bytes);
+        let (head, frames) = decode_snapshot(&bytes).unwrap();
+        assert_eq!((head.index, head.term, frames.len()), (77, 5, 3));
         for end in 0..bytes.len() {
             assert!(decode_snapshot(&bytes[..end]).is_err());
         }
@@ -377,5 +568,7 @@ mod tests {
             bytes[position] ^= 0x10;
             assert!(decode_snapshot(&bytes).is_err(), "{position}");
         }
+        bytes.push(0);
+        assert!(decode_snapshot(&bytes).is_err(), "something stands behind the end");
     }
 }

@@ -34,6 +34,10 @@ pub enum Rejection {
     Overloaded,
     /// KAFKA_STORAGE_ERROR (56): the metadata log cannot be written until the next start.
     StorageFailed,
+    /// KAFKA_STORAGE_ERROR (56): there is no space for the metadata log. Topics can be deleted.
+    StorageFull,
+    /// NOT_CONTROLLER (41): this node does not decide. The client finds out who does and asks there.
+    NotController,
 }
 
 impl fmt::Display for Rejection {
@@ -52,6 +56,8 @@ impl fmt::Display for Rejection {
             Self::TopicDeletionDisabled => f.write_str("Topic deletion is disabled."),
             Self::ProducerIdsExhausted => f.write_str("All producer ids have been given away."),
             Self::Overloaded => f.write_str("Too many metadata changes wait for the disk."),
+            Self::StorageFull => f.write_str("The disk is full: topics can be deleted, nothing else can be changed."),
+            Self::NotController => f.write_str("This is not the correct controller for this cluster."),
             Self::StorageFailed => f.write_str("The metadata log cannot be written."),
         }
     }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::controller::{Controller, Draft};
+use super::decided::DecidedLog;
 use super::record::{Broker, Record};
 use super::rejection::Rejection;
 use super::rules::{self, Created, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec};
@@ -15,7 +16,7 @@ pub const GROUPS_SET_MAX: usize = 100_000;
 /// Producer ids that a core gets at a time.
 pub const PRODUCER_IDS_BLOCK: i64 = 1_000;
 
-impl Controller {
+impl<L: DecidedLog> Controller<L> {
     /// Creates topics, each with the next of `ids`. One answer for each of `specs`, in their order; a name that
     /// occurs twice is refused both times. Names collide with those of topics that are there, as in Kafka, not with each
     /// other.
@@ -55,7 +56,7 @@ impl Controller {
         if !deletion_enabled {
             return vec![Err(Rejection::TopicDeletionDisabled); keys.len()];
         }
-        let mut draft = match self.draft() {
+        let mut draft = match self.draft_freeing() {
             Ok(draft) => draft,
             Err(rejection) => return vec![Err(rejection); keys.len()],
         };
@@ -81,7 +82,7 @@ impl Controller {
                     let reason = "The provided topic name maps to an ID that was already supplied.";
                     return Err(Rejection::InvalidRequest(reason.into()));
                 }
-                draft.decide(Record::TopicDeleted { id: topic.id })?;
+                draft.decide(&Record::TopicDeleted { id: topic.id })?;
                 Ok(Deleted { id: topic.id, name: topic.name.clone(), partitions: topic.partition_count() })
             })
             .collect();
@@ -132,7 +133,7 @@ impl Controller {
         check_settings(&settings, check)?;
         match *topic.settings == settings {
             true => Ok(()),
-            false => self.decide(Record::TopicSettingsSet { id, settings: Arc::new(settings) }, validate_only),
+            false => self.decide(&Record::TopicSettingsSet { id, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -154,7 +155,7 @@ impl Controller {
         };
         match unchanged {
             true => Ok(()),
-            false => self.decide(Record::BrokerSettingsSet { broker, settings: Arc::new(settings) }, validate_only),
+            false => self.decide(&Record::BrokerSettingsSet { broker, settings: Arc::new(settings) }, validate_only),
         }
     }
 
@@ -178,7 +179,7 @@ impl Controller {
         let settings = Arc::new(settings);
         match unchanged {
             true => Ok(()),
-            false => self.decide(Record::GroupSettingsSet { group: group.into(), settings }, validate_only),
+            false => self.decide(&Record::GroupSettingsSet { group: group.into(), settings }, validate_only),
         }
     }
 
@@ -188,7 +189,7 @@ impl Controller {
         assert!(id >= 0, "the configuration checks node.id");
         match self.image_decided().broker(id) {
             Some(known) if **known == broker => Ok(()),
-            _ => self.decide(Record::BrokerRegistered { id, broker }, false),
+            _ => self.decide(&Record::BrokerRegistered { id, broker }, false),
         }
     }
 
@@ -196,7 +197,7 @@ impl Controller {
     pub fn allocate_producer_ids(&mut self) -> Result<Range<i64>, Rejection> {
         let start = self.image_decided().producer_id_next();
         let next = start.checked_add(PRODUCER_IDS_BLOCK).ok_or(Rejection::ProducerIdsExhausted)?;
-        self.decide(Record::ProducerIdsAllocated { next }, false)?;
+        self.decide(&Record::ProducerIdsAllocated { next }, false)?;
         Ok(start..next)
     }
 }
@@ -208,6 +209,9 @@ impl Draft {
         terms: Terms<'_>,
         ids: &mut dyn FnMut() -> Uuid,
     ) -> Result<Created, Rejection> {
+        if self.is_removing(&spec.name) {
+            return Err(Rejection::TopicExists(spec.name.clone()));
+        }
         for (key, value) in &spec.settings {
             (terms.setting)(key, value.as_deref()).map_err(Rejection::InvalidConfig)?;
         }
@@ -220,7 +224,7 @@ impl Draft {
         let settings = spec.settings.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
         let settings = Arc::new(settings);
         let name = spec.name.as_str().into();
-        self.decide(Record::TopicCreated { id, name, partitions, settings })?;
+        self.decide(&Record::TopicCreated { id, name, partitions, settings })?;
         let topic = self.image.topic_by_id(id).expect("it was made above");
         Ok(Created {
             id,
@@ -235,7 +239,7 @@ impl Draft {
         rules::check_room(&self.image, (i64::from(spec.count) - i64::from(topic.partition_count())).max(0) as usize)?;
         let partitions = rules::place_added(&self.image, &topic, spec)?;
         policy(&topic.name, spec.count, topic.replication_factor()).map_err(Rejection::PolicyViolation)?;
-        self.decide(Record::PartitionsAdded { id: topic.id, partitions })?;
+        self.decide(&Record::PartitionsAdded { id: topic.id, partitions })?;
         Ok(spec.count)
     }
 }
@@ -327,7 +331,7 @@ mod tests {
             let got = bench.refusal(spec);
             assert!(got.ends_with(words), "{got}");
         }
-        assert_eq!(bench.controller.index(), 1);
+        assert_eq!(bench.controller.index(), 2);
     }
 
     #[test]
@@ -472,6 +476,7 @@ mod tests {
         assert_eq!(answers[4..6], [refused("Duplicate topic name."), refused("Duplicate topic name.")]);
         assert_eq!(answers[6..], [Err(Rejection::UnknownTopic), Err(Rejection::UnknownTopicId)]);
         assert!(bench.controller.image_decided().topics().map(|t| &*t.name).eq(["c", "d"]));
+        bench.controller.topic_removed("a", ids[0]);
         bench.create(&[spec("a", 1, 1)]).remove(0).unwrap();
     }
 

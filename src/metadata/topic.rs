@@ -56,6 +56,11 @@ impl Topic {
         self.partitions.values()
     }
 
+    /// The ranges from the one that begins at `start` on.
+    pub(super) fn partition_ranges_from(&self, start: PartitionIndex) -> impl Iterator<Item = &PartitionRange> {
+        self.partitions.range(start..).map(|(_, range)| range)
+    }
+
     /// Replicas of the first partition, as Kafka counts it.
     pub fn replication_factor(&self) -> i16 {
         self.partitions.first().map_or(0, |(_, range)| range.placement.replicas.len() as i16)

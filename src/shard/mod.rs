@@ -152,7 +152,7 @@ impl Shard {
                 front.read_done(now, view, request, part, data);
             }
             Input::ReadDone { reader: Reader::Coordinator { log }, data } => owner.read_done(now, log, data),
-            Input::MetadataAppended { index_last, ok } => control.metadata_appended(now, view, index_last, ok),
+            Input::MetadataWritten { written } => control.metadata_written(now, view, written),
             Input::MetadataSnapshotted { ok } => control.metadata_snapshotted(ok),
             Input::PartitionRemoved { .. } => owner.partition_removed(),
             Input::GroupCheckpointRead { log, bytes } => owner.checkpoint_read(now, log, bytes),

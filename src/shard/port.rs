@@ -2,7 +2,7 @@
 
 use super::message::{Message, RequestId};
 use super::store::{DiskOp, Done, LogIndex};
-use crate::metadata::{Append, Snapshot};
+use crate::metadata::{Part, Write, Written};
 use crate::types::{Offset, ShardId, Uuid};
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
@@ -41,10 +41,9 @@ pub enum Input {
         reader: Reader,
         data: Option<Vec<Bytes>>,
     },
-    /// An [`Output::MetadataAppend`] is durable, or failed.
-    MetadataAppended {
-        index_last: u64,
-        ok: bool,
+    /// An [`Output::MetadataWrite`] has ended.
+    MetadataWritten {
+        written: Written,
     },
     MetadataSnapshotted {
         ok: bool,
@@ -109,8 +108,8 @@ pub enum Output {
         reader: Reader,
         plan: ReadPlan,
     },
-    MetadataAppend(Append),
-    MetadataSnapshot(Snapshot),
+    MetadataWrite(Write),
+    MetadataSnapshot(Part),
     /// Takes the directory out of the way, then removes it; answered by [`Input::PartitionRemoved`] once it is out of the
     /// way.
     PartitionRemove {

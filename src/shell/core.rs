@@ -251,14 +251,14 @@ impl Core {
             Output::Disk(op) => self.carry_out_disk(op),
             Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
             Output::Read { reader, plan } => self.read(vec![(reader, plan)]),
-            Output::MetadataAppend(append) => {
-                let (core, index_last) = (self.clone(), append.index_last);
-                let work = async move { core.metadata_files().append(append).await };
-                self.task(work, move |ok| Input::MetadataAppended { index_last, ok });
-            }
-            Output::MetadataSnapshot(snapshot) => {
+            Output::MetadataWrite(write) => {
                 let core = self.clone();
-                let work = async move { core.metadata_files().snapshot(snapshot).await };
+                let work = async move { core.metadata_files().carry_out(write).await };
+                self.task(work, |written| Input::MetadataWritten { written });
+            }
+            Output::MetadataSnapshot(part) => {
+                let core = self.clone();
+                let work = async move { core.metadata_files().snapshot(part).await };
                 self.task(work, |ok| Input::MetadataSnapshotted { ok });
             }
             Output::GroupCheckpointRead { log, name, topic } => {

@@ -24,7 +24,7 @@ pub use self::host::{block_signals, wait_for_signal};
 use self::load::Loads;
 pub use self::logging::start as log_to_standard_error;
 use crate::config::{Config, Listener};
-use crate::metadata::{Broker, Controller, Image, Listener as Advertised};
+use crate::metadata::{Broker, Controller, Image, Listener as Advertised, Written};
 use crate::shard::Input;
 use crate::shard::node::Node;
 use crate::shard::recovery::{Found, Replayed};
@@ -249,7 +249,7 @@ fn advertised(config: &Config, sockets: &[TcpListener]) -> Result<Vec<(Arc<str>,
     Ok(advertised)
 }
 
-/// Tells the metadata log where this node is reached.
+/// Tells the metadata log where this node is reached. A full disk does not keep a node from starting that is known.
 fn register(controller: &mut Controller, files: &metadata::Files, node: &Node) -> Result<(), String> {
     let listener = |(listener, (host, port)): (&Listener, &(Arc<str>, u16))| Advertised {
         name: listener.name.clone(),
@@ -259,9 +259,19 @@ fn register(controller: &mut Controller, files: &metadata::Files, node: &Node) -
     let listeners = node.config.listeners.iter().zip(&node.advertised).map(listener).collect();
     let broker = Broker { listeners, rack: node.config.rack.clone() };
     controller.register_broker(node.id, broker).map_err(|rejection| rejection.to_string())?;
-    if let Some(append) = controller.plan_append() {
-        files.append_now(&append).map_err(|error| format!("the metadata log cannot be written: {error}"))?;
-        controller.synced(append.index_last);
+    while let Some(write) = controller.plan_write() {
+        let written = files.write_now(&write);
+        let lost = controller.written(written).lost;
+        if written == Written::Failed {
+            return Err("the metadata log cannot be written".into());
+        }
+        if lost && controller.image_durable().broker(node.id).is_none() {
+            return Err("the metadata log cannot be written: there is no space for it".into());
+        }
+        if lost {
+            tracing::warn!("the disk is full: metadata stays as it is, but topics can be deleted");
+            break;
+        }
     }
     Ok(())
 }

@@ -40,7 +40,7 @@ impl Cause {
             Input::DiskDone(_) => "other work of the disk",
             Input::ReadDone { .. } => "a read of a segment",
             Input::GroupCheckpointRead { .. } | Input::GroupCheckpointWritten { .. } => "a checkpoint of groups",
-            Input::MetadataAppended { .. } | Input::MetadataSnapshotted { .. } => "the metadata log",
+            Input::MetadataWritten { .. } | Input::MetadataSnapshotted { .. } => "the metadata log",
             Input::PartitionRemoved { .. } => "a deleted partition",
             Input::DiskBytes { .. } => "the drive's space",
             Input::Drain => "the end of the broker",

@@ -131,7 +131,7 @@ fn damage_has_a_position() {
         (find(&files, "t-0/00000000000000000000.index"), 6, "no batch with offset"),
         (find(&files, "t-0/00000000000000000000.timeindex"), 0, "the entry is not behind the one before"),
         (find(&files, ".journal"), 50, "the block does not match its checksum"),
-        (find(&files, "metadata/log"), 60, "no whole record stands here"),
+        (find(&files, "metadata/log-00000000000000000000"), 60, "no whole record stands here"),
         (checkpoint, 40, "the checkpoint does not match its checksum"),
         (find(&files, "group.checkpoint"), 30, "checkpoint"),
     ];
@@ -140,7 +140,8 @@ fn damage_has_a_position() {
         assert!(bytes.len() > at, "{}", file.display());
         bytes[at] ^= 0xc1;
         let name = Path::new(file.file_name().unwrap());
-        let path = if file.ends_with("metadata/log") { harmed.join("metadata/log") } else { harmed.join(name) };
+        let is_metadata = name.to_str().unwrap().starts_with("log-");
+        let path = if is_metadata { harmed.join("metadata").join(name) } else { harmed.join(name) };
         // An index is compared with the segment beside it.
         if name.extension().is_some_and(|end| end == "index") {
             std::fs::copy(file.with_extension("log"), path.with_extension("log")).unwrap();

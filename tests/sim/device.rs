@@ -5,7 +5,7 @@ use crate::node::Slow;
 use bytes::Bytes;
 use klamm::journal::ALIGNMENT;
 use klamm::log::{Close, Flush, file_stem, scan};
-use klamm::metadata::{Append, Snapshot};
+use klamm::metadata::{Part, Write, Written, file_name};
 use klamm::shard::ReadPlan;
 use klamm::shard::port::Reader;
 use klamm::shard::store::{DiskOp, Done, LogIndex};
@@ -18,8 +18,8 @@ const GROWTH_BYTES: usize = 64 << 10;
 pub enum Work {
     Disk(DiskOp),
     Read { reader: Reader, plan: ReadPlan },
-    MetadataAppend(Append),
-    MetadataSnapshot(Snapshot),
+    MetadataWrite(Write),
+    MetadataSnapshot(Part),
     PartitionRemove { log: LogIndex, name: Arc<str>, topic: Uuid },
     GroupCheckpointRead { log: LogIndex, name: Arc<str> },
     GroupCheckpointWrite { log: LogIndex, name: Arc<str>, bytes: Vec<u8> },
@@ -30,7 +30,7 @@ pub enum Work {
 pub enum Outcome {
     Disk(Done),
     Read { reader: Reader, data: Option<Vec<Bytes>> },
-    MetadataAppended { index_last: u64, ok: bool },
+    MetadataWritten { written: Written },
     MetadataSnapshotted { ok: bool },
     PartitionRemoved { log: LogIndex, rest: Vec<String> },
     GroupCheckpoint { log: LogIndex, bytes: Option<Vec<u8>> },
@@ -95,7 +95,9 @@ impl Job {
             Work::Disk(DiskOp::Checkpoint(bytes)) => format!("checkpoint ({})", bytes.len()),
             Work::Disk(DiskOp::SegmentsRemove { name, segments }) => format!("remove {name}/{segments:?}"),
             Work::Read { plan, .. } => format!("read {} from {} {:?}", plan.name, plan.offset, plan.read),
-            Work::MetadataAppend(append) => format!("metadata to {}", append.index_last),
+            Work::MetadataWrite(Write::Begin { file, .. }) => format!("metadata begins {file}"),
+            Work::MetadataWrite(Write::Grow { to, .. }) => format!("metadata grows to {to}"),
+            Work::MetadataWrite(Write::Append { position, .. }) => format!("metadata at {position}"),
             Work::MetadataSnapshot(_) => "metadata snapshot".into(),
             Work::PartitionRemove { name, .. } => format!("aside {name}"),
             Work::GroupCheckpointRead { name, .. } => format!("read checkpoint of {name}"),
@@ -111,23 +113,13 @@ impl Job {
         match &mut self.work {
             Work::Disk(op) => disk_op(op, (core, self.cores), step, &mut self.stamp, self.removed, disk, fault),
             Work::Read { reader, plan } => Some(Outcome::Read { reader: *reader, data: read(disk, plan) }),
-            Work::MetadataAppend(append) => {
-                if step == 1 {
-                    self.stamp = disk.write("metadata/log", append.position as usize, append.bytes.clone());
-                    return None;
-                }
-                disk.written("metadata/log", self.stamp);
-                disk.sync_file("metadata/log");
-                Some(Outcome::MetadataAppended { index_last: append.index_last, ok: true })
+            Work::MetadataWrite(write) => {
+                let ended = metadata_write(write, step, &mut self.stamp, disk);
+                ended.then_some(Outcome::MetadataWritten { written: Written::Synced })
             }
-            Work::MetadataSnapshot(snapshot) => match replace(disk, "metadata/snapshot", &snapshot.bytes, step) {
-                false => None,
-                true => {
-                    disk.set_length("metadata/log", 0);
-                    disk.sync_file("metadata/log");
-                    Some(Outcome::MetadataSnapshotted { ok: true })
-                }
-            },
+            Work::MetadataSnapshot(part) => {
+                metadata_part(part, step, disk).then_some(Outcome::MetadataSnapshotted { ok: true })
+            }
             Work::PartitionRemove { log, name, topic } => {
                 let aside = format!("{name}.{topic}-delete");
                 if !disk.list(name).is_empty() {
@@ -154,6 +146,53 @@ impl Job {
             },
         }
     }
+}
+
+pub fn metadata_path(file: u64) -> String {
+    format!("metadata/{}", file_name(file))
+}
+
+/// One step; says whether it was the last.
+pub fn metadata_write(write: &Write, step: usize, stamp: &mut Stamp, disk: &mut Disk) -> bool {
+    let (Write::Begin { file, .. } | Write::Grow { file, .. } | Write::Append { file, .. }) = write;
+    let path = metadata_path(*file);
+    match (write, step) {
+        (Write::Begin { bytes, room, .. }, 1) => {
+            disk.create(&path);
+            disk.set_length(&path, *room as usize);
+            *stamp = disk.write(&path, 0, bytes.clone());
+        }
+        (Write::Grow { to, .. }, 1) => disk.grow(&path, *to as usize),
+        (Write::Append { position, bytes, .. }, 1) => *stamp = disk.write(&path, *position as usize, bytes.clone()),
+        (_, 2) => {
+            disk.written(&path, *stamp);
+            disk.sync_file(&path);
+        }
+        (Write::Begin { remove, .. }, step) if step - 3 < remove.len() => {
+            disk.unlink(&metadata_path(remove[step - 3]));
+        }
+        _ => return true,
+    }
+    false
+}
+
+fn metadata_part(part: &Part, step: usize, disk: &mut Disk) -> bool {
+    const TEMPORARY: &str = "metadata/snapshot.tmp";
+    match step {
+        1 => {
+            if part.position == 0 {
+                disk.unlink(TEMPORARY);
+                disk.create(TEMPORARY);
+            }
+            let stamp = disk.write(TEMPORARY, part.position as usize, part.bytes.clone());
+            disk.written(TEMPORARY, stamp);
+            return !part.last;
+        }
+        2 => disk.sync_file(TEMPORARY),
+        3 => disk.rename(TEMPORARY, "metadata/snapshot"),
+        _ => disk.sync_file("metadata/snapshot"),
+    }
+    step == 4
 }
 
 // long: one arm for each operation.

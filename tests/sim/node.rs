@@ -1,12 +1,12 @@
 //! The process: as many cores as wanted in one thread, on the simulated disk. Every step is chosen by the seed: which
 //! work of the disk goes on, which message between cores arrives, and when it all ends.
 
-use crate::device::{Job, Outcome, Work, journal_path};
+use crate::device::{Job, Outcome, Work, journal_path, metadata_path, metadata_write};
 use crate::disk::Disk;
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
 use klamm::journal::{ALIGNMENT, HEAD_BYTES};
-use klamm::metadata::{Broker, Controller, Listener};
+use klamm::metadata::{Broker, Controller, Listener, Recovered, Written, file_index};
 use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::port::ConnectionId;
@@ -184,19 +184,29 @@ impl World {
     }
 
     fn controller(&mut self) -> Controller {
-        let log = self.disk.read("metadata/log").unwrap_or_default();
-        let recovered = Controller::recover(self.disk.read("metadata/snapshot"), log).expect("the metadata is sound");
-        self.disk.create("metadata/log");
-        self.disk.set_length("metadata/log", recovered.log_bytes_valid);
-        self.disk.sync_file("metadata/log");
-        let mut controller = recovered.controller;
+        let names = self.disk.starting("metadata/log-");
+        let logs: Vec<(u64, &[u8])> = names
+            .iter()
+            .map(|name| {
+                (file_index(&name["metadata/".len()..]).expect("a file of the log"), self.disk.read(name).unwrap())
+            })
+            .collect();
+        let recovered = Controller::recover(self.disk.read("metadata/snapshot"), &logs).expect("the metadata is sound");
+        let Recovered { mut controller, last, remove } = recovered;
+        remove.iter().for_each(|file| self.disk.unlink(&metadata_path(*file)));
+        if let Some((file, end)) = last {
+            let path = metadata_path(file);
+            let zeros = vec![0; self.disk.read(&path).unwrap().len() - end];
+            let stamp = self.disk.write(&path, end, zeros);
+            self.disk.written(&path, stamp);
+            self.disk.sync_file(&path);
+        }
         let listener = Listener { name: "PLAINTEXT".into(), host: "sim".into(), port: 9092 };
         controller.register_broker(1, Broker { listeners: vec![listener], rack: None }).expect("registered");
-        if let Some(append) = controller.plan_append() {
-            let stamp = self.disk.write("metadata/log", append.position as usize, append.bytes);
-            self.disk.written("metadata/log", stamp);
-            self.disk.sync_file("metadata/log");
-            controller.synced(append.index_last);
+        while let Some(write) = controller.plan_write() {
+            let mut stamp = 0;
+            let ended = (1..).any(|step| metadata_write(&write, step, &mut stamp, &mut self.disk));
+            assert!(ended && !controller.written(Written::Synced).lost);
         }
         controller
     }
@@ -302,7 +312,7 @@ fn input(outcome: Outcome) -> Option<Input> {
     Some(match outcome {
         Outcome::Disk(done) => Input::DiskDone(done),
         Outcome::Read { reader, data } => Input::ReadDone { reader, data },
-        Outcome::MetadataAppended { index_last, ok } => Input::MetadataAppended { index_last, ok },
+        Outcome::MetadataWritten { written } => Input::MetadataWritten { written },
         Outcome::MetadataSnapshotted { ok } => Input::MetadataSnapshotted { ok },
         Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log },
         Outcome::GroupCheckpoint { log, bytes } => Input::GroupCheckpointRead { log, bytes },
@@ -354,8 +364,8 @@ impl Process {
                 Output::Disk(op) => world.submit(core, Work::Disk(op)),
                 Output::Mesh { to, message } => self.mail.entry((core, to.0)).or_default().push_back(message),
                 Output::Read { reader, plan } => world.submit(core, Work::Read { reader, plan }),
-                Output::MetadataAppend(append) => world.submit(core, Work::MetadataAppend(append)),
-                Output::MetadataSnapshot(snapshot) => world.submit(core, Work::MetadataSnapshot(snapshot)),
+                Output::MetadataWrite(write) => world.submit(core, Work::MetadataWrite(write)),
+                Output::MetadataSnapshot(part) => world.submit(core, Work::MetadataSnapshot(part)),
                 Output::GroupCheckpointRead { log, name, .. } => {
                     world.submit(core, Work::GroupCheckpointRead { log, name });
                 }

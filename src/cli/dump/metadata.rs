@@ -3,7 +3,9 @@
 use super::input::Input;
 use super::printer::Printer;
 use crate::cli::failure::Result;
-use crate::metadata::{FRAME_HEADER_BYTES, Frame, HEADER_BYTES, PartitionRange, Record, decode_frame, decode_head};
+use crate::metadata::{
+    FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Kind, PartitionRange, Record, decode_frame, decode_head,
+};
 use crate::types::Uuid;
 use serde_json::{Value, json};
 
@@ -19,11 +21,10 @@ pub fn dump(input: &mut Input, out: &mut Printer) -> Result<()> {
         Ok(head) => head,
         Err(error) => return out.damage(0, error.to_string()),
     };
-    if head.is_snapshot {
-        out.row(json!({"kind": "snapshot", "index_last": head.index_last, "frames": head.frames}))?;
-    }
-    let mut frames = 0;
-    let mut index_last = None;
+    let kind = if head.is_snapshot { "snapshot" } else { "log" };
+    out.row(json!({"kind": kind, "index": head.index, "term": head.term}))?;
+    let mut index_next = if head.is_snapshot { 1 } else { head.index + 1 };
+    let mut ended = false;
     while input.rest() > 0 {
         let position = input.position;
         buffer.clear();
@@ -36,20 +37,40 @@ pub fn dump(input: &mut Input, out: &mut Printer) -> Result<()> {
         let Some(frame) = decode_frame(&buffer).filter(|_| is_whole) else {
             return end(input, position, &buffer, out);
         };
-        if index_last.is_some_and(|last| frame.index != last + 1) || (head.is_snapshot && frame.index != frames + 1) {
-            out.damage(position, format!("record {} is out of order", frame.index))?;
+        if frame.index != index_next {
+            out.damage(position, format!("entry {} is out of order", frame.index))?;
         }
-        frames += 1;
-        index_last = Some(frame.index);
-        match Record::decode(frame.entry) {
-            Ok(record) => out.row(row(&record, position, frame.index))?,
+        index_next = frame.index + 1;
+        ended = frame.kind == Kind::SnapshotEnds;
+        entry(&frame, position, out)?;
+    }
+    match head.is_snapshot && !ended {
+        true => out.damage(input.position, "the end of the snapshot is missing"),
+        false => Ok(()),
+    }
+}
+
+fn entry(frame: &Frame<'_>, position: u64, out: &mut Printer) -> Result<()> {
+    let Frame { index, term, .. } = *frame;
+    match frame.kind {
+        Kind::Records => {}
+        Kind::TermBegins => {
+            return out.row(json!({"kind": "term-begins", "position": position, "index": index, "term": term}));
+        }
+        Kind::SnapshotEnds => return out.row(json!({"kind": "snapshot-ends", "position": position})),
+        Kind::Later(kind) => return out.damage(position, format!("the entry's kind {kind} is of a later version")),
+    }
+    let records = match frame.records() {
+        Ok(records) => records,
+        Err(error) => return out.damage(position, error.to_string()),
+    };
+    for record in records {
+        match Record::decode(record) {
+            Ok(record) => out.row(row(&record, position, index, term))?,
             Err(error) => out.damage(position, error.to_string())?,
         }
     }
-    match head.is_snapshot && frames != head.frames {
-        true => out.damage(input.position, format!("{frames} of {} records are there", head.frames)),
-        false => Ok(()),
-    }
+    Ok(())
 }
 
 fn end(input: &mut Input, position: u64, head: &[u8], out: &mut Printer) -> Result<()> {
@@ -77,7 +98,7 @@ fn ranges(partitions: &[PartitionRange]) -> Value {
     partitions.iter().map(range).collect()
 }
 
-fn row(record: &Record, position: u64, index: u64) -> Value {
+fn row(record: &Record, position: u64, index: u64, term: u64) -> Value {
     let (kind, fields) = match record {
         Record::TopicCreated { id, name, partitions, settings } => (
             "topic-created",
@@ -106,7 +127,7 @@ fn row(record: &Record, position: u64, index: u64) -> Value {
             ("broker-registered", json!({"broker": id, "listeners": listeners, "rack": broker.rack}))
         }
     };
-    let mut row = json!({"kind": kind, "position": position, "index": index});
+    let mut row = json!({"kind": kind, "position": position, "index": index, "term": term});
     if let (Value::Object(row), Value::Object(fields)) = (&mut row, fields) {
         row.extend(fields);
     }

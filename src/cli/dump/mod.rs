@@ -15,6 +15,7 @@ use self::input::Input;
 use self::printer::Printer;
 use super::failure::{Failure, Result};
 use super::output::Format;
+use crate::metadata::{SNAPSHOT_NAME, file_index};
 use serde_json::json;
 use std::fs;
 use std::io;
@@ -103,7 +104,7 @@ impl Kind {
         let is_in = |folder: &str| path.parent().is_some_and(|parent| parent.ends_with(folder));
         let kind = match name {
             "group.checkpoint" => Kind::GroupCheckpoint,
-            "log" | "snapshot" if is_in("metadata") => Kind::Metadata,
+            _ if is_in("metadata") && (name == SNAPSHOT_NAME || file_index(name).is_some()) => Kind::Metadata,
             "meta.properties" | "partition.metadata" | "leader-epoch-checkpoint" | "quorum-state" => Kind::Text,
             ".lock" | "io.probe" | ".kafka_cleanshutdown" => Kind::Nothing,
             _ if name.ends_with("-offset-checkpoint") => Kind::Text,

@@ -106,13 +106,15 @@ fn error_code(rejection: &Rejection) -> ErrorCode {
         Rejection::PolicyViolation(_) => ErrorCode::PolicyViolation,
         Rejection::ProducerIdsExhausted => ErrorCode::UnknownServerError,
         Rejection::Overloaded => ErrorCode::RequestTimedOut,
-        Rejection::StorageFailed => ErrorCode::KafkaStorageError,
+        Rejection::StorageFailed | Rejection::StorageFull => ErrorCode::KafkaStorageError,
+        Rejection::NotController => ErrorCode::NotController,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::Written;
     use crate::shard::query::fixture::{World, ask};
     use crate::wire::messages::{FindCoordinatorRequest, MetadataRequest, metadata_request::MetadataRequestTopic};
 
@@ -167,7 +169,8 @@ mod tests {
     #[test]
     fn a_broker_without_its_disk_refuses() {
         let mut world = World::new(&[]);
-        world.controller.failed();
+        world.controller.plan_write().expect("something is to be written");
+        world.controller.written(Written::Failed);
         let response = ask!(world.command(13), Metadata, MetadataResponse, named(&["new"]));
         assert_eq!(response.topics[0].error_code, 56);
     }
@@ -190,6 +193,8 @@ mod tests {
             (Rejection::ProducerIdsExhausted, -1, "UNKNOWN_SERVER_ERROR"),
             (Rejection::Overloaded, 7, "REQUEST_TIMED_OUT"),
             (Rejection::StorageFailed, 56, "KAFKA_STORAGE_ERROR"),
+            (Rejection::StorageFull, 56, "KAFKA_STORAGE_ERROR"),
+            (Rejection::NotController, 41, "NOT_CONTROLLER"),
         ] {
             assert_eq!(refusal(&rejection), (code, Some(rejection.to_string())));
             assert_eq!(error_code(&rejection).name(), name);

@@ -52,10 +52,6 @@ impl ProducerIds {
     }
 
     fn next(&mut self, controller: &mut Controller) -> Result<i64, Rejection> {
-        // The block may be one of the decisions that were lost.
-        if controller.has_failed() {
-            return Err(Rejection::StorageFailed);
-        }
         if self.left.is_empty() {
             self.left = controller.allocate_producer_ids()?;
         }
@@ -68,6 +64,7 @@ impl ProducerIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metadata::Written;
     use crate::shard::query::fixture::{World, ask};
 
     fn request(transactional_id: Option<&'static str>) -> InitProducerIdRequest<'static> {
@@ -129,7 +126,8 @@ mod tests {
     fn ids_that_may_not_be_durable_are_not_given_out() {
         let mut world = World::new(&[]);
         assert_eq!(ask(&mut world, 4, request(None)), (0, 0, 0));
-        world.controller.failed();
+        world.controller.plan_write().expect("something is to be written");
+        world.controller.written(Written::Failed);
         assert_eq!(ask(&mut world, 4, request(None)), (56, -1, -1));
     }
 }

@@ -12,13 +12,16 @@ use super::node::Node;
 use super::port::Output;
 use super::seed::Seed;
 use super::view::{View, dynamic_config};
-use crate::metadata::Controller;
-use crate::types::{Now, ShardId};
+use crate::metadata::{Controller, Outcome, Topic, Written};
+use crate::types::{Now, ShardId, Time};
 use crate::wire::frame::Head;
 use crate::wire::messages::ApiKey;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// Lost decisions are logged once in this time.
+const LOST_LOG_MS: u64 = 60_000;
 
 /// The controller and what waits for it.
 pub struct Commands {
@@ -36,6 +39,10 @@ pub struct Commands {
     applied: Vec<u64>,
     /// The index of the last decision that deleted topics or changed their settings.
     scan_index: u64,
+    /// Deleted topics, whose names are free again when this index is applied everywhere.
+    deleted: VecDeque<(u64, Vec<Arc<Topic>>)>,
+    /// When it was last logged that decisions were lost.
+    lost_logged: Option<Time>,
 }
 
 /// A request for the controller, and the shard that it comes from.
@@ -57,6 +64,8 @@ impl Commands {
             held: VecDeque::new(),
             applied: vec![index; usize::from(shards)],
             scan_index: 0,
+            deleted: VecDeque::new(),
+            lost_logged: None,
         }
     }
 
@@ -136,43 +145,56 @@ impl Control {
         self.applied(now, view, shard, index);
     }
 
-    /// The append that was under way is durable, or failed.
-    pub fn metadata_appended(&mut self, now: Now, view: &View, index_last: u64, ok: bool) {
-        if !ok {
-            return self.metadata_failed(now, view);
+    /// The write to the metadata log that was under way has ended.
+    pub fn metadata_written(&mut self, now: Now, view: &View, written: Written) {
+        let Outcome { published, lost } = self.commands().controller.written(written);
+        if let Some((image, delta)) = published {
+            if !delta.topics_deleted.is_empty() {
+                let topics = delta.topics_deleted.values().cloned().collect();
+                self.commands().deleted.push_back((image.index(), topics));
+            }
+            let delta = Arc::new(delta);
+            for shard in 0..view.node().shards {
+                let message = Message::Publish { image: image.clone(), delta: delta.clone() };
+                self.mail.push((ShardId(shard), message));
+            }
         }
-        let (image, delta) = self.commands().controller.synced(index_last);
-        let delta = Arc::new(delta);
-        for shard in 0..view.node().shards {
-            let message = Message::Publish { image: image.clone(), delta: delta.clone() };
-            self.mail.push((ShardId(shard), message));
+        if lost {
+            self.decisions_lost(now, view);
         }
     }
 
-    /// What was decided is lost. Who waits for it is answered by a controller that knows: KAFKA_STORAGE_ERROR where
-    /// something would have changed.
-    fn metadata_failed(&mut self, now: Now, view: &View) {
-        let commands = self.commands();
-        commands.controller.failed();
+    /// What was decided is lost. Who waits for it is decided about again, by a controller that refuses what would need
+    /// space: KAFKA_STORAGE_ERROR where something would have changed.
+    fn decisions_lost(&mut self, now: Now, view: &View) {
+        let (shard, commands) = (self.shard, self.commands());
         let index = commands.controller.index();
         commands.scan_index = commands.scan_index.min(index);
         let lost = commands.waiting.partition_point(|(waits_for, ..)| *waits_for <= index);
         let lost = commands.waiting.split_off(lost);
-        tracing::error!(
-            "{} requests that change metadata are refused, and all that follow until the next start",
-            lost.len()
-        );
+        if commands.lost_logged.is_none_or(|at| at.after_ms(LOST_LOG_MS) <= now.mono) {
+            commands.lost_logged = Some(now.mono);
+            tracing::error!("metadata cannot be written: {} requests that would change it are refused", lost.len());
+        }
+        // Producer ids that are left may be among what is lost.
+        commands.producer_ids = ProducerIds::default();
+        commands.controller.refuse(true);
         for (_, command, _) in lost {
-            let (_, response) = commands.decide(now, view.node(), &command.request);
-            assert_eq!(commands.controller.index(), index, "nothing is decided any more");
+            let (scan, response) = commands.decide(now, view.node(), &command.request);
+            let index = commands.controller.index();
+            if scan {
+                commands.scan_index = index;
+            }
             commands.waiting.push_back((index, command, response));
         }
-        self.applied(now, view, self.shard, view.image().index());
+        commands.controller.refuse(false);
+        let index = commands.applied[usize::from(shard.0)];
+        self.applied(now, view, shard, index);
     }
 
+    /// The part of a snapshot that was under way is written, or failed.
     pub fn metadata_snapshotted(&mut self, ok: bool) {
-        let controller = &mut self.commands().controller;
-        if ok { controller.snapshot_synced() } else { controller.snapshot_failed() }
+        self.commands().controller.snapshot_written(ok);
     }
 
     /// A shard has taken over the image of this index: answers that waited for it leave.
@@ -186,6 +208,9 @@ impl Control {
                 let answers = vec![(0, Answer::Decided(response))];
                 self.mail.push((from, Message::Answers { request, answers }));
             }
+        }
+        while let Some((_, topics)) = commands.deleted.pop_front_if(|(index, _)| *index <= everywhere) {
+            topics.iter().for_each(|topic| commands.controller.topic_removed(&topic.name, topic.id));
         }
         if everywhere >= commands.controller.index() {
             for Command { from, request } in std::mem::take(&mut commands.held) {
@@ -210,11 +235,8 @@ impl Control {
     /// Work on the metadata log that may start.
     pub fn plan(&mut self) {
         let Some(commands) = &mut self.commands else { return };
-        if let Some(append) = commands.controller.plan_append() {
-            self.out.push(Output::MetadataAppend(append));
-        } else if let Some(snapshot) = commands.controller.plan_snapshot() {
-            self.out.push(Output::MetadataSnapshot(snapshot));
-        }
+        self.out.extend(commands.controller.plan_write().map(Output::MetadataWrite));
+        self.out.extend(commands.controller.plan_snapshot().map(Output::MetadataSnapshot));
     }
 
     /// What must hold between two turns.
