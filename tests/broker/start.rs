@@ -224,19 +224,25 @@ fn a_data_directory_that_cannot_be_used_is_explained() {
     assert_says(&refusal(on(&file, &[])), &["file"]);
 }
 
+/// What the metadata log of format 1 began with.
+const OLD_LOG_HEADER: &[u8] = b"klammeta\x01\0\0\0\xb5\xbeL\xde\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 #[test]
 fn damaged_metadata_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let broker = Broker::start(dir.path(), &[]);
     Client::connect(broker.address).create("t", 1, &[]);
     assert_eq!(broker.stop(), Some(0));
-    let log = dir.path().join("metadata/log");
+    let log = dir.path().join("metadata/log-00000000000000000000");
     let mut bytes = fs::read(&log).unwrap();
-    let middle = bytes.len() / 3;
-    bytes[middle] ^= 0xff;
+    // In the first entry. The last one may be one that was being written; one before it may not be wrong.
+    bytes[60] ^= 0xff;
     fs::write(&log, bytes).unwrap();
-    // The last record may be one that was being written; one before it may not be wrong.
-    assert_says(&refusal(on(dir.path(), &[])), &["metadata"]);
+    assert_says(&refusal(on(dir.path(), &[])), &["metadata", "log-00000000000000000000", "damaged at byte 32"]);
+    // The only file that format 1 had.
+    fs::remove_file(&log).unwrap();
+    fs::write(dir.path().join("metadata/log"), OLD_LOG_HEADER).unwrap();
+    assert_says(&refusal(on(dir.path(), &[])), &["metadata", "its format is 1, and this program reads 2"]);
 }
 
 /// A program that may lock this much memory.

@@ -52,7 +52,8 @@ impl ProducerIds {
     }
 
     fn next(&mut self, controller: &mut Controller) -> Result<i64, Rejection> {
-        if self.left.is_empty() {
+        // The block may be one of the decisions that were lost.
+        if self.left.is_empty() || self.left.end > controller.image_decided().producer_id_next() {
             self.left = controller.allocate_producer_ids()?;
         }
         let id = self.left.next().expect("a block is not empty");

@@ -176,8 +176,6 @@ impl Control {
             commands.lost_logged = Some(now.mono);
             tracing::error!("metadata cannot be written: {} requests that would change it are refused", lost.len());
         }
-        // Producer ids that are left may be among what is lost.
-        commands.producer_ids = ProducerIds::default();
         commands.controller.refuse(true);
         for (_, command, _) in lost {
             let (scan, response) = commands.decide(now, view.node(), &command.request);

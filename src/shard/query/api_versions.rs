@@ -102,7 +102,8 @@ mod tests {
                 _ => {
                     assert_eq!(features, [("metadata.version", 27)]);
                     assert_eq!(response.supported_features[0].max_version, 27);
-                    assert_eq!(response.finalized_features_epoch, 1);
+                    // The term that began, and the broker's registration.
+                    assert_eq!(response.finalized_features_epoch, 2);
                 }
             }
         }

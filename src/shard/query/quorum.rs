@@ -18,8 +18,6 @@ use crate::wire::messages::describe_quorum_response::{
 /// The metadata log's name as a topic, and its only partition.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";
 const METADATA_PARTITION: i32 = 0;
-/// Of the only voter: there has been no election.
-const EPOCH: Epoch = 0;
 
 pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
     let &Context { node, image, .. } = context;
@@ -58,7 +56,7 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
         partition_index: METADATA_PARTITION,
         error_message: None,
         leader_id: node.id,
-        leader_epoch: EPOCH,
+        leader_epoch: Epoch::try_from(image.term()).unwrap_or(Epoch::MAX),
         high_watermark: end,
         current_voters: vec![voter],
         ..Default::default()
@@ -137,13 +135,13 @@ mod tests {
             let response = ask_quorum(&world, version, 77, request(&[(METADATA_TOPIC, &[0])]));
             assert_eq!((response.error_code, response.topics.len()), (0, 1));
             let partition = &response.topics[0].partitions[0];
-            assert_eq!((partition.error_code, partition.leader_id, partition.leader_epoch), (0, 1, 0));
-            // The broker's registration and the topic.
-            assert_eq!((partition.high_watermark, partition.observers.len()), (2, 0));
+            assert_eq!((partition.error_code, partition.leader_id, partition.leader_epoch), (0, 1, 1));
+            // The term that began, the broker's registration and the topic.
+            assert_eq!((partition.high_watermark, partition.observers.len()), (3, 0));
             let time = if version == 0 { -1 } else { 77 };
             let voter = ReplicaState {
                 replica_id: 1,
-                log_end_offset: 2,
+                log_end_offset: 3,
                 last_fetch_timestamp: time,
                 last_caught_up_timestamp: time,
                 ..Default::default()
