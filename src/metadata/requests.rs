@@ -348,8 +348,10 @@ mod tests {
         let key = |name: &str| [TopicKey::Name(name.into())];
         for (gone, left) in [("x.y", true), ("x_y", false)] {
             assert!(bench.controller.delete_topics(&key(gone), true)[0].is_ok());
+            bench.free_names();
             assert_eq!(collides(&bench.create(&[spec("x__y", 1, 1), spec("x.y", 1, 0)])[1]), left, "{gone}");
             assert!(bench.controller.delete_topics(&key("x__y"), true)[0].is_ok());
+            bench.free_names();
         }
         let index = bench.create(&[spec("x.y", 1, 1)]);
         assert!(index[0].is_ok());

@@ -129,6 +129,11 @@ impl Bench {
         self.create(&[spec]).remove(0).unwrap_err().to_string()
     }
 
+    /// The directories of all deleted topics are gone.
+    pub fn free_names(&mut self) {
+        self.controller.removing = Names::new_sync();
+    }
+
     /// Does one write. Whether there was one, and whether decisions were lost.
     pub fn write(&mut self) -> Option<Outcome> {
         let write = self.controller.plan_write()?;
