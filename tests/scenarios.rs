@@ -147,7 +147,7 @@ impl Stage {
                     again = true;
                 }
                 Output::PartitionRemove { log, .. } => {
-                    self.shards[usize::from(core)].step(self.now, Input::PartitionRemoved { log });
+                    self.shards[usize::from(core)].step(self.now, Input::PartitionRemoved { log, ok: true });
                     again = true;
                 }
                 other => panic!("nothing does {other:?} here"),

@@ -9,9 +9,12 @@
 //!    |---- on disk only ----|---- disk and memory ----|---- journal and memory ----|---|
 //! ```
 
+pub mod appender;
 pub mod check;
 pub mod find;
+pub mod index;
 mod producers;
+pub mod reading;
 mod records;
 pub mod scan;
 mod segment;

@@ -49,6 +49,8 @@ pub struct Controller<L = Alone> {
     refusing: bool,
     /// Topics that are deleted, by name, whose directories may still be there. Their names are taken.
     removing: Names,
+    /// Names of deleted topics of which a directory cannot be taken out of the way, and how many.
+    names_held: RedBlackTreeMapSync<Arc<str>, usize>,
     snapshot: Option<Snapshot>,
 }
 
@@ -107,6 +109,7 @@ impl<L: DecidedLog> Controller<L> {
             leading: None,
             refusing: false,
             removing: Names::new_sync(),
+            names_held: RedBlackTreeMapSync::new_sync(),
             snapshot: None,
         };
         controller.follow_role();
@@ -189,6 +192,23 @@ impl<L: DecidedLog> Controller<L> {
         if self.removing.get(name) == Some(&id) {
             self.removing.remove_mut(name);
         }
+    }
+
+    /// No topic may have this name until [`Controller::free_name`] was called as often.
+    pub fn hold_name(&mut self, name: Arc<str>) {
+        let held = self.names_held.get(&name).copied().unwrap_or(0);
+        self.names_held.insert_mut(name, held + 1);
+    }
+
+    pub fn free_name(&mut self, name: &str) {
+        match *self.names_held.get(name).expect("the name is held") {
+            1 => assert!(self.names_held.remove_mut(name)),
+            held => self.names_held.insert_mut(name.into(), held - 1),
+        }
+    }
+
+    pub(super) fn is_name_held(&self, name: &str) -> bool {
+        self.names_held.contains_key(name)
     }
 
     /// Stops deciding. What is not committed is lost.

@@ -8,6 +8,8 @@ use std::fmt;
 pub enum Rejection {
     /// TOPIC_ALREADY_EXISTS (36), with the name.
     TopicExists(String),
+    /// TOPIC_ALREADY_EXISTS (36), with the name: the directory of a deleted topic of this name is still in place.
+    TopicMarkedForDeletion(String),
     /// UNKNOWN_TOPIC_OR_PARTITION (3).
     UnknownTopic,
     /// UNKNOWN_TOPIC_ID (100).
@@ -44,6 +46,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TopicExists(name) => write!(f, "Topic '{name}' already exists."),
+            Self::TopicMarkedForDeletion(name) => write!(f, "Topic '{name}' is marked for deletion."),
             Self::UnknownTopic => f.write_str("This server does not host this topic-partition."),
             Self::UnknownTopicId => f.write_str("This server does not host this topic ID."),
             Self::InvalidTopicName(text)

@@ -41,6 +41,9 @@ impl<L: DecidedLog> Controller<L> {
                     return Err(Rejection::InvalidRequest("Duplicate topic name.".into()));
                 }
                 rules::check_name_free(image, &spec.name)?;
+                if self.is_name_held(&spec.name) {
+                    return Err(Rejection::TopicMarkedForDeletion(spec.name.clone()));
+                }
                 draft.create_topic(spec, terms, ids)
             })
             .collect();

@@ -132,7 +132,7 @@ pub struct ReadAnswer {
 pub enum Data {
     None,
     Memory { parts: Vec<Bytes>, bytes: usize },
-    Disk { name: Arc<str>, read: DiskRead },
+    Disk { partition: PartitionId, name: Arc<str>, read: DiskRead },
 }
 
 impl Data {
@@ -196,6 +196,12 @@ pub enum Message {
     Publish {
         image: Image,
         delta: Arc<Delta>,
+    },
+    /// A deleted topic of this name has a directory on the sender that cannot be taken out of the way (`held`), or not
+    /// any more. Told before the image without the topic is said to be taken over.
+    NameHeld {
+        topic: Arc<str>,
+        held: bool,
     },
     /// The sender has taken over the image of this index.
     Applied {

@@ -154,7 +154,7 @@ impl Shard {
             Input::ReadDone { reader: Reader::Coordinator { log }, data } => owner.read_done(now, log, data),
             Input::MetadataWritten { written } => control.metadata_written(now, view, written),
             Input::MetadataSnapshotted { ok } => control.metadata_snapshotted(ok),
-            Input::PartitionRemoved { .. } => owner.partition_removed(),
+            Input::PartitionRemoved { log, ok } => owner.partition_removed(log, ok),
             Input::GroupCheckpointRead { log, bytes } => owner.checkpoint_read(now, log, bytes),
             Input::GroupCheckpointWritten { log } => owner.checkpoint_written(log),
             Input::DiskBytes { total, free } => view.set_disk_bytes(total, free),
@@ -196,6 +196,7 @@ impl Shard {
         let mut any = false;
         loop {
             let said = self.front.take_mail().into_iter().chain(self.control.take_mail());
+            let said = said.chain(self.owner.take_told_at_once());
             for (to, message) in said {
                 if to == self.id {
                     self.own.push_back(message);
@@ -228,6 +229,7 @@ impl Shard {
             Message::Unwatch { request, partitions } => owner.unwatch(from, request, &partitions),
             Message::Answers { request, answers } => front.answers(now, view, request, answers),
             Message::Command(request) => control.command(now, view, from, request),
+            Message::NameHeld { topic, held } => control.name_held(&topic, held),
             Message::Applied { index } => control.applied(now, view, from, index),
             Message::Publish { image, delta } => {
                 let all = view.publish(image, &delta);

@@ -3,7 +3,7 @@
 use super::message::{Message, RequestId};
 use super::store::{DiskOp, Done, LogIndex};
 use crate::metadata::{Part, Write, Written};
-use crate::types::{Offset, ShardId, Uuid};
+use crate::types::{Offset, PartitionId, ShardId, Uuid};
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -48,9 +48,11 @@ pub enum Input {
     MetadataSnapshotted {
         ok: bool,
     },
-    /// The directory of an [`Output::PartitionRemove`] is out of the way.
+    /// The directory of an [`Output::PartitionRemove`] is out of the way, or could not be taken there: it is tried again, and
+    /// this input then comes again.
     PartitionRemoved {
         log: LogIndex,
+        ok: bool,
     },
     /// The bytes of an [`Output::GroupCheckpointRead`]; `None` if there are none.
     GroupCheckpointRead {
@@ -82,6 +84,8 @@ pub enum Reader {
 /// A read of older batches that the connection's core does itself.
 #[derive(Debug, Clone)]
 pub struct ReadPlan {
+    /// Whose files are read: a directory of that name may by then belong to another topic.
+    pub partition: PartitionId,
     pub name: Arc<str>,
     pub read: crate::log::DiskRead,
     pub offset: Offset,
@@ -111,11 +115,11 @@ pub enum Output {
     MetadataWrite(Write),
     MetadataSnapshot(Part),
     /// Takes the directory out of the way, then removes it; answered by [`Input::PartitionRemoved`] once it is out of the
-    /// way.
+    /// way, and at the first time that this fails.
     PartitionRemove {
         log: LogIndex,
         name: Arc<str>,
-        topic: Uuid,
+        partition: PartitionId,
     },
     /// Answered by [`Input::GroupCheckpointRead`].
     GroupCheckpointRead {

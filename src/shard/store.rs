@@ -68,6 +68,7 @@ pub enum DiskOp {
     SegmentClose {
         log: LogIndex,
         name: Arc<str>,
+        topic: Uuid,
         close: Close,
     },
     /// Makes all completed segment writes durable, with their files' sizes and names.
@@ -75,7 +76,9 @@ pub enum DiskOp {
     Checkpoint(Vec<u8>),
     /// Removes these segments' files.
     SegmentsRemove {
+        log: LogIndex,
         name: Arc<str>,
+        partition: PartitionId,
         segments: Vec<Offset>,
     },
 }
@@ -759,8 +762,8 @@ impl Store {
         for (index, segment) in std::mem::take(&mut self.removing) {
             // The files of a log that is gone go with its directory.
             if let Some(log) = self.log(index) {
-                let name = log.name().clone();
-                self.ops.push(DiskOp::SegmentsRemove { name, segments: vec![segment] });
+                let (name, partition) = (log.name().clone(), log.id());
+                self.ops.push(DiskOp::SegmentsRemove { log: index, name, partition, segments: vec![segment] });
             }
         }
     }
@@ -801,10 +804,11 @@ impl Store {
             return;
         }
         let closes = kept.log.flushed(offset_end);
-        let name = kept.log.name().clone();
+        let (name, topic) = (kept.log.name().clone(), kept.log.id().topic);
         self.failures -= usize::from(failed);
         self.closes += closes.len();
-        self.ops.extend(closes.into_iter().map(|close| DiskOp::SegmentClose { log: index, name: name.clone(), close }));
+        let close = |close| DiskOp::SegmentClose { log: index, name: name.clone(), topic, close };
+        self.ops.extend(closes.into_iter().map(close));
         self.note_oldest(index);
         self.queue_flush_if_due(index);
     }

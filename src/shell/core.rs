@@ -10,13 +10,14 @@ use super::logging::{Limited, Untold};
 use super::net::Link;
 use super::reader::Reader;
 use super::reading::Reads;
+use super::report;
 use super::turns::{Cause, Turns};
 use crate::shard::memory::{Account, Purpose};
 use crate::shard::message::Message;
 use crate::shard::port::{ConnectionId, Reader as ReadFor};
-use crate::shard::store::{DiskOp, Done};
+use crate::shard::store::{DiskOp, Done, LogIndex};
 use crate::shard::{Input, Output, ReadPlan, Shard};
-use crate::types::{Now, ShardId, Time};
+use crate::types::{Now, Offset, PartitionId, ShardId, Time};
 use glommio::channels::shared_channel::ConnectedSender;
 use glommio::{Latency, Shares, TaskQueueHandle};
 use std::cell::{Cell, RefCell};
@@ -41,10 +42,22 @@ const BEATS: [(Duration, Duration); 3] = [
 const CLOSE_LOG_BURST: u32 = 10;
 const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
+/// How often the removal of a directory is tried again.
+const REMOVE_STEP: Duration = Duration::from_secs(1);
+
 /// What goes from core to core.
 pub enum Parcel {
     Message(Message),
-    Connection { socket: OwnedFd, listener: usize, guard: super::net::Guard },
+    /// Files that are removed are not to be held open.
+    Forget {
+        partition: PartitionId,
+        segments: Option<Vec<Offset>>,
+    },
+    Connection {
+        socket: OwnedFd,
+        listener: usize,
+        guard: super::net::Guard,
+    },
 }
 
 /// Tasks that wait for something to change on this core.
@@ -91,6 +104,7 @@ pub struct Core {
     inputs: Cell<u64>,
     start: Instant,
     disk_queue: TaskQueueHandle,
+    background_queue: TaskQueueHandle,
     /// The turn that the shard's next deadline brings.
     timer: RefCell<Option<(Time, glommio::Task<()>)>>,
     turns: RefCell<Turns>,
@@ -139,6 +153,11 @@ impl Core {
             inputs: Cell::new(0),
             start,
             disk_queue: glommio::executor().create_task_queue(Shares::default(), latency, "disk"),
+            background_queue: glommio::executor().create_task_queue(
+                Shares::default(),
+                Latency::NotImportant,
+                "background",
+            ),
             timer: RefCell::default(),
             turns: RefCell::default(),
             resumed: Signal::default(),
@@ -271,18 +290,10 @@ impl Core {
                 let work = async move { core.disk.group_checkpoint_write(&name, topic, bytes).await };
                 self.task(work, move |()| Input::GroupCheckpointWritten { log });
             }
-            Output::PartitionRemove { log, name, topic } => {
+            Output::PartitionRemove { log, name, partition } => {
+                self.disk.forsake(log);
                 let core = self.clone();
-                glommio::spawn_local(async move {
-                    core.reader.forget(&name);
-                    let aside = core.disk.partition_aside(log, &name, topic).await;
-                    core.input(Input::PartitionRemoved { log });
-                    core.end_turn();
-                    if let Some(aside) = aside {
-                        core.disk.remove_dir(aside).await;
-                    }
-                })
-                .detach();
+                self.background(async move { core.remove_partition(log, &name, partition).await });
             }
         }
     }
@@ -371,19 +382,65 @@ impl Core {
             DiskOp::JournalPrepare { file, bytes } => {
                 self.disk_task(async move { core.disk.journal_prepare(file, bytes).await });
             }
-            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => self.disk_task(async move {
-                core.disk.opened(log, topic);
-                core.disk.segment_write(log, name, segment_bytes, flush).await
-            }),
-            DiskOp::SegmentClose { log, name, close } => {
-                self.disk_task(async move { core.disk.segment_close(log, name, close).await });
+            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
+                let access = self.disk.access(log);
+                let work = async move { core.disk.segment_write(access, name, topic, segment_bytes, flush).await };
+                self.background(self.clone().turn_after(work, Input::DiskDone));
             }
-            DiskOp::Sync => self.disk_task(async move { core.disk.sync().await }),
-            DiskOp::Checkpoint(bytes) => self.disk_task(async move { core.disk.checkpoint(bytes).await }),
-            DiskOp::SegmentsRemove { name, segments } => {
-                glommio::spawn_local(async move { core.disk.segments_remove(name, segments).await }).detach();
+            DiskOp::SegmentClose { log, name, topic, close } => {
+                let access = self.disk.access(log);
+                let work = async move { core.disk.segment_close(access, name, topic, close).await };
+                self.background(self.clone().turn_after(work, Input::DiskDone));
+            }
+            DiskOp::Sync => {
+                let work = async move { core.disk.sync().await };
+                self.background(self.clone().turn_after(work, Input::DiskDone));
+            }
+            DiskOp::Checkpoint(bytes) => {
+                let work = async move { core.disk.checkpoint(bytes).await };
+                self.background(self.clone().turn_after(work, Input::DiskDone));
+            }
+            DiskOp::SegmentsRemove { log, name, partition, segments } => {
+                let access = self.disk.access(log);
+                self.background(async move {
+                    core.disk.segments_remove(access, name, partition.topic, segments.clone()).await;
+                    core.forget_everywhere(partition, Some(&segments));
+                });
             }
         }
+    }
+
+    /// Takes the directory of a deleted topic's partition out of the way, however often that fails, and then removes it.
+    async fn remove_partition(self: Rc<Self>, log: LogIndex, name: &str, partition: PartitionId) {
+        let aside = loop {
+            let aside = self.disk.partition_aside(log, name, partition.topic).await;
+            let failed = aside.as_ref().err().map(|error| report::failed(report::PARTITION_REMOVE, name, error));
+            self.input(Input::PartitionRemoved { log, ok: failed.is_none() });
+            self.end_turn();
+            match aside {
+                Ok(aside) => break aside,
+                Err(_) => glommio::timer::sleep(REMOVE_STEP).await,
+            }
+        };
+        self.forget_everywhere(partition, None);
+        if let Some(aside) = aside {
+            self.disk.remove_dir(aside).await;
+        }
+    }
+
+    /// No core holds files open that have been removed, which take up space as long as they are open: those of some segments of
+    /// a partition, or of all. They have lost their names before, so that none is opened afterwards.
+    fn forget_everywhere(&self, partition: PartitionId, segments: Option<&[Offset]>) {
+        self.reader.forget(partition, segments);
+        for (to, _) in self.peers.borrow().iter().enumerate().filter(|(_, peer)| peer.is_some()) {
+            let segments = segments.map(<[Offset]>::to_vec);
+            self.post(ShardId(to as u16), Parcel::Forget { partition, segments });
+        }
+    }
+
+    /// Work that clients do not wait for.
+    fn background(&self, work: impl Future<Output = ()> + 'static) {
+        glommio::spawn_local_into(work, self.background_queue).expect("the queue lives as long as the core").detach();
     }
 
     fn disk_task(self: &Rc<Self>, work: impl Future<Output = Done> + 'static) {
@@ -476,6 +533,7 @@ impl Core {
                 self.input(Input::Message { from, message });
                 self.end_turn();
             }
+            Parcel::Forget { partition, segments } => self.reader.forget(partition, segments.as_deref()),
             Parcel::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),
         }
     }

@@ -6,11 +6,17 @@
 //! DATA/TOPIC-PARTITION/              as in Kafka: OFFSET.log, .index, .timeindex, partition.metadata; group.checkpoint
 //! ```
 
-use super::leftovers::{delete_path, stray_path};
-use crate::journal::{ALIGNMENT, BlockWrite, FileIndex};
-use crate::log::{Close, Flush, file_stem};
+mod partitions;
+mod segments;
+
+pub use self::partitions::{PARTITION_METADATA, belongs_to, check_owner, remove_partition_dir};
+use self::segments::Appending;
+use super::blocking::{self, Kind};
+use super::core::Signal;
+use super::data_dir::PROBE;
+use super::report::{self, succeeded};
+use crate::journal::{BlockWrite, FileIndex};
 use crate::shard::store::{Done, LogIndex};
-use crate::types::{Offset, Uuid};
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use std::cell::RefCell;
@@ -23,9 +29,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A segment file grows by doubling, and by this much at the most.
-const GROWTH_BYTES_MAX: u64 = 64 << 20;
-const GROWTH_BYTES_MIN: u64 = 64 << 10;
 /// A new journal file is written with zeros in blocks of this size.
 const PREPARE_BLOCK_BYTES: usize = 1 << 20;
 /// A file that is removed is first cut by this much at a time: freeing many extents at once stalls synced writes.
@@ -33,22 +36,14 @@ const REMOVE_STEP_BYTES: u64 = 256 << 20;
 
 /// How often a lock is tried that an earlier process still has.
 pub const LOCK_STEP: Duration = Duration::from_millis(1);
-/// Files of a partition's directory besides its segments.
-pub const PARTITION_METADATA: &str = "partition.metadata";
-const GROUP_CHECKPOINT: &str = "group.checkpoint";
+/// How often what needs a descriptor is tried again while too many are open.
+const DESCRIPTOR_STEP: Duration = Duration::from_millis(50);
 
-const PAGE: u64 = ALIGNMENT as u64;
-
-/// A segment file being appended to.
-struct Appending {
-    segment: Offset,
-    file: Rc<DmaFile>,
-    allocated: u64,
-    /// Bytes of batches in the file.
-    end: u64,
-    /// The last page as far as it is filled; `None` if it has to be read first.
-    page: Option<Vec<u8>>,
-    used: u64,
+/// Open from the start, so that a sync needs no descriptor.
+struct Synced {
+    root: fs::File,
+    /// A regular file: to sync it makes the device write its cache, also where the file system's own log has nothing to write.
+    probe: fs::File,
 }
 
 pub struct Disk {
@@ -59,9 +54,15 @@ pub struct Disk {
     handles_max: usize,
     journal: RefCell<HashMap<FileIndex, Rc<DmaFile>>>,
     appending: RefCell<HashMap<LogIndex, Appending>>,
-    /// Partitions whose directory was made or checked.
-    topics: RefCell<HashMap<LogIndex, Uuid>>,
-    removed: RefCell<HashSet<LogIndex>>,
+    /// Logs whose directory was made, or was found to be theirs.
+    owned: RefCell<HashSet<LogIndex>>,
+    /// Logs that files are written of, and by how many operations.
+    users: RefCell<HashMap<LogIndex, usize>>,
+    /// Logs whose directory is being taken out of the way: nothing of them is written any more.
+    forsaken: RefCell<HashSet<LogIndex>>,
+    /// Raised when nothing more is written of some log.
+    unused: Signal,
+    synced: Arc<Synced>,
     clock: std::cell::Cell<u64>,
 }
 
@@ -84,8 +85,25 @@ pub fn checkpoint_cores(name: &str) -> Option<u16> {
     name.strip_prefix(CHECKPOINT_START)?.split_once('-')?.1.parse().ok()
 }
 
-fn plain<T>(error: GlommioError<T>) -> io::Error {
-    error.into()
+/// The system's error, where there is one: glommio's conversion leaves its number out.
+pub fn plain<T>(error: GlommioError<T>) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => error.into(),
+    }
+}
+
+/// Tries again as long as too many files are open: that is no failure of the device, and passes.
+pub async fn patiently<T>(mut attempt: impl AsyncFnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match attempt().await {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                report::failed(report::DESCRIPTORS, "the disk", &error);
+                glommio::timer::sleep(DESCRIPTOR_STEP).await;
+            }
+            result => return result,
+        }
+    }
 }
 
 /// Waits until no write of an earlier process to this file is under way. The kernel ends what a killed process has submitted
@@ -109,8 +127,8 @@ pub fn try_lock(file: &impl AsRawFd) -> io::Result<bool> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    glommio::executor().spawn_blocking(work).await
+async fn blocking<T: Send + 'static>(kind: Kind, work: impl FnOnce() -> T + Send + 'static) -> T {
+    blocking::run(kind, work).await
 }
 
 /// Writes `bytes` so that after a crash the old content is there or the new one.
@@ -139,10 +157,6 @@ fn remove_file(path: &Path) -> io::Result<()> {
         file.set_len(length)?;
     }
     fs::remove_file(path)
-}
-
-fn aligned(bytes: usize) -> usize {
-    bytes.next_multiple_of(ALIGNMENT)
 }
 
 /// As `copy_from_slice`, past the cache: a buffer for the device is not read again here, and its lines, which the device's
@@ -186,30 +200,40 @@ fn copy_all<'a>(buffer: &mut [u8], parts: impl IntoIterator<Item = &'a [u8]>) ->
 
 async fn write_all(file: &DmaFile, buffer: DmaBuffer, position: u64) -> io::Result<()> {
     let bytes = buffer.len();
-    match file.write_at(buffer, position).await.map_err(plain)? {
-        written if written == bytes => Ok(()),
-        written => Err(io::Error::other(format!("{written} of {bytes} bytes were written"))),
+    whole(file.write_at(buffer, position).await.map_err(plain)?, bytes)
+}
+
+fn whole(written: usize, bytes: usize) -> io::Result<()> {
+    match written == bytes {
+        true => Ok(()),
+        false => Err(io::Error::other(format!("{written} of {bytes} bytes were written"))),
     }
 }
 
 impl Disk {
-    pub fn new(root: PathBuf, core: u16, cores: u16, handles_max: usize) -> Disk {
-        Disk {
+    /// The files of one core of so many, of which `handles_max` segments are open for writing.
+    pub fn open(root: PathBuf, core: u16, cores: u16, handles_max: usize) -> io::Result<Disk> {
+        let synced = Synced { root: fs::File::open(&root)?, probe: fs::File::open(root.join(PROBE))? };
+        Ok(Disk {
             root,
             core,
             cores,
             handles_max,
             journal: RefCell::default(),
             appending: RefCell::default(),
-            topics: RefCell::default(),
-            removed: RefCell::default(),
+            owned: RefCell::default(),
+            users: RefCell::default(),
+            forsaken: RefCell::default(),
+            unused: Signal::default(),
+            synced: Arc::new(synced),
             clock: std::cell::Cell::new(0),
-        }
+        })
     }
 
     /// Opens a file that has written blocks, before all others.
-    pub async fn probe(&self, path: &Path) {
-        report("the probe file", async { DmaFile::open(path).await?.close().await }.await.map_err(plain));
+    pub async fn probe(&self) -> io::Result<()> {
+        let probe = DmaFile::open(self.root.join(PROBE)).await.map_err(plain)?;
+        probe.close().await.map_err(plain)
     }
 
     async fn journal_file(&self, file: FileIndex) -> io::Result<Rc<DmaFile>> {
@@ -221,7 +245,7 @@ impl Disk {
             if let Some(open) = self.journal.borrow().get(&file) {
                 return Ok(open.clone());
             }
-            let open = Rc::new(options.dma_open(&path).await.map_err(plain)?);
+            let open = Rc::new(patiently(async || options.dma_open(&path).await.map_err(plain)).await?);
             if try_lock(&*open)? {
                 self.journal.borrow_mut().insert(file, open.clone());
                 return Ok(open);
@@ -235,7 +259,7 @@ impl Disk {
     pub async fn journal_write(&self, write: BlockWrite) -> Done {
         let sequence = write.sequence;
         let ok = self.journal_write_all(write).await;
-        Done::JournalWrite { sequence, ok: report("the journal", ok) }
+        Done::JournalWrite { sequence, ok: succeeded(report::JOURNAL, self.journal_place(), ok) }
     }
 
     async fn journal_write_all(&self, write: BlockWrite) -> io::Result<()> {
@@ -248,319 +272,80 @@ impl Disk {
 
     /// Makes a journal file: allocated, and written once so that later writes change no metadata.
     pub async fn journal_prepare(&self, file: FileIndex, bytes: u64) -> Done {
-        let mut ok = self.journal_prepare_all(file, bytes).await;
-        if ok.is_err() {
-            // A file in part would be taken for one of the ring.
-            let path = journal_path(&self.root, self.core, file);
-            let removed = blocking(move || fs::remove_file(path)).await;
-            ok = ok.map_err(|error| match removed {
-                Err(kept) if kept.kind() != io::ErrorKind::NotFound => io::Error::other(format!("{error}; {kept}")),
-                _ => error,
-            });
-        }
-        Done::JournalPrepare { file, ok: report("a new journal file", ok) }
+        let ok = self.journal_prepare_all(file, bytes).await;
+        Done::JournalPrepare { file, ok: succeeded(report::JOURNAL_FILE, self.journal_place(), ok) }
     }
 
+    fn journal_place(&self) -> String {
+        journal_dir(&self.root, self.core).display().to_string()
+    }
+
+    /// The file has its name once all of it is written.
     async fn journal_prepare_all(&self, file: FileIndex, bytes: u64) -> io::Result<()> {
         let path = journal_path(&self.root, self.core, file);
-        let open = DmaFile::create(&path).await.map_err(plain)?;
-        // A write that goes on after the process has been killed is waited for at the next start.
-        lock(&open).await?;
-        open.pre_allocate(bytes, false).await.map_err(plain)?;
-        let mut block = open.alloc_dma_buffer(PREPARE_BLOCK_BYTES);
-        block.as_bytes_mut().fill(0);
-        let block = Rc::new(block);
-        for position in (0..bytes).step_by(PREPARE_BLOCK_BYTES) {
-            let length = PREPARE_BLOCK_BYTES.min((bytes - position) as usize);
-            let written = open.write_rc_at(block.clone(), position).await.map_err(plain)?;
-            if written < length {
-                return Err(io::Error::other(format!("{written} of {length} bytes were written")));
-            }
-            glommio::yield_if_needed().await;
-        }
-        open.truncate(bytes).await.map_err(plain)?;
-        open.fdatasync().await.map_err(plain)?;
-        open.close().await.map_err(plain)?;
+        let made = path.with_extension("tmp");
+        let prepared = prepare(&made, bytes).await;
         let dir = journal_dir(&self.root, self.core);
-        blocking(move || sync_dir(&dir)).await
-    }
-
-    pub async fn segment_write(&self, log: LogIndex, name: Arc<str>, segment_bytes: u32, flush: Flush) -> Done {
-        let offset_end = flush.offset_end;
-        let ok = if self.removed.borrow().contains(&log) {
-            Ok(())
-        } else {
-            self.segment_write_all(log, &name, segment_bytes, flush).await
-        };
-        Done::SegmentWrite { log, offset_end, ok: report(&format!("a segment of {name}"), ok) }
-    }
-
-    async fn segment_write_all(&self, log: LogIndex, name: &str, limit: u32, flush: Flush) -> io::Result<()> {
-        // One write of a log is under way at a time, so its state can be taken out meanwhile.
-        let mut state = self.appending_file(log, name, &flush).await?;
-        let result = Self::append(&mut state, limit, &flush).await;
-        if result.is_ok() {
-            self.clock.set(self.clock.get() + 1);
-            state.used = self.clock.get();
-            self.appending.borrow_mut().insert(log, state);
-            self.close_unused();
-        }
-        result
-    }
-
-    async fn append(state: &mut Appending, limit: u32, flush: &Flush) -> io::Result<()> {
-        let start = u64::from(flush.position) / PAGE * PAGE;
-        let head_bytes = (u64::from(flush.position) - start) as usize;
-        let head =
-            match state.page.take().filter(|page| page.len() == head_bytes && state.end == u64::from(flush.position)) {
-                Some(page) => page,
-                None if head_bytes == 0 => Vec::new(),
-                None => {
-                    let page = state.file.read_at_aligned(start, ALIGNMENT).await.map_err(plain)?;
-                    page.get(..head_bytes)
-                        .ok_or_else(|| io::Error::other("the segment is shorter than known"))?
-                        .to_vec()
-                }
-            };
-        let bytes = aligned(head_bytes + flush.bytes);
-        let end = start + bytes as u64;
-        if end > state.allocated {
-            let ceiling = (u64::from(limit) + PAGE).next_multiple_of(PAGE).max(end);
-            let grown = end.next_power_of_two().max(GROWTH_BYTES_MIN).min(end + GROWTH_BYTES_MAX).min(ceiling);
-            let grown = grown.next_multiple_of(PAGE);
-            state.file.pre_allocate(grown, false).await.map_err(plain)?;
-            state.allocated = grown;
-        }
-        let mut buffer = state.file.alloc_dma_buffer(bytes);
-        let parts = std::iter::once(&head[..]).chain(flush.parts.iter().map(|part| &part[..]));
-        let filled = copy_all(buffer.as_bytes_mut(), parts);
-        let page = buffer.as_bytes()[filled / ALIGNMENT * ALIGNMENT..filled].to_vec();
-        write_all(&state.file, buffer, start).await?;
-        state.end = start + filled as u64;
-        state.page = Some(page);
-        Ok(())
-    }
-
-    async fn appending_file(&self, log: LogIndex, name: &str, flush: &Flush) -> io::Result<Appending> {
-        let known = self.appending.borrow_mut().remove(&log);
-        match known {
-            Some(state) if state.segment == flush.segment => return Ok(state),
-            Some(state) => {
-                // The segment before is cut to its length by its own operation.
-                close(state.file).await;
+        blocking(Kind::Sync, move || {
+            if let Err(error) = prepared {
+                // What there is of it takes up space that may be needed.
+                let _ = fs::remove_file(&made);
+                return Err(error);
             }
-            None => {}
-        }
-        let dir = self.root.join(name);
-        let path = dir.join(file_stem(flush.segment)).with_extension("log");
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true);
-        let file = match options.dma_open(&path).await {
-            Ok(file) => file,
-            Err(_) => {
-                let topic = self.topics.borrow().get(&log).copied();
-                blocking(move || make_partition_dir(&dir, topic)).await?;
-                options.dma_open(&path).await.map_err(plain)?
-            }
-        };
-        lock(&file).await?;
-        let allocated = file.file_size().await.map_err(plain)?;
-        let (segment, file) = (flush.segment, Rc::new(file));
-        Ok(Appending { segment, file, allocated, end: u64::from(flush.position), page: None, used: 0 })
-    }
-
-    /// Which topic a log's directory belongs to, for its `partition.metadata`.
-    pub fn opened(&self, log: LogIndex, topic: Uuid) {
-        self.topics.borrow_mut().insert(log, topic);
-    }
-
-    fn close_unused(&self) {
-        let mut appending = self.appending.borrow_mut();
-        if appending.len() > self.handles_max {
-            let oldest = appending.iter().min_by_key(|(_, state)| state.used).map(|(log, _)| *log);
-            let state = appending.remove(&oldest.expect("there are some")).expect("it was just found");
-            glommio::spawn_local(close(state.file)).detach();
-        }
-    }
-
-    /// Cuts a closed segment to its length and writes its index files.
-    pub async fn segment_close(&self, log: LogIndex, name: Arc<str>, segment: Close) -> Done {
-        let base = segment.segment;
-        let state = {
-            let mut appending = self.appending.borrow_mut();
-            match appending.get(&log) {
-                Some(state) if state.segment == base => appending.remove(&log),
-                _ => None,
-            }
-        };
-        if let Some(state) = state {
-            close(state.file).await;
-        }
-        let stem = self.root.join(&*name).join(file_stem(base));
-        let removed = self.removed.borrow().contains(&log);
-        let ok = blocking(move || {
-            if removed {
-                return Ok(());
-            }
-            cut(&stem.with_extension("log"), u64::from(segment.bytes))?;
-            fs::write(stem.with_extension("index"), &segment.index)?;
-            fs::write(stem.with_extension("timeindex"), &segment.timeindex)
+            fs::rename(made, path)?;
+            sync_dir(&dir)
         })
-        .await;
-        Done::SegmentClose { log, segment: base, ok: report(&format!("a segment of {name}"), ok) }
+        .await
     }
 
-    /// At a clean stop: files end where their batches end.
-    pub async fn cut_all(&self) -> io::Result<()> {
-        let states: Vec<Appending> = self.appending.borrow_mut().drain().map(|(_, state)| state).collect();
-        for state in states {
-            state.file.truncate(state.end).await.map_err(plain)?;
-            close(state.file).await;
-        }
-        Ok(())
-    }
-
+    /// Makes everything durable that was written before.
     pub async fn sync(&self) -> Done {
-        let root = self.root.clone();
-        let ok = blocking(move || {
-            let dir = fs::File::open(root)?;
+        let synced = self.synced.clone();
+        let ok = blocking(Kind::Sync, move || {
             // SAFETY: a system call on a descriptor that is open; no memory is passed.
-            match unsafe { libc::syncfs(dir.as_raw_fd()) } {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
+            if unsafe { libc::syncfs(synced.root.as_raw_fd()) } != 0 {
+                return Err(io::Error::last_os_error());
             }
+            synced.probe.sync_all()
         })
         .await;
-        Done::Sync { ok: report("the file system", ok) }
+        Done::Sync { ok: succeeded(report::SYNC, self.root.display(), ok) }
     }
 
     pub async fn checkpoint(&self, bytes: Vec<u8>) -> Done {
         let path = checkpoint_path(&self.root, self.core, self.cores);
-        let ok = blocking(move || replace_file(&path, &bytes)).await;
-        Done::Checkpoint { ok: report("a checkpoint", ok) }
-    }
-
-    /// The checkpoint of a coordinator of groups, if there is one.
-    pub async fn group_checkpoint_read(&self, name: &str, topic: Uuid) -> Option<Vec<u8>> {
-        let dir = self.root.join(name);
-        let read = blocking(move || match belongs_to(&dir, topic) {
-            true => fs::read(dir.join(GROUP_CHECKPOINT)),
-            false => Err(io::ErrorKind::NotFound.into()),
+        let place = path.display().to_string();
+        let (path, bytes) = (Arc::new(path), Arc::new(bytes));
+        let written = patiently(async || {
+            let (path, bytes) = (path.clone(), bytes.clone());
+            blocking(Kind::Sync, move || replace_file(&path, &bytes)).await
         })
         .await;
-        match read {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                report(&format!("the checkpoint of {name}"), Err(error));
-                None
-            }
-        }
+        Done::Checkpoint { ok: succeeded(report::CHECKPOINT, place, written) }
     }
+}
 
-    /// Replaces the checkpoint of a coordinator, if the partition has its directory.
-    pub async fn group_checkpoint_write(&self, name: &str, topic: Uuid, bytes: Vec<u8>) {
-        let dir = self.root.join(name);
-        let written = blocking(move || match belongs_to(&dir, topic) {
-            true => replace_file(&dir.join(GROUP_CHECKPOINT), &bytes),
-            false => Ok(()),
-        })
-        .await;
-        report(&format!("the checkpoint of {name}"), written);
+/// Writes a file with zeros, through a descriptor that is locked like all that write to the journal.
+async fn prepare(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = DmaFile::create(path).await.map_err(plain)?;
+    lock(&file).await?;
+    file.pre_allocate(bytes, false).await.map_err(plain)?;
+    let mut block = file.alloc_dma_buffer(PREPARE_BLOCK_BYTES);
+    block.as_bytes_mut().fill(0);
+    let block = Rc::new(block);
+    for position in (0..bytes).step_by(PREPARE_BLOCK_BYTES) {
+        let written = file.write_rc_at(block.clone(), position).await.map_err(plain)?;
+        whole(written, PREPARE_BLOCK_BYTES)?;
+        glommio::yield_if_needed().await;
     }
-
-    pub async fn segments_remove(&self, name: Arc<str>, segments: Vec<Offset>) {
-        let dir = self.root.join(&*name);
-        let ok = blocking(move || {
-            for stem in segments.into_iter().map(|segment| dir.join(file_stem(segment))) {
-                for ending in ["log", "index", "timeindex"] {
-                    remove_file(&stem.with_extension(ending))?;
-                }
-            }
-            Ok(())
-        })
-        .await;
-        report(&format!("removed segments of {name}"), ok);
+    if !bytes.is_multiple_of(PREPARE_BLOCK_BYTES as u64) {
+        file.truncate(bytes).await.map_err(plain)?;
     }
-
-    /// Renames a removed partition's directory, and says which one is to be deleted.
-    pub async fn partition_aside(&self, log: LogIndex, name: &str, topic: Uuid) -> Option<PathBuf> {
-        self.removed.borrow_mut().insert(log);
-        let state = self.appending.borrow_mut().remove(&log);
-        if let Some(state) = state {
-            close(state.file).await;
-        }
-        let dir = self.root.join(name);
-        let aside = delete_path(&self.root, name, topic);
-        let renamed = blocking({
-            let aside = aside.clone();
-            move || fs::rename(dir, aside)
-        })
-        .await;
-        match renamed {
-            Ok(()) => Some(aside),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => {
-                report(&format!("the directory of {name}"), Err(error));
-                None
-            }
-        }
-    }
-
-    pub async fn remove_dir(&self, dir: PathBuf) {
-        let ok = blocking({
-            let dir = dir.clone();
-            move || remove_partition_dir(&dir)
-        })
-        .await;
-        report(&format!("{}", dir.display()), ok);
-    }
+    file.fdatasync().await.map_err(plain)?;
+    file.close().await.map_err(plain)
 }
 
 async fn close(file: Rc<DmaFile>) {
     // Another user of the handle, if there is one, closes it.
     let _ = file.close_rc().await;
-}
-
-fn report(what: &str, result: io::Result<()>) -> bool {
-    if let Err(error) = &result {
-        tracing::error!("{what}: {error}");
-    }
-    result.is_ok()
-}
-
-fn cut(path: &Path, bytes: u64) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).open(path)?.set_len(bytes)
-}
-
-/// A directory as Kafka makes it. One of an older topic of the same name, left by a crash, goes out of the way.
-fn make_partition_dir(dir: &Path, topic: Option<Uuid>) -> io::Result<()> {
-    if let Some(topic) = topic
-        && dir.exists()
-        && !belongs_to(dir, topic)
-    {
-        let aside = stray_path(dir, topic);
-        tracing::warn!("{} holds another topic's data: moved to {}", dir.display(), aside.display());
-        fs::rename(dir, aside)?;
-    }
-    fs::create_dir_all(dir)?;
-    match topic {
-        Some(topic) => fs::write(dir.join(PARTITION_METADATA), partition_metadata(topic)),
-        None => Ok(()),
-    }
-}
-
-fn partition_metadata(topic: Uuid) -> String {
-    format!("version: 0\ntopic_id: {topic}\n")
-}
-
-pub fn belongs_to(dir: &Path, topic: Uuid) -> bool {
-    fs::read_to_string(dir.join(PARTITION_METADATA)).is_ok_and(|content| content == partition_metadata(topic))
-}
-
-pub fn remove_partition_dir(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        remove_file(&entry?.path())?;
-    }
-    fs::remove_dir(dir)
 }

@@ -1,7 +1,7 @@
 //! What a crash leaves behind: files that nothing names any more. All of it is looked for before the first client is served, so
 //! that nobody makes files of the same names meanwhile.
 
-use super::disk::{self, belongs_to, checkpoint_cores, remove_partition_dir, sync_dir};
+use super::disk::{self, belongs_to, check_owner, checkpoint_cores, remove_partition_dir, sync_dir};
 use crate::log::file_stem;
 use crate::metadata::Image;
 use crate::shard::recovery::Found;
@@ -57,7 +57,7 @@ pub fn deleted(root: &Path, image: &Image, now_ms: i64) -> io::Result<Vec<PathBu
         let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
         if name.ends_with(DELETE) {
             deleted.push(dir);
-        } else if !name.ends_with(STRAY) && is_stray(&dir, name, image) {
+        } else if !name.ends_with(STRAY) && is_stray(&dir, name, image)? {
             let aside = stray_path(&dir, now_ms);
             tracing::warn!("{} belongs to no topic: moved to {}", dir.display(), aside.display());
             warn(&dir, fs::rename(&dir, aside).and_then(|()| sync_dir(root)));
@@ -67,25 +67,26 @@ pub fn deleted(root: &Path, image: &Image, now_ms: i64) -> io::Result<Vec<PathBu
 }
 
 /// Whether it is a partition's directory, and the partition is not known.
-fn is_stray(dir: &Path, name: &str, image: &Image) -> bool {
+fn is_stray(dir: &Path, name: &str, image: &Image) -> io::Result<bool> {
     let partition = name.rsplit_once('-').and_then(|(topic, index)| Some((topic, index.parse::<i32>().ok()?)));
-    let Some((topic, index)) = partition else { return false };
+    let Some((topic, index)) = partition else { return Ok(false) };
     if !dir.join(disk::PARTITION_METADATA).is_file() {
-        return false;
+        return Ok(false);
     }
     let known = image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index));
-    known.is_none_or(|topic| !belongs_to(dir, topic.id))
+    known.map_or(Ok(true), |topic| Ok(!belongs_to(dir, topic.id)?))
 }
 
 /// Removes the segments of a partition below its first one: a crash came between the checkpoint that no longer names them and
 /// their end.
-pub fn remove_old_segments(root: &Path, name: &str, first: Offset) {
+pub fn remove_old_segments(root: &Path, name: &str, topic: Uuid, first: Offset) {
     let dir = root.join(name);
     let entries = match fs::read_dir(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
         entries => entries,
     };
     let result = entries.and_then(|entries| {
+        check_owner(&dir, topic)?;
         for entry in entries {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == file_stem(0).len());

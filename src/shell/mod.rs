@@ -1,6 +1,7 @@
 //! The shell: everything that touches the kernel. One glommio executor a core, pinned; each runs a
 //! [`Shard`](crate::shard::Shard) and knows no rule of Kafka's.
 
+mod blocking;
 mod charge;
 mod core;
 pub mod data_dir;
@@ -15,6 +16,7 @@ mod reader;
 mod reading;
 mod receive;
 mod recovery;
+mod report;
 mod turns;
 
 use self::core::{Core, Parcel};
@@ -113,6 +115,7 @@ pub fn run(mut config: Config) -> Result<(), String> {
     register(&mut controller, &files, &node)?;
     let found = recovery::look(&data.root).map_err(|error| format!("{}: {error}", data.root.display()))?;
     let stop = host::block_signals()?;
+    blocking::start(cores.len())?;
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
     let seats = seats(&node, controller, seed, files, found, &data, listeners, descriptors, start);
     let meeting = seats[0].meeting.clone();
@@ -323,13 +326,23 @@ fn seats(
     seats
 }
 
+async fn open_disk(seat: &Seat) -> Result<Rc<Disk>, String> {
+    let wrong = |error: io::Error| format!("{}: {error}", seat.root.display());
+    let handles_max = seat.descriptors.handles_write_max();
+    let disk = Disk::open(seat.root.clone(), seat.id.0, seat.node.shards, handles_max).map_err(wrong)?;
+    disk.probe().await.map_err(wrong)?;
+    Ok(Rc::new(disk))
+}
+
 /// One core from recovery to the end.
 async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) -> Result<(), String> {
     let meeting = seat.meeting.clone();
-    let disk = Rc::new(Disk::new(seat.root.clone(), seat.id.0, seat.node.shards, seat.descriptors.handles_write_max()));
-    disk.probe(&seat.root.join(data_dir::PROBE)).await;
+    let disk = open_disk(&seat).await;
     let (node, image) = (seat.node.clone(), seat.image.clone());
-    let recovery = recovery::recover(seat.id, node, image, &seat.found, &seat.root, &disk, seat.start).await;
+    let recovery = match &disk {
+        Ok(disk) => recovery::recover(seat.id, node, image, &seat.found, &seat.root, disk, seat.start).await,
+        Err(error) => Err(error.clone()),
+    };
     let (controller, files) = match seat.controller.take() {
         Some((controller, seed, files)) => (Some((controller, seed)), Some(files)),
         None => (None, None),
@@ -349,6 +362,7 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
             return Ok(());
         }
     };
+    let disk = disk.expect("nothing is recovered without it");
     let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.loads.clone(), seat.start);
     clear(&core, &seat, &damaged);
     connect(&core, &mut seat).await;
@@ -381,10 +395,12 @@ fn clear(core: &Rc<Core>, seat: &Seat, damaged: &[(u16, crate::journal::FileInde
         tracing::error!("{}: {error}", disk::journal_dir(&seat.root, seat.id.0).display());
     }
     let firsts: Vec<_> = core.look(|shard| {
-        let logs = shard.store().logs().filter_map(|(_, log)| Some((log.name().clone(), log.segments().next()?.base)));
-        logs.filter(|(_, first)| *first > 0).collect()
+        let logs = shard.store().logs();
+        let firsts =
+            logs.filter_map(|(_, log)| Some((log.name().clone(), log.id().topic, log.segments().next()?.base)));
+        firsts.filter(|(.., first)| *first > 0).collect()
     });
-    firsts.iter().for_each(|(name, first)| leftovers::remove_old_segments(&seat.root, name, *first));
+    firsts.iter().for_each(|(name, topic, first)| leftovers::remove_old_segments(&seat.root, name, *topic, *first));
     if seat.id != ShardId(0) {
         return;
     }
@@ -431,7 +447,7 @@ fn look_at_space(core: &Rc<Core>, root: PathBuf) {
         loop {
             let root = root.clone();
             // What cannot be asked (the directory was deleted) stays as it was.
-            if let Ok((total, free)) = glommio::executor().spawn_blocking(move || host::space(&root)).await {
+            if let Ok((total, free)) = blocking::run(blocking::Kind::Files, move || host::space(&root)).await {
                 core.input(Input::DiskBytes { total, free });
                 core.end_turn();
             }

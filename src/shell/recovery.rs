@@ -265,19 +265,20 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
     Ok(())
 }
 
-async fn carry_out(disk: &Disk, op: DiskOp) -> Option<Done> {
+async fn carry_out(disk: &Rc<Disk>, op: DiskOp) -> Option<Done> {
     Some(match op {
         DiskOp::JournalWrite(write) => disk.journal_write(write).await,
         DiskOp::JournalPrepare { file, bytes } => disk.journal_prepare(file, bytes).await,
         DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
-            disk.opened(log, topic);
-            disk.segment_write(log, name, segment_bytes, flush).await
+            disk.segment_write(disk.access(log), name, topic, segment_bytes, flush).await
         }
-        DiskOp::SegmentClose { log, name, close } => disk.segment_close(log, name, close).await,
+        DiskOp::SegmentClose { log, name, topic, close } => {
+            disk.segment_close(disk.access(log), name, topic, close).await
+        }
         DiskOp::Sync => disk.sync().await,
         DiskOp::Checkpoint(bytes) => disk.checkpoint(bytes).await,
-        DiskOp::SegmentsRemove { name, segments } => {
-            disk.segments_remove(name, segments).await;
+        DiskOp::SegmentsRemove { log, name, partition, segments } => {
+            disk.segments_remove(disk.access(log), name, partition.topic, segments).await;
             return None;
         }
     })

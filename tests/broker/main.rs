@@ -5,6 +5,7 @@ mod batches;
 mod client;
 mod compressed;
 mod damage;
+mod deletion;
 mod fetch;
 mod fuzz;
 mod groups;

@@ -93,7 +93,7 @@ impl Job {
             Work::Disk(DiskOp::SegmentClose { name, close, .. }) => format!("close {name}/{}", close.segment),
             Work::Disk(DiskOp::Sync) => "sync".into(),
             Work::Disk(DiskOp::Checkpoint(bytes)) => format!("checkpoint ({})", bytes.len()),
-            Work::Disk(DiskOp::SegmentsRemove { name, segments }) => format!("remove {name}/{segments:?}"),
+            Work::Disk(DiskOp::SegmentsRemove { name, segments, .. }) => format!("remove {name}/{segments:?}"),
             Work::Read { plan, .. } => format!("read {} from {} {:?}", plan.name, plan.offset, plan.read),
             Work::MetadataWrite(Write::Begin { file, .. }) => format!("metadata begins {file}"),
             Work::MetadataWrite(Write::Grow { to, .. }) => format!("metadata grows to {to}"),
@@ -256,7 +256,7 @@ fn disk_op(
                 done(ok)
             }
         }
-        DiskOp::SegmentClose { log, name, close } => {
+        DiskOp::SegmentClose { log, name, close, .. } => {
             if !removed && ok && !segment_close(disk, name, close, step) {
                 return None;
             }
@@ -278,7 +278,7 @@ fn disk_op(
             }
             Done::Checkpoint { ok }
         }
-        DiskOp::SegmentsRemove { name, segments } => {
+        DiskOp::SegmentsRemove { name, segments, .. } => {
             let Some(base) = segments.last() else { return Some(Outcome::Nothing) };
             let ending = ["log", "index", "timeindex"][(step - 1) % 3];
             disk.unlink(&segment_path(name, *base, ending));

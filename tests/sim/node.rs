@@ -314,7 +314,7 @@ fn input(outcome: Outcome) -> Option<Input> {
         Outcome::Read { reader, data } => Input::ReadDone { reader, data },
         Outcome::MetadataWritten { written } => Input::MetadataWritten { written },
         Outcome::MetadataSnapshotted { ok } => Input::MetadataSnapshotted { ok },
-        Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log },
+        Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log, ok: true },
         Outcome::GroupCheckpoint { log, bytes } => Input::GroupCheckpointRead { log, bytes },
         Outcome::GroupCheckpointWritten { log } => Input::GroupCheckpointWritten { log },
         Outcome::Nothing => return None,
@@ -372,8 +372,8 @@ impl Process {
                 Output::GroupCheckpointWrite { log, name, bytes, .. } => {
                     world.submit(core, Work::GroupCheckpointWrite { log, name, bytes });
                 }
-                Output::PartitionRemove { log, name, topic } => {
-                    world.submit(core, Work::PartitionRemove { log, name, topic });
+                Output::PartitionRemove { log, name, partition } => {
+                    world.submit(core, Work::PartitionRemove { log, name, topic: partition.topic });
                 }
             }
         }

@@ -93,7 +93,7 @@ fn refusal(rejection: &Rejection) -> (i16, Option<String>) {
 
 fn error_code(rejection: &Rejection) -> ErrorCode {
     match rejection {
-        Rejection::TopicExists(_) => ErrorCode::TopicAlreadyExists,
+        Rejection::TopicExists(_) | Rejection::TopicMarkedForDeletion(_) => ErrorCode::TopicAlreadyExists,
         Rejection::UnknownTopic => ErrorCode::UnknownTopicOrPartition,
         Rejection::UnknownTopicId => ErrorCode::UnknownTopicId,
         Rejection::InvalidTopicName(_) => ErrorCode::InvalidTopicException,
@@ -180,6 +180,7 @@ mod tests {
         let text = || "why".to_string();
         for (rejection, code, name) in [
             (Rejection::TopicExists(text()), 36, "TOPIC_ALREADY_EXISTS"),
+            (Rejection::TopicMarkedForDeletion(text()), 36, "TOPIC_ALREADY_EXISTS"),
             (Rejection::UnknownTopic, 3, "UNKNOWN_TOPIC_OR_PARTITION"),
             (Rejection::UnknownTopicId, 100, "UNKNOWN_TOPIC_ID"),
             (Rejection::InvalidTopicName(text()), 17, "INVALID_TOPIC_EXCEPTION"),

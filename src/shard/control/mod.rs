@@ -217,6 +217,12 @@ impl Control {
         }
     }
 
+    /// The directories of a deleted topic of this name are in the way on some shard, or not any more.
+    pub fn name_held(&mut self, topic: &Arc<str>, held: bool) {
+        let controller = &mut self.commands().controller;
+        if held { controller.hold_name(topic.clone()) } else { controller.free_name(topic) }
+    }
+
     /// This shard has another image.
     pub fn published(&mut self) {
         self.applied_untold = true;

@@ -59,6 +59,8 @@ struct Part {
     watched: bool,
     /// What may be read of it: bytes, and whether it is one batch at least.
     share: (usize, bool),
+    /// A read has failed, and the owner was asked again.
+    again: bool,
 }
 
 impl Part {
@@ -69,6 +71,13 @@ impl Part {
     /// Bytes that there are for this part, up to its limit; one batch at least.
     fn bytes(&self) -> usize {
         self.data.bytes(self.limit().max(1))
+    }
+
+    /// The read of its share, if that is on the disk.
+    fn plan(&self) -> Option<ReadPlan> {
+        let Data::Disk { partition, name, read } = &self.data else { return None };
+        let (name, read, offset) = (name.clone(), read.clone(), self.wanted.offset);
+        Some(ReadPlan { partition: *partition, name, read, offset, bytes_max: self.share.0.max(1) })
     }
 
     fn ask(&self, scatter: &mut Scatter<'_>, number: u32, op: Op) -> bool {
@@ -134,8 +143,8 @@ fn part(view: &View, key: &Key, wanted: Wanted) -> Part {
         _ => ErrorCode::UnknownTopicOrPartition,
     };
     let (high_watermark, log_start) = (-1, -1);
-    let (data, share) = (Data::None, (0, false));
-    Part { key: key.clone(), wanted, partition, code, high_watermark, log_start, data, watched: false, share }
+    let (data, share, watched, again) = (Data::None, (0, false), false, false);
+    Part { key: key.clone(), wanted, partition, code, high_watermark, log_start, data, watched, share, again }
 }
 
 impl Fetch {
@@ -156,10 +165,7 @@ impl Fetch {
                 Data::None => continue,
                 Data::Memory { .. } => cut(&mut part.data, limit, first),
                 Data::Disk { .. } if limit == 0 && !first => part.data = Data::None,
-                Data::Disk { name, read } => {
-                    let (name, read, offset) = (name.clone(), read.clone(), part.wanted.offset);
-                    queue.push_back((number, ReadPlan { name, read, offset, bytes_max: limit.max(1) }));
-                }
+                Data::Disk { .. } => queue.extend(part.plan().map(|plan| (number, plan))),
             }
             let bytes = part.data.bytes(limit.max(1));
             first &= bytes == 0;
@@ -196,13 +202,11 @@ impl Work for Fetch {
     }
 
     fn answered(&mut self, scatter: &mut Scatter<'_>, number: u32, answer: Answer) {
-        if let Stage::Reading { .. } = self.stage {
-            // A watch ended while it was given up.
-            assert!(matches!(answer, Answer::Woken), "nothing else was asked");
-            return;
-        }
+        let reading = matches!(self.stage, Stage::Reading { .. });
         let part = &mut self.parts[number as usize];
         match answer {
+            // A watch ended while it was given up.
+            Answer::Woken if reading => return,
             Answer::Woken => {
                 part.watched = false;
                 if !part.ask_read(scatter, number) {
@@ -222,6 +226,13 @@ impl Work for Fetch {
             }
             other => panic!("a fetch is not answered by {other:?}"),
         }
+        if reading {
+            assert!(part.again, "nothing else was asked");
+            cut(&mut part.data, part.share.0, part.share.1);
+            if let Some(plan) = part.plan() {
+                scatter.read(number, plan);
+            }
+        }
     }
 
     fn read(&mut self, scatter: &mut Scatter<'_>, number: u32, data: Option<Vec<Bytes>>) {
@@ -234,6 +245,8 @@ impl Work for Fetch {
                 // A read brings a whole batch, however small its limit: what is too much goes at once.
                 cut(&mut part.data, part.share.0, part.share.1);
             }
+            // What the owner had may be gone by now: it then says so.
+            None if !std::mem::replace(&mut part.again, true) && part.ask_read(scatter, number) => {}
             None => {
                 part.data = Data::None;
                 part.code = ErrorCode::KafkaStorageError;

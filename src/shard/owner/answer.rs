@@ -43,7 +43,7 @@ pub fn active_producers(log: &Log) -> Vec<ActiveProducer> {
 fn data(log: &Log, read: Read) -> Data {
     match read {
         Read::Memory { parts, bytes } => Data::Memory { parts, bytes },
-        Read::Disk(read) => Data::Disk { name: log.name().clone(), read },
+        Read::Disk(read) => Data::Disk { partition: log.id(), name: log.name().clone(), read },
         Read::Empty | Read::OutOfRange | Read::Lost => Data::None,
     }
 }

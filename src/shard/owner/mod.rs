@@ -39,6 +39,14 @@ struct Waiting {
     watches: Vec<Asker>,
 }
 
+/// Partitions of deleted topics whose directories are still in place, with their topics' names.
+#[derive(Default)]
+struct Removing {
+    under_way: HashMap<LogIndex, Arc<str>>,
+    /// Those that could not be taken out of the way: it is tried again.
+    stuck: HashMap<LogIndex, Arc<str>>,
+}
+
 /// What waits for a journal block instead of an offset.
 struct BlockWait {
     block: u64,
@@ -54,8 +62,9 @@ pub struct Owner {
     block_waits: VecDeque<BlockWait>,
     replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
     groups: Groups,
-    /// Partitions of deleted topics whose directories are not yet out of the way.
-    removing: usize,
+    removing: Removing,
+    /// What must reach other machines before what is told at the end of the turn.
+    told_at_once: Vec<(ShardId, Message)>,
     expire_at: Time,
     out: Vec<Output>,
     mail: Vec<(ShardId, Message)>,
@@ -75,7 +84,8 @@ impl Owner {
             block_waits: VecDeque::new(),
             replies: BTreeMap::new(),
             groups,
-            removing: 0,
+            removing: Removing::default(),
+            told_at_once: Vec::new(),
             expire_at: Time::default(),
             out: Vec::new(),
             mail: Vec::new(),
@@ -100,6 +110,10 @@ impl Owner {
         replies.into_iter().map(|((_, request), answers)| Message::Answers { request, answers }).collect()
     }
 
+    pub fn take_told_at_once(&mut self) -> Vec<(ShardId, Message)> {
+        std::mem::take(&mut self.told_at_once)
+    }
+
     pub fn take_mail(&mut self) -> Vec<(ShardId, Message)> {
         let replies = std::mem::take(&mut self.replies).into_iter();
         self.mail.extend(replies.map(|((to, request), answers)| (to, Message::Answers { request, answers })));
@@ -113,7 +127,7 @@ impl Owner {
 
     /// Something of deleted topics is left that could come back.
     pub fn is_clearing(&self) -> bool {
-        self.removing > 0 || self.groups.is_forgetting()
+        !self.removing.under_way.is_empty() || self.groups.is_forgetting()
     }
 
     /// The parts of a request that concern partitions of this core.
@@ -291,10 +305,17 @@ impl Owner {
         self.groups.read_done(now, &self.store, log, data);
     }
 
-    /// The directory of a removed partition is out of the way.
-    pub fn partition_removed(&mut self) {
-        assert!(self.removing > 0);
-        self.removing -= 1;
+    /// The directory of a removed partition is out of the way, or cannot be taken there. If not, only its topic's name stays
+    /// taken: other requests need not wait for it.
+    pub fn partition_removed(&mut self, log: LogIndex, ok: bool) {
+        let Removing { under_way, stuck } = &mut self.removing;
+        let (topic, held) = match (under_way.remove(&log), ok) {
+            (Some(_), true) => return,
+            (Some(topic), false) => (stuck.entry(log).or_insert(topic).clone(), true),
+            (None, true) => (stuck.remove(&log).expect("its directory is being removed"), false),
+            (None, false) => return,
+        };
+        self.told_at_once.push((ShardId(0), Message::NameHeld { topic, held }));
     }
 
     /// Everything goes to segments; nothing more is taken from clients.
@@ -324,8 +345,8 @@ impl Owner {
             for (index, id) in self.logs_of(topic) {
                 let name = self.store.remove(id).expect("it was just listed");
                 self.forsake(index);
-                self.removing += 1;
-                self.out.push(Output::PartitionRemove { log: index, name, topic: id.topic });
+                self.removing.under_way.insert(index, topic.name.clone());
+                self.out.push(Output::PartitionRemove { log: index, name, partition: id });
             }
         }
         self.groups.topics_deleted(delta);

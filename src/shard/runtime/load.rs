@@ -92,7 +92,8 @@ impl<C: Coordinator> Runtime<C> {
             }
             Read::Disk(read) => {
                 host.load = Load::Log { offset, segment: read.segment };
-                let plan = ReadPlan { name: log.name().clone(), read, offset, bytes_max: LOAD_BYTES };
+                let plan =
+                    ReadPlan { partition: log.id(), name: log.name().clone(), read, offset, bytes_max: LOAD_BYTES };
                 self.out.push(Output::Read { log: host.log, plan });
             }
         }

@@ -96,8 +96,9 @@ impl ListOffsets {
     /// Looks for a timestamp in batches from the one that holds `offset` on.
     fn find(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset, data: Data) {
         match data {
-            Data::Disk { name, read } => {
-                self.reads.push_back((number, ReadPlan { name, read, offset, bytes_max: FIND_BYTES_MAX }));
+            Data::Disk { partition, name, read } => {
+                let plan = ReadPlan { partition, name, read, offset, bytes_max: FIND_BYTES_MAX };
+                self.reads.push_back((number, plan));
                 self.read_next(scatter);
             }
             Data::Memory { parts, .. } => self.look(scatter, number, Some(parts)),
