@@ -294,3 +294,64 @@ fn batches_larger_than_an_answer_are_read_from_the_disk() {
         }
     }
 }
+
+/// Bytes of the records of each partition of one Fetch, in the order of the request.
+fn sizes(client: &mut Client, topic: &str, partitions: &[i32], max: i32, partition_max: i32) -> Vec<usize> {
+    let partition = |&partition| FetchPartition {
+        partition,
+        current_leader_epoch: -1,
+        partition_max_bytes: partition_max,
+        ..Default::default()
+    };
+    let topic: FetchTopic<'static> = FetchTopic {
+        topic: topic.to_string().into(),
+        partitions: partitions.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let request = FetchRequest { max_bytes: max, session_epoch: -1, topics: vec![topic], ..Default::default() };
+    let response: FetchResponse<'static> = ask!(client, Fetch, 11, FetchResponse, request);
+    let records = response.responses.iter().flat_map(|topic| &topic.partitions).map(|data| {
+        assert_eq!(data.error_code, 0);
+        match &data.records {
+            Some(Records::Slice(bytes)) => bytes.len(),
+            _ => 0,
+        }
+    });
+    records.collect()
+}
+
+/// KIP-74: only the first partition that is not empty may exceed the limits, whether the batches are in memory or on disk.
+#[test]
+fn an_answer_exceeds_its_limits_by_its_first_batch_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let settings = [("num.partitions", "4")];
+    let mut broker = Broker::start(dir.path(), &settings);
+    for stored in ["in memory", "on disk"] {
+        let mut client = Client::connect(broker.address);
+        if stored == "in memory" {
+            client.create("large", 4, &[]);
+            let value = vec![7; 921_600];
+            for partition in 1..4 {
+                let batch = BatchBuilder::new(0).record(0, Option::None, Some(&value)).build();
+                assert_eq!(batch.len(), 921_672, "the size that was reported");
+                assert_eq!(Produce::to("large", partition, batch).write(&mut client), 0);
+            }
+        }
+        for (max, partition_max, expected) in [
+            (1_000_000, 1 << 20, [0, 921_672, 0, 0]),
+            (i32::MAX, 100_000, [0, 921_672, 0, 0]),
+            (2_000_000, 1 << 20, [0, 921_672, 921_672, 0]),
+            (i32::MAX, 1, [0, 921_672, 0, 0]),
+            (0, 1 << 20, [0, 921_672, 0, 0]),
+        ] {
+            let all = sizes(&mut client, "large", &[0, 1, 2, 3], max, partition_max);
+            assert_eq!(all, expected, "{stored}: {max} bytes, {partition_max} a partition");
+        }
+        // A partition that is named twice is answered once.
+        assert_eq!(sizes(&mut client, "large", &[2, 2, 1], 1_000_000, 1 << 20), [921_672, 0], "{stored}");
+        if stored == "in memory" {
+            assert_eq!(broker.stop(), Some(0));
+            broker = Broker::start(dir.path(), &settings);
+        }
+    }
+}
