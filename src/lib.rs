@@ -1,3 +1,5 @@
+#![doc = include_str!("ARCHITECTURE.md")]
+
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;

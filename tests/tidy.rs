@@ -391,3 +391,51 @@ fn the_machines_build_without_the_kernel() {
     let target = target.to_str().expect("a UTF-8 path");
     cargo(&["check", "--quiet", "--lib", "--no-default-features", "--target-dir", target]);
 }
+
+/// Names in backticks in a text, code blocks left out.
+fn names(text: &str) -> Vec<String> {
+    let plain: String = text.split("```").step_by(2).collect();
+    plain.split('`').skip(1).step_by(2).map(str::to_string).collect()
+}
+
+#[test]
+fn the_map_names_what_is_there() {
+    let map = std::fs::read_to_string(root().join("src/ARCHITECTURE.md")).expect("the map is there");
+    let all: String = sources().into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
+    let is_path = |name: &str| {
+        let ends = [".rs", ".txt", ".fbs", ".md", "/"].iter().any(|end| name.ends_with(end));
+        name.contains('/') && ends && name.to_lowercase() == name
+    };
+    let is_symbol = |name: &str| {
+        let plain = name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == ':');
+        plain && name.starts_with(char::is_uppercase) && name.contains(char::is_lowercase)
+    };
+    let mut faults = Vec::new();
+    let mut seen = 0;
+    for name in names(&map) {
+        if is_path(&name) {
+            seen += 1;
+            if !["src", "", "src/shard"].iter().any(|base| root().join(base).join(&name).exists()) {
+                faults.push(format!("no file {name}"));
+            }
+        } else if is_symbol(&name) {
+            seen += 1;
+            for part in name.split("::") {
+                let there = |word: &&str| {
+                    let at = |(at, _): &(usize, &str)| {
+                        let after = all[at + word.len()..].chars().next();
+                        after.is_none_or(|c| !c.is_alphanumeric() && c != '_')
+                    };
+                    all.match_indices(*word).any(|found| at(&found))
+                };
+                let kinds = ["struct", "enum", "trait", "type", "fn"].map(|kind| format!("{kind} {part}"));
+                let variant = format!("    {part}");
+                if !kinds.iter().any(|kind| there(&kind.as_str())) && !there(&variant.as_str()) {
+                    faults.push(format!("nothing is called {part} ({name})"));
+                }
+            }
+        }
+    }
+    assert!(seen > 50, "the map names files and symbols");
+    none(faults);
+}

@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn answer(version: i16, error_code: i16) -> Vec<u8> {
-        let api = ApiVersion { api_key: ApiKey::Produce as i16, min_version: 0, max_version: 9, ..Default::default() };
+        let api = ApiVersion { api_key: ApiKey::Produce as i16, min_version: 0, max_version: 9 };
         let mut w = Writer::new();
         ApiVersionsResponse { error_code, api_keys: vec![api], ..Default::default() }.encode(&mut w, version);
         w.into_bytes().to_vec()

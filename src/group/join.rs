@@ -78,8 +78,8 @@ impl Group {
         };
         // A group that is new is stored.
         let stored = !self.ledger.is_empty() || desk.has_offset_memory(caller, self.name.len());
-        stored && growth == 0
-            || stored && desk.member_bytes + caller.member_bytes_elsewhere + growth <= desk.settings.member_bytes_max
+        let bytes = desk.member_bytes + caller.member_bytes_elsewhere + growth;
+        stored && (growth == 0 || bytes <= desk.settings.member_bytes_max)
     }
 
     /// Whether the group may have one more member, or this one goes on being one.

@@ -46,10 +46,10 @@ impl ListFilter {
         let mut filter = ListFilter::default();
         let name_bytes_min = 1;
         if version >= VERSION_STATES {
-            r.array(true, name_bytes_min, |r| Ok(filter.add_state(&r.string(true)?)))?;
+            r.array(true, name_bytes_min, |r| r.string(true).map(|name| filter.add_state(&name)))?;
         }
         if version >= VERSION_TYPES {
-            r.array(true, name_bytes_min, |r| Ok(filter.add_type(&r.string(true)?)))?;
+            r.array(true, name_bytes_min, |r| r.string(true).map(|name| filter.add_type(&name)))?;
         }
         if version >= VERSION_FLEXIBLE {
             r.tags(|_, value| value.take(value.remaining()).map(|_| ()))?;

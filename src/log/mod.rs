@@ -517,6 +517,11 @@ impl Log {
     pub fn set_start(&mut self, start: Offset) -> Vec<Segment> {
         assert!(start <= self.end);
         self.start = self.start.max(start);
+        self.take_outlived()
+    }
+
+    /// The segments below the log's start that may go: asked for again when a segment was written, and after a restart.
+    pub fn take_outlived(&mut self) -> Vec<Segment> {
         let mut removed = Vec::new();
         // A segment goes once it is written: an unwritten batch still has its place in it.
         while self.segments.len() >= 2

@@ -98,7 +98,8 @@ mod tests {
         let set = Record::TopicSettingsSet { id: a, settings: settings(&[("x", "y")]) };
         let added = Record::PartitionsAdded { id: a, partitions: vec![range(2, 5, 1)] };
         let delta = delta_of(&mut image, &[set.clone(), added]);
-        let partitions = BTreeMap::from([(a, vec![2..5])]);
+        let added = 2..5;
+        let partitions = BTreeMap::from([(a, Vec::from([added]))]);
         assert_eq!(delta, Delta { topics_set: [a].into(), partitions, ..Delta::default() });
 
         // The name is used again; `a` changes before it goes, `c` comes and goes.

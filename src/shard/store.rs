@@ -279,7 +279,15 @@ impl Store {
         assert!(self.find(id).is_none());
         let index = self.insert(Log::restore(id, name.clone(), settings.clone(), from));
         self.commit(index);
+        self.note_outlived(index);
         index
+    }
+
+    /// Segments below the log's start go when a checkpoint no longer names them.
+    fn note_outlived(&mut self, index: LogIndex) {
+        let Some(kept) = self.kept(index) else { return };
+        let segments = kept.log.take_outlived();
+        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
     }
 
     /// Moves the high watermark: while the node is the only replica, what it has is committed.
@@ -809,6 +817,7 @@ impl Store {
         self.closes += closes.len();
         let close = |close| DiskOp::SegmentClose { log: index, name: name.clone(), topic, close };
         self.ops.extend(closes.into_iter().map(close));
+        self.note_outlived(index);
         self.note_oldest(index);
         self.queue_flush_if_due(index);
     }

@@ -3,7 +3,7 @@
 use crate::group::{
     Answer, AppendId, Caller, Checkpoint, CheckpointError, Coordinator, Event, Request, Settings, Topics,
 };
-use crate::shard::runtime::{self, Memory, Originated};
+use crate::shard::runtime::{self, Memory, Originated, ShowRecord};
 use crate::types::{Now, Offset, Time};
 use crate::wire::error::ErrorCode;
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ impl runtime::Coordinator for Coordinator {
         Coordinator::is_forgetting(self)
     }
 
-    fn plan_append(&mut self, record: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Option<AppendId> {
+    fn plan_append(&mut self, record: &mut ShowRecord<'_>) -> Option<AppendId> {
         let append = Coordinator::plan_append(self)?;
         append.records.iter().for_each(|of| record(&of.key, of.value.as_deref()));
         Some(append.id)

@@ -416,9 +416,11 @@ impl Owner {
                 Output::GroupCheckpointWrite { log, name, topic, bytes }
             }
             runtime::Output::Read { log, plan } => Output::Read { reader: Reader::Coordinator { log }, plan },
-            runtime::Output::Originate { asks, .. } => {
-                return asks.into_iter().for_each(|(_, ask)| match ask {});
-            }
+            // Groups ask nothing of partitions: there is no value of that type.
+            runtime::Output::Originate { asks, .. } => match asks.into_iter().next() {
+                Some((_, ask)) => match ask {},
+                None => return,
+            },
             runtime::Output::Answer(_) | runtime::Output::Event(_) => unreachable!("the groups take them"),
         });
     }

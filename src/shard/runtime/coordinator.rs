@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+/// Takes a record of an append: its key and its value.
+pub type ShowRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
+
 /// A pure machine whose durable state is what the records of one partition say. It decides records, and answers when they
 /// are committed.
 ///
@@ -64,7 +67,7 @@ pub trait Coordinator: Sized {
     fn is_forgetting(&self) -> bool;
 
     /// Shows `record` the keys and values of the next append, which become one batch; `None` if there is none.
-    fn plan_append(&mut self, record: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Option<Self::AppendId>;
+    fn plan_append(&mut self, record: &mut ShowRecord<'_>) -> Option<Self::AppendId>;
 
     /// An append is over, in the order in which they were planned: committed up to before the offset, or failed.
     fn appended(&mut self, now: Now, id: Self::AppendId, result: Result<Offset, ErrorCode>);

@@ -11,7 +11,7 @@ mod load;
 #[cfg(test)]
 mod tests;
 
-pub use self::coordinator::{Coordinator, Memory, Originated};
+pub use self::coordinator::{Coordinator, Memory, Originated, ShowRecord};
 
 use self::checkpoint::{Captures, Saved};
 use self::load::Load;

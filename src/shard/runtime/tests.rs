@@ -123,7 +123,7 @@ impl Coordinator for Sum {
         self.forgetting
     }
 
-    fn plan_append(&mut self, record: &mut dyn FnMut(&[u8], Option<&[u8]>)) -> Option<u64> {
+    fn plan_append(&mut self, record: &mut ShowRecord<'_>) -> Option<u64> {
         if self.decided.is_empty() {
             return None;
         }
