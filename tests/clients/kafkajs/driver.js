@@ -8,6 +8,7 @@ const createSocketFactory = require('kafkajs/src/network/socketFactory')
 const { createLogger } = require('kafkajs/src/loggers')
 const logConsole = require('kafkajs/src/loggers/console')
 const lz4 = require('lz4js')
+const xxh32 = require('lz4js/xxh32.js')
 const { ZstdCodec } = require('zstd-codec')
 
 const SECONDS_MAX = 30
@@ -18,13 +19,21 @@ const zstd = new Promise((resolve) => ZstdCodec.run((codec) => resolve(new codec
 
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 CompressionCodecs[CompressionTypes.LZ4] = () => ({
-  compress: async (encoder) => Buffer.from(lz4.compress(encoder.buffer)),
+  compress: async (encoder) => independent(Buffer.from(lz4.compress(encoder.buffer))),
   decompress: async (buffer) => Buffer.from(lz4.decompress(buffer)),
 })
 CompressionCodecs[CompressionTypes.ZSTD] = () => ({
   compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
   decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
 })
+
+// lz4js says of its blocks that they depend on each other, which brokers and Java clients refuse. One alone does not: it
+// says so, and its header has the checksum of that.
+function independent(frame) {
+  frame[4] |= 1 << 5
+  frame[6] = (xxh32.hash(0, frame, 4, 2) >> 8) & 0xff
+  return frame
+}
 
 const encoded = (value) => (value === null || value === undefined ? null : Buffer.from(value).toString('base64'))
 const decoded = (value) => (value === null ? null : Buffer.from(value, 'base64'))
