@@ -414,7 +414,15 @@ impl Replay {
     fn damaged(&mut self, spot: Spot, sequence_first: u64, sequence_last: u64) {
         let sequence_first = sequence_first.max(self.covered + 1);
         if sequence_first <= sequence_last {
-            self.damages.push(Damage { spot, sequence_first, sequence_last, complete: false });
+            self.note(Damage { spot, sequence_first, sequence_last, complete: false });
+        }
+    }
+
+    /// Under a checkpoint of a later generation it is no damage: that generation's blocks are written over this one's, and
+    /// only when checkpoints hold what these said.
+    fn note(&mut self, damage: Damage) {
+        if self.checkpoints.iter().all(|(generation, _)| *generation <= self.generation) {
+            self.damages.push(damage);
         }
     }
 
@@ -433,7 +441,7 @@ impl Replay {
         }
         let (entries, complete) = salvage_entries(content, (self.generation, sequence));
         let (first, last) = (sequence, sequence);
-        self.damages.push(Damage { spot: found.spot, sequence_first: first, sequence_last: last, complete });
+        self.note(Damage { spot: found.spot, sequence_first: first, sequence_last: last, complete });
         Some(Block { sequence, entries, damaged: true })
     }
 }

@@ -9,7 +9,7 @@ use klamm::metadata::{Part, Write, Written, file_name};
 use klamm::shard::ReadPlan;
 use klamm::shard::port::Reader;
 use klamm::shard::store::{DiskOp, Done, LogIndex};
-use klamm::types::Uuid;
+use klamm::types::PartitionId;
 use std::sync::Arc;
 
 /// A segment file grows at least by this much at a time.
@@ -20,7 +20,7 @@ pub enum Work {
     Read { reader: Reader, plan: ReadPlan },
     MetadataWrite(Write),
     MetadataSnapshot(Part),
-    PartitionRemove { log: LogIndex, name: Arc<str>, topic: Uuid },
+    PartitionRemove { log: LogIndex, name: Arc<str>, partition: PartitionId },
     GroupCheckpointRead { log: LogIndex, name: Arc<str> },
     GroupCheckpointWrite { log: LogIndex, name: Arc<str>, bytes: Vec<u8> },
     Unlink(Vec<String>),
@@ -120,7 +120,8 @@ impl Job {
             Work::MetadataSnapshot(part) => {
                 metadata_part(part, step, disk).then_some(Outcome::MetadataSnapshotted { ok: true })
             }
-            Work::PartitionRemove { log, name, topic } => {
+            Work::PartitionRemove { log, name, partition } => {
+                let topic = partition.topic;
                 let aside = format!("{name}.{topic}-delete");
                 if !disk.list(name).is_empty() {
                     disk.rename(name, &aside);
@@ -279,7 +280,7 @@ fn disk_op(
             Done::Checkpoint { ok }
         }
         DiskOp::SegmentsRemove { name, segments, .. } => {
-            let Some(base) = segments.last() else { return Some(Outcome::Nothing) };
+            let Some(base) = segments.last().filter(|_| !removed) else { return Some(Outcome::Nothing) };
             let ending = ["log", "index", "timeindex"][(step - 1) % 3];
             disk.unlink(&segment_path(name, *base, ending));
             if step.is_multiple_of(3) {

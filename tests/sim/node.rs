@@ -13,7 +13,7 @@ use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, LogIndex};
 use klamm::shard::{Input, Output, Shard};
-use klamm::types::{Now, ShardId, Time};
+use klamm::types::{Now, PartitionId, ShardId, Time};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -46,6 +46,8 @@ pub struct World {
     /// When somebody outside has something to do, so that time does not run past it.
     pub wake: Option<Time>,
     removed: HashSet<(u16, LogIndex)>,
+    /// Partitions whose directories are out of the way: their names may be others' by now.
+    gone: HashSet<PartitionId>,
     trace: bool,
 }
 
@@ -82,6 +84,7 @@ impl World {
             jobs: Vec::new(),
             wake: None,
             removed: HashSet::new(),
+            gone: HashSet::new(),
             trace,
         }
     }
@@ -115,6 +118,7 @@ impl World {
         self.trace(|| format!("CRASH with {} jobs under way: {kept}", self.jobs.len()));
         self.jobs.clear();
         self.removed.clear();
+        self.gone.clear();
         self.wake = None;
     }
 
@@ -140,11 +144,17 @@ impl World {
         if let Work::Disk(DiskOp::SegmentWrite { log, .. } | DiskOp::SegmentClose { log, .. }) = &job.work {
             job.removed = self.removed.contains(&(job.core, *log));
         }
+        // As the shell, which looks whose directory it is.
+        if let Work::Disk(DiskOp::SegmentsRemove { partition, .. }) = &job.work {
+            job.removed = self.gone.contains(partition);
+        }
         let outcome = job.advance(&mut self.disk, fault)?;
         let job = self.jobs.swap_remove(at);
         self.trace(|| format!("core {} has done {}{}", job.core, job.label(), if fault { ": FAULT" } else { "" }));
         if let Outcome::PartitionRemoved { log, rest } = &outcome {
             self.removed.insert((job.core, *log));
+            let Work::PartitionRemove { partition, .. } = &job.work else { panic!("it has removed a partition") };
+            self.gone.insert(*partition);
             self.submit(job.core, Work::Unlink(rest.clone()));
         }
         Some((job.core, outcome))
@@ -373,7 +383,7 @@ impl Process {
                     world.submit(core, Work::GroupCheckpointWrite { log, name, bytes });
                 }
                 Output::PartitionRemove { log, name, partition } => {
-                    world.submit(core, Work::PartitionRemove { log, name, topic: partition.topic });
+                    world.submit(core, Work::PartitionRemove { log, name, partition });
                 }
             }
         }
