@@ -196,10 +196,17 @@ impl Model {
             return;
         }
         let mut missing = HashMap::new();
+        let mut begun = HashSet::new();
         for id in &log.sent {
             let batch = &self.batches[*id];
-            let below = matches!(batch.state, State::Written(offset) if offset < start);
+            // One of which nobody said where it is may be deleted, unless an earlier one of its producer is not.
+            let below = match batch.state {
+                State::Written(offset) => offset < start,
+                State::Open => start > 0 && !begun.contains(&batch.producer),
+                State::Lost => false,
+            };
             if there.contains(id) {
+                begun.insert(batch.producer);
                 let before = missing.get(&batch.producer);
                 assert!(before.is_none(), "{}: batch {id} is there, batch {before:?} is not", self.name(part));
             } else if !below && !batch.failed {

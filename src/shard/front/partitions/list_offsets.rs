@@ -28,11 +28,13 @@ struct Found {
     epoch: Epoch,
     /// A timestamp is looked for in records from this offset on.
     find: Option<(TimestampMs, Offset)>,
+    /// A read has failed: the owner was asked once more, because the segment may have been deleted meanwhile.
+    again: bool,
 }
 
 impl Default for Found {
     fn default() -> Found {
-        Found { timestamp: -1, offset: -1, epoch: -1, find: None }
+        Found { timestamp: -1, offset: -1, epoch: -1, find: None, again: false }
     }
 }
 
@@ -121,6 +123,7 @@ impl ListOffsets {
         let (timestamp, start) = part.answer.find.expect("only a part that looks for a timestamp reads");
         match data {
             Some(batches) => self.looking.push_back((number, Find::new(batches, timestamp, start))),
+            None if !std::mem::replace(&mut part.answer.again, true) => self.search_again(scatter, number),
             None => {
                 part.code = ErrorCode::KafkaStorageError;
                 self.parts.ask_next(scatter);
@@ -151,14 +154,24 @@ impl ListOffsets {
         self.parts.ask_next(scatter);
     }
 
+    /// Begins the search from the log's start again, which has moved.
+    fn search_again(&mut self, scatter: &mut Scatter<'_>, number: u32) {
+        let (timestamp, _) = self.parts.parts[number as usize].answer.find.expect("a timestamp was looked for");
+        self.ask(scatter, number, Op::ListOffset { timestamp, leader_epoch: -1 });
+    }
+
     fn go_on(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset) {
+        self.ask(scatter, number, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: -1 });
+    }
+
+    fn ask(&mut self, scatter: &mut Scatter<'_>, number: u32, op: Op) {
         let part = &mut self.parts.parts[number as usize];
         let partition = part.partition.expect("the partition was asked before");
         let Some(topic) = scatter.view.image().topic_by_id(partition.topic).cloned() else {
             part.code = ErrorCode::UnknownTopicOrPartition;
             return self.parts.ask_next(scatter);
         };
-        scatter.ask(number, partition, &topic, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: -1 });
+        scatter.ask(number, partition, &topic, op);
     }
 }
 
@@ -167,7 +180,10 @@ impl Work for ListOffsets {
         let part = &mut self.parts.parts[number as usize];
         match answer {
             Answer::Offset { timestamp, offset, epoch } => {
-                part.answer = Found { timestamp, offset, epoch, find: None };
+                part.answer = Found { timestamp, offset, epoch, ..Found::default() };
+            }
+            Answer::Failed(ErrorCode::OffsetOutOfRange) if part.answer.find.is_some() => {
+                return self.search_again(scatter, number);
             }
             Answer::Failed(code) => part.code = code,
             Answer::OffsetIn { timestamp, from, start, epoch, data } => {
