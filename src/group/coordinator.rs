@@ -8,7 +8,7 @@ use super::join::check_join;
 use super::list::{Listing, list_refusal};
 use super::offsets::{absent_group, commit_refusal, commits_anything, fetched_nothing};
 use super::record::{Key, Record};
-use super::state::{Desk, Group, State};
+use super::state::{Group, State, Step};
 use super::sync::check_sync;
 use super::{Answer, Caller, DECIDED_BYTES_MAX, Event, Request, Response, Settings, Topics};
 use crate::types::{Now, Offset, Time};
@@ -39,7 +39,7 @@ enum Phase {
 pub struct Coordinator {
     phase: Phase,
     pub(super) groups: BTreeMap<Arc<str>, Group>,
-    pub(super) desk: Desk,
+    pub(super) step: Step,
     /// Each group at most once, at a time when something may be due.
     timers: BTreeSet<(Time, Arc<str>)>,
     /// The partition's records before this offset are applied.
@@ -59,7 +59,7 @@ impl Coordinator {
     pub fn new(settings: Settings) -> Coordinator {
         assert!(settings.append_bytes_max > 0 && settings.members_max > 0);
         assert!(settings.gather_ms <= settings.gather_ms_max || settings.gather_ms_max == 0);
-        let desk = Desk {
+        let step = Step {
             settings,
             answers: Vec::new(),
             events: Vec::new(),
@@ -70,7 +70,7 @@ impl Coordinator {
         Coordinator {
             phase: Phase::Loading,
             groups: BTreeMap::new(),
-            desk,
+            step,
             timers: BTreeSet::new(),
             offset_end: 0,
             listings: VecDeque::new(),
@@ -93,12 +93,12 @@ impl Coordinator {
 
     /// Memory that all members and ids that were given out take.
     pub fn member_bytes(&self) -> usize {
-        self.desk.member_bytes
+        self.step.member_bytes
     }
 
     /// Memory that all that is durable takes.
     pub fn offset_bytes(&self) -> usize {
-        self.desk.offset_bytes
+        self.step.offset_bytes
     }
 
     /// Takes what a checkpoint holds, before any record; returns the offset at which replay goes on.
@@ -144,7 +144,7 @@ impl Coordinator {
             }
         };
         group.ledger.apply(&key, key_bytes, value);
-        self.desk.offset_bytes = self.desk.offset_bytes + group.durable_bytes() - group.durable_counted;
+        self.step.offset_bytes = self.step.offset_bytes + group.durable_bytes() - group.durable_counted;
         group.durable_counted = group.durable_bytes();
         if self.phase == Phase::Loading && group.ledger.is_empty() {
             self.groups.remove(&**name);
@@ -173,22 +173,22 @@ impl Coordinator {
         for name in &names {
             let group = self.groups.get_mut(name).expect("it is a key");
             group.restore(now);
-            group.schedule_retention(now, &self.desk);
-            if group.members.len() > self.desk.settings.members_max {
-                group.rebalance(now, "the loaded group is larger than group.max.size", &mut self.desk);
+            group.schedule_retention(now, &self.step);
+            if group.members.len() > self.step.settings.members_max {
+                group.rebalance(now, "the loaded group is larger than group.max.size", &mut self.step);
             }
-            group.report_malformed(&mut self.desk);
-            group.forget(&|topic| !exists(topic), &mut self.desk);
+            group.report_malformed(&mut self.step);
+            group.forget(&|topic| !exists(topic), &mut self.step);
             self.settle(name);
         }
-        self.forgotten_end = self.desk.decisions.number_decided();
+        self.forgotten_end = self.step.decisions.number_decided();
         let is_active = names.len() < OPENED_PER_TURN;
         self.phase = if is_active { Phase::Active } else { Phase::Opening { after: names.last().cloned() } };
         is_active
     }
 
     fn report_left_out(&mut self) {
-        let events = &mut self.desk.events;
+        let events = &mut self.step.events;
         for (kind, records) in std::mem::take(&mut self.unknown_kinds) {
             events.push(Event::UnknownKind { kind, records });
         }
@@ -210,17 +210,17 @@ impl Coordinator {
                 Request::Heartbeat(_) if self.phase != Phase::Unloaded => heartbeat(ErrorCode::None),
                 request => refusal(request, caller.version, code),
             };
-            return self.desk.answer(caller.ticket, response);
+            return self.step.answer(caller.ticket, response);
         }
-        if self.desk.decisions.bytes() > DECIDED_BYTES_MAX && writes(request) {
+        if self.step.decisions.bytes() > DECIDED_BYTES_MAX && writes(request) {
             let response = refusal(request, caller.version, ErrorCode::CoordinatorNotAvailable);
-            return self.desk.answer(caller.ticket, response);
+            return self.step.answer(caller.ticket, response);
         }
         match request {
             Request::ListGroups(filter) => self.list(caller.ticket, filter),
             Request::DescribeGroups(request) => {
                 let response = self.describe(request, caller.version);
-                self.desk.answer(caller.ticket, response);
+                self.step.answer(caller.ticket, response);
             }
             Request::DeleteGroups(request) => self.delete_groups(caller.ticket, request),
             _ => self.handle_group(now, caller, request, topics),
@@ -230,7 +230,7 @@ impl Coordinator {
     /// A request that concerns one group.
     fn handle_group(&mut self, now: Now, caller: &Caller<'_>, request: &Request<'_>, topics: Topics<'_>) {
         let (name, checked) = match request {
-            Request::JoinGroup(request) => (&request.group_id, check_join(request, &self.desk.settings)),
+            Request::JoinGroup(request) => (&request.group_id, check_join(request, &self.step.settings)),
             Request::SyncGroup(request) => (&request.group_id, check_sync(request, caller.version)),
             Request::Heartbeat(request) => (&request.group_id, named(&request.group_id)),
             Request::LeaveGroup(request) => (&request.group_id, named(&request.group_id)),
@@ -240,45 +240,45 @@ impl Coordinator {
             Request::ListGroups(_) | Request::DescribeGroups(_) | Request::DeleteGroups(_) => unreachable!(),
         };
         if let Err(code) = checked {
-            return self.desk.answer(caller.ticket, refusal(request, caller.version, code));
+            return self.step.answer(caller.ticket, refusal(request, caller.version, code));
         }
         if let Request::OffsetCommit(request) = request
             && !commits_anything(request, topics)
         {
-            return self.desk.answer(caller.ticket, commit_refusal(request, topics, ErrorCode::None));
+            return self.step.answer(caller.ticket, commit_refusal(request, topics, ErrorCode::None));
         }
         if self.groups.get(&**name).is_some_and(Group::is_malformed) {
             let response = refusal(request, caller.version, ErrorCode::UnknownServerError);
-            return self.desk.answer(caller.ticket, response);
+            return self.step.answer(caller.ticket, response);
         }
         let is_new = !self.groups.contains_key(&**name);
         if is_new {
-            if let Some(response) = absent(request, caller.version, topics, self.desk.settings.answer_bytes_max) {
-                return self.desk.answer(caller.ticket, response);
+            if let Some(response) = absent(request, caller.version, topics, self.step.settings.answer_bytes_max) {
+                return self.step.answer(caller.ticket, response);
             }
             let name: Arc<str> = Arc::from(&**name);
             self.groups.insert(name.clone(), Group::new(name));
         }
-        let (group, desk) = (self.groups.get_mut(&**name).expect("it is there"), &mut self.desk);
+        let (group, step) = (self.groups.get_mut(&**name).expect("it is there"), &mut self.step);
         let ticket = caller.ticket;
         match request {
             Request::JoinGroup(request) => {
-                group.join(now, caller, request, desk);
+                group.join(now, caller, request, step);
                 if is_new && group.exists() && group.undurable.is_empty() {
-                    group.store_new(now, desk);
+                    group.store_new(now, step);
                 }
             }
-            Request::SyncGroup(request) => group.sync(now, ticket, request, desk),
+            Request::SyncGroup(request) => group.sync(now, ticket, request, step),
             Request::Heartbeat(request) => {
                 let response = group.heartbeat(now, request);
-                desk.answer(ticket, response);
+                step.answer(ticket, response);
             }
-            Request::LeaveGroup(request) => group.leave(now, caller, request, desk),
-            Request::OffsetCommit(request) => group.commit(now, caller, request, topics, desk),
+            Request::LeaveGroup(request) => group.leave(now, caller, request, step),
+            Request::OffsetCommit(request) => group.commit(now, caller, request, topics, step),
             Request::OffsetFetch { group: request, .. } => {
-                desk.answer(ticket, group.fetch(request, desk.settings.answer_bytes_max));
+                step.answer(ticket, group.fetch(request, step.settings.answer_bytes_max));
             }
-            Request::OffsetDelete(request) => group.delete_offsets(ticket, request, topics, desk),
+            Request::OffsetDelete(request) => group.delete_offsets(ticket, request, topics, step),
             Request::ListGroups(_) | Request::DescribeGroups(_) | Request::DeleteGroups(_) => unreachable!(),
         }
         let name = group.name.clone();
@@ -289,7 +289,7 @@ impl Coordinator {
     pub(super) fn settle(&mut self, name: &Arc<str>) {
         let Some(group) = self.groups.get_mut(name) else { return };
         group.check();
-        self.desk.member_bytes = self.desk.member_bytes + group.held_bytes() - group.bytes_counted;
+        self.step.member_bytes = self.step.member_bytes + group.held_bytes() - group.bytes_counted;
         group.bytes_counted = group.held_bytes();
         let gone = group.is_gone();
         let due = group.due.filter(|_| !gone);
@@ -327,15 +327,15 @@ impl Coordinator {
             let (time, name) = self.timers.pop_first().expect("it is the first");
             let group = self.groups.get_mut(&name).expect("timers are of groups that are there");
             assert_eq!(group.armed.take(), Some(time));
-            group.expire(now, &mut self.desk);
+            group.expire(now, &mut self.step);
             self.settle(&name);
         }
     }
 
     /// The next records to append, all that have gathered if they are not too many: ask at the end of each turn.
     pub fn plan_append(&mut self) -> Option<Append<'_>> {
-        let bytes_max = self.desk.settings.append_bytes_max;
-        self.desk.decisions.plan(bytes_max)
+        let bytes_max = self.step.settings.append_bytes_max;
+        self.step.decisions.plan(bytes_max)
     }
 
     /// An append is over, in the order in which they were planned: durable up to before the offset, or failed.
@@ -343,7 +343,7 @@ impl Coordinator {
         if self.phase == Phase::Unloaded {
             return;
         }
-        let records = self.desk.decisions.over(id, result.err());
+        let records = self.step.decisions.over(id, result.err());
         for record in &records {
             self.record_over(now, record, result.is_ok());
         }
@@ -351,7 +351,7 @@ impl Coordinator {
             assert!(offset_end >= self.offset_end + records.len() as Offset, "offsets only grow");
             self.offset_end = offset_end;
         }
-        while let Some((then, failure)) = self.desk.decisions.next_over() {
+        while let Some((then, failure)) = self.step.decisions.next_over() {
             self.follow(now, then, failure);
         }
         for record in &records {
@@ -364,9 +364,9 @@ impl Coordinator {
             self.apply(&record.key, record.value.as_deref());
         }
         let group = self.groups.get_mut(&record.group).expect("a group stays while it has records to store");
-        assert!(group.undurable.pop_front().is_some_and(|number| number < self.desk.decisions.number_over()));
+        assert!(group.undurable.pop_front().is_some_and(|number| number < self.step.decisions.number_over()));
         if durable && record.value.is_some() {
-            group.schedule_commit_retention(now, &self.desk);
+            group.schedule_commit_retention(now, &self.step);
         }
         if durable && group.ledger.is_empty() && group.state() == State::Empty {
             // Deleted: nothing of what the group was is to be seen again.
@@ -379,7 +379,7 @@ impl Coordinator {
         match then {
             Then::Nothing { group } => {
                 if let Some(failure) = failure {
-                    self.desk.events.push(Event::AppendFailed { group, reason: failure.to_string() });
+                    self.step.events.push(Event::AppendFailed { group, reason: failure.to_string() });
                 }
             }
             Then::Answer { ticket, response } => {
@@ -387,15 +387,15 @@ impl Coordinator {
                     None => response,
                     Some(code) => failed(response, code),
                 };
-                self.desk.answer(ticket, response);
+                self.step.answer(ticket, response);
             }
             Then::Assign { group, generation, assignments } => {
                 let group = self.groups.get_mut(&group).expect("its record has just been stored");
-                group.assigned(now, generation, assignments, code, &mut self.desk);
+                group.assigned(now, generation, assignments, code, &mut self.step);
             }
             Then::Replace { group, generation, replacement } => {
                 let group = self.groups.get_mut(&group).expect("its record has just been stored");
-                group.replaced(now, generation, replacement, code, &mut self.desk);
+                group.replaced(now, generation, replacement, code, &mut self.step);
             }
         }
     }
@@ -404,29 +404,29 @@ impl Coordinator {
     pub fn unload(&mut self) {
         self.phase = Phase::Unloaded;
         let code = ErrorCode::NotCoordinator;
-        for then in self.desk.decisions.abandon() {
+        for then in self.step.decisions.abandon() {
             if let Then::Answer { ticket, response } = then {
-                self.desk.answer(ticket, failed(response, code));
+                self.step.answer(ticket, failed(response, code));
             }
         }
         for mut group in std::mem::take(&mut self.groups).into_values() {
             let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
-            ids.iter().for_each(|id| group.remove_member(id, code, &mut self.desk));
+            ids.iter().for_each(|id| group.remove_member(id, code, &mut self.step));
         }
         for listing in std::mem::take(&mut self.listings) {
-            self.desk.answer(listing.ticket, list_refusal(code));
+            self.step.answer(listing.ticket, list_refusal(code));
         }
         self.sweeps.clear();
         self.timers.clear();
-        (self.desk.member_bytes, self.desk.offset_bytes) = (0, 0);
+        (self.step.member_bytes, self.step.offset_bytes) = (0, 0);
     }
 
     pub fn take_answers(&mut self) -> Vec<Answer> {
-        std::mem::take(&mut self.desk.answers)
+        std::mem::take(&mut self.step.answers)
     }
 
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.desk.events)
+        std::mem::take(&mut self.step.events)
     }
 
     /// Begins a checkpoint of all that is durable. [`Coordinator::checkpoint_part`] goes on with it, between other steps.

@@ -3,7 +3,7 @@
 use super::coordinator::Coordinator;
 use super::decisions::Then;
 use super::record::{Key, Record};
-use super::state::{Desk, Group};
+use super::state::{Group, Step};
 use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
@@ -36,9 +36,9 @@ impl Coordinator {
         for (name, group) in self.groups.range_mut((from, Bound::Unbounded)).take(SWEPT_PER_TURN) {
             looked_at += 1;
             sweep.after = Some(name.clone());
-            group.forget(&|topic| sweep.topics.contains(topic), &mut self.desk);
+            group.forget(&|topic| sweep.topics.contains(topic), &mut self.step);
         }
-        self.forgotten_end = self.desk.decisions.number_decided();
+        self.forgotten_end = self.step.decisions.number_decided();
         if looked_at == SWEPT_PER_TURN {
             self.sweeps.push_front(sweep);
         }
@@ -46,19 +46,19 @@ impl Coordinator {
 
     /// Whether positions in deleted topics may still be in the log.
     pub fn is_forgetting(&self) -> bool {
-        !self.sweeps.is_empty() || self.desk.decisions.number_over() < self.forgotten_end
+        !self.sweeps.is_empty() || self.step.decisions.number_over() < self.forgotten_end
     }
 }
 
 impl Group {
     /// Decides that the positions in topics that are `gone` are deleted.
-    pub(super) fn forget(&mut self, gone: &dyn Fn(&str) -> bool, desk: &mut Desk) {
+    pub(super) fn forget(&mut self, gone: &dyn Fn(&str) -> bool, step: &mut Step) {
         let mut positions: BTreeSet<(Arc<str>, i32)> = BTreeSet::new();
         for (topic, partitions) in self.ledger.offsets.iter().filter(|(topic, _)| gone(topic)) {
             positions.extend(partitions.keys().map(|&partition| (topic.clone(), partition)));
         }
         // What is decided is on its way into the log.
-        for record in self.undurable.iter().map(|&number| desk.decisions.record(number)) {
+        for record in self.undurable.iter().map(|&number| step.decisions.record(number)) {
             if let (Some(_), Ok(Key::Offset { topic, partition, .. })) = (&record.value, Key::decode(&record.key))
                 && gone(&topic)
             {
@@ -71,7 +71,7 @@ impl Group {
         let tombstone = |(topic, partition): (Arc<str>, i32)| Record::offset(&self.name, &topic, partition, None);
         let tombstones = positions.into_iter().map(tombstone).collect();
         // A tombstone is smaller than the record that it deletes, which was not too large.
-        let decided = self.decide(tombstones, Then::Nothing { group: self.name.clone() }, desk);
+        let decided = self.decide(tombstones, Then::Nothing { group: self.name.clone() }, step);
         assert!(decided.is_ok(), "{}: positions cannot be deleted", self.name);
     }
 }

@@ -4,7 +4,7 @@ use super::decisions::{Replacement, Then};
 use super::error::{join_refusal, sync_refusal};
 use super::member::{MEMBER_BYTES, Member, member_id, protocol_bytes, protocols, request_bytes, timeouts};
 use super::record::Record;
-use super::state::{Desk, Group, State};
+use super::state::{Group, State, Step};
 use super::{
     Caller, MEMBER_METADATA_BYTES_MAX, MEMBER_PROTOCOLS_MAX, MEMBERS_PENDING_MAX, NEW_MEMBER_JOIN_MS, Response,
     Settings,
@@ -39,14 +39,14 @@ pub(super) fn check_join(request: &JoinGroupRequest<'_>, settings: &Settings) ->
 }
 
 impl Group {
-    pub fn join(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &mut Desk) {
+    pub fn join(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, step: &mut Step) {
         let id = &*request.member_id;
-        let refused = if !self.has_memory(id, caller, request, desk) {
+        let refused = if !self.has_memory(id, caller, request, step) {
             Some((id, ErrorCode::GroupMaxSizeReached))
-        } else if !self.has_room(id, desk) {
-            self.remove_member(id, ErrorCode::GroupMaxSizeReached, desk);
+        } else if !self.has_room(id, step) {
+            self.remove_member(id, ErrorCode::GroupMaxSizeReached, step);
             self.take_pending(id);
-            self.maybe_complete(now, desk);
+            self.maybe_complete(now, step);
             Some(("", ErrorCode::GroupMaxSizeReached))
         } else if !self.supports(request) {
             Some((id, ErrorCode::InconsistentGroupProtocol))
@@ -54,19 +54,19 @@ impl Group {
             None
         };
         if let Some((id, code)) = refused {
-            return desk.answer(caller.ticket, join_refusal(id, code));
+            return step.answer(caller.ticket, join_refusal(id, code));
         }
         if id.is_empty() {
-            self.join_unknown(now, caller, request, desk);
+            self.join_unknown(now, caller, request, step);
         } else if self.pending.contains_key(id) && request.group_instance_id.is_none() {
-            self.join_new(now, caller, request, Arc::from(id), desk);
+            self.join_new(now, caller, request, Arc::from(id), step);
         } else {
-            self.join_known(now, caller, request, desk);
+            self.join_known(now, caller, request, step);
         }
     }
 
     /// Whether there is memory for what the member says of itself, beside what it has said before.
-    fn has_memory(&self, id: &str, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &Desk) -> bool {
+    fn has_memory(&self, id: &str, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, step: &Step) -> bool {
         let growth = match self.members.get(id) {
             Some(member) => request_bytes(request).saturating_sub(protocol_bytes(&member.protocols)),
             None => {
@@ -77,14 +77,14 @@ impl Group {
             }
         };
         // A group that is new is stored.
-        let stored = !self.ledger.is_empty() || desk.has_offset_memory(caller, self.name.len());
-        let bytes = desk.member_bytes + caller.member_bytes_elsewhere + growth;
-        stored && (growth == 0 || bytes <= desk.settings.member_bytes_max)
+        let stored = !self.ledger.is_empty() || step.has_offset_memory(caller, self.name.len());
+        let bytes = step.member_bytes + caller.member_bytes_elsewhere + growth;
+        stored && (growth == 0 || bytes <= step.settings.member_bytes_max)
     }
 
     /// Whether the group may have one more member, or this one goes on being one.
-    fn has_room(&self, id: &str, desk: &Desk) -> bool {
-        let members_max = desk.settings.members_max;
+    fn has_room(&self, id: &str, step: &Step) -> bool {
+        let members_max = step.settings.members_max;
         let known = self.members.get(id);
         match self.state() {
             State::Empty => self.pending.len() < MEMBERS_PENDING_MAX || self.pending.contains_key(id),
@@ -105,23 +105,23 @@ impl Group {
     }
 
     /// A client without an id.
-    fn join_unknown(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &mut Desk) {
+    fn join_unknown(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, step: &mut Step) {
         let instance = request.group_instance_id.as_deref();
         let id = member_id(instance.unwrap_or(caller.client_id), caller.random);
         let known = instance.and_then(|instance| self.instances.get(instance).cloned());
         if let Some(before) = known {
-            self.replace(now, caller, request, &before, id, desk);
+            self.replace(now, caller, request, &before, id, step);
         } else if instance.is_none() && caller.version >= VERSION_ID_REQUIRED {
             if self.pending.len() >= MEMBERS_PENDING_MAX {
-                return desk.answer(caller.ticket, join_refusal("", ErrorCode::GroupMaxSizeReached));
+                return step.answer(caller.ticket, join_refusal("", ErrorCode::GroupMaxSizeReached));
             }
-            desk.answer(caller.ticket, join_refusal(&id, ErrorCode::MemberIdRequired));
+            step.answer(caller.ticket, join_refusal(&id, ErrorCode::MemberIdRequired));
             let deadline = now.mono.after_ms(timeouts(request, caller.version).0);
             self.put_pending(id, deadline);
             self.wake_at(deadline);
-            self.gather_on(now, desk);
+            self.gather_on(now, step);
         } else {
-            self.join_new(now, caller, request, id, desk);
+            self.join_new(now, caller, request, id, step);
         }
     }
 
@@ -131,7 +131,7 @@ impl Group {
         caller: &Caller<'_>,
         request: &JoinGroupRequest<'_>,
         id: Arc<str>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         let (session_ms, rebalance_ms) = timeouts(request, caller.version);
         let member = Member {
@@ -154,16 +154,16 @@ impl Group {
         }
         self.put_member(id.clone(), member);
         self.wake_at(deadline);
-        self.gather_on(now, desk);
+        self.gather_on(now, step);
         let reason = request.reason.as_deref().unwrap_or("not given");
-        self.rebalance(now, &format!("member {id} joins; its reason: {reason}"), desk);
+        self.rebalance(now, &format!("member {id} joins; its reason: {reason}"), step);
     }
 
     /// A client with an id that it was given.
-    fn join_known(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, desk: &mut Desk) {
+    fn join_known(&mut self, now: Now, caller: &Caller<'_>, request: &JoinGroupRequest<'_>, step: &mut Step) {
         let id = &*request.member_id;
         if let Err(code) = self.check_member(id, request.group_instance_id.as_deref()) {
-            return desk.answer(caller.ticket, join_refusal(id, code));
+            return step.answer(caller.ticket, join_refusal(id, code));
         }
         let unchanged = self.members[id].matches(request);
         let current = match self.state() {
@@ -175,15 +175,15 @@ impl Group {
         };
         if current {
             self.keep_alive(now, id);
-            return desk.answer(caller.ticket, Response::JoinGroup(self.joined(id)));
+            return step.answer(caller.ticket, Response::JoinGroup(self.joined(id)));
         }
         let mut member = self.take_member(id).expect("it was checked");
         member.update(request, caller.version);
         self.put_member(Arc::from(id), member);
-        self.set_join(id, Some(caller.ticket), desk);
+        self.set_join(id, Some(caller.ticket), step);
         let reason = request.reason.as_deref().unwrap_or("not given");
         let change = if unchanged { "joins again" } else { "has new metadata" };
-        self.rebalance(now, &format!("member {id} {change}; its reason: {reason}"), desk);
+        self.rebalance(now, &format!("member {id} {change}; its reason: {reason}"), step);
     }
 
     /// A static member comes back without its id: it is the same member under a new id, and the old one is fenced.
@@ -194,16 +194,16 @@ impl Group {
         request: &JoinGroupRequest<'_>,
         before: &Arc<str>,
         id: Arc<str>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         let leader_old = self.leader.clone();
         let mut member = self.take_member(before).expect("an instance id leads to a member");
         let protocols_old = member.protocols.clone();
         if let Some(ticket) = member.join.take() {
-            desk.answer(ticket, join_refusal(before, ErrorCode::FencedInstanceId));
+            step.answer(ticket, join_refusal(before, ErrorCode::FencedInstanceId));
         }
         if let Some(ticket) = member.sync.take() {
-            desk.answer(ticket, sync_refusal(ErrorCode::FencedInstanceId));
+            step.answer(ticket, sync_refusal(ErrorCode::FencedInstanceId));
         }
         member.update(request, caller.version);
         member.join = Some(caller.ticket);
@@ -221,13 +221,13 @@ impl Group {
                     protocols_old,
                     skips: caller.version >= VERSION_SKIPS,
                 };
-                self.store_replacement(now, replacement, desk);
+                self.store_replacement(now, replacement, step);
             }
             State::Stable | State::Completing => {
-                self.prepare(now, &format!("static member {id} comes back"), desk);
-                self.maybe_complete(now, desk);
+                self.prepare(now, &format!("static member {id} comes back"), step);
+                self.maybe_complete(now, step);
             }
-            State::Preparing => self.maybe_complete(now, desk),
+            State::Preparing => self.maybe_complete(now, step),
             State::Empty => unreachable!("an empty group has no static member"),
         }
     }
@@ -239,17 +239,17 @@ impl Group {
     }
 
     /// The assignment stays; the new id is told when it is durable.
-    fn store_replacement(&mut self, now: Now, replacement: Replacement, desk: &mut Desk) {
+    fn store_replacement(&mut self, now: Now, replacement: Replacement, step: &mut Step) {
         let assignments: BTreeMap<Arc<str>, Bytes> =
             self.members.iter().map(|(id, member)| (id.clone(), member.assignment.clone())).collect();
         let record = Record::group(&self.name, Some(&self.value(&assignments)));
         let (ticket, id) = (replacement.ticket, replacement.member_new.clone());
         let then = Then::Replace { group: self.name.clone(), generation: self.generation, replacement };
-        if let Err(code) = self.decide(vec![record], then, desk) {
+        if let Err(code) = self.decide(vec![record], then, step) {
             self.take_join(&id);
-            desk.answer(ticket, join_refusal("", code));
-            self.prepare(now, "a static member's new id cannot be stored", desk);
-            self.maybe_complete(now, desk);
+            step.answer(ticket, join_refusal("", code));
+            self.prepare(now, "a static member's new id cannot be stored", step);
+            self.maybe_complete(now, step);
         }
     }
 
@@ -260,7 +260,7 @@ impl Group {
         generation: i32,
         replacement: Replacement,
         failure: Option<ErrorCode>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         let Replacement { ticket, member_new, member_old, leader_old, protocols_old, skips } = replacement;
         let waits = self.members.get(&member_new).is_some_and(|member| member.join == Some(ticket));
@@ -279,13 +279,13 @@ impl Group {
                 response.leader = leader_old.as_deref().map_or("".into(), super::error::owned);
                 response.members.clear();
             }
-            return desk.answer(ticket, Response::JoinGroup(response));
+            return step.answer(ticket, Response::JoinGroup(response));
         };
         let mut member = self.take_member(&member_new).expect("it waits");
         member.protocols = protocols_old;
         self.rename_leader(&member_new, &member_old);
         self.put_member(member_old.clone(), member);
         self.keep_alive(now, &member_old);
-        desk.answer(ticket, join_refusal("", code));
+        step.answer(ticket, join_refusal("", code));
     }
 }

@@ -4,7 +4,7 @@ use super::decisions::Then;
 use super::error::{commit_response, fetched_none, offset_delete_refusal, owned};
 use super::ledger::Committed;
 use super::record::{Key, Record};
-use super::state::{Desk, Group, State};
+use super::state::{Group, State, Step};
 use super::{Caller, Response, Ticket, Topics};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;
@@ -44,15 +44,15 @@ impl Group {
         caller: &Caller<'_>,
         request: &OffsetCommitRequest<'_>,
         topics: Topics<'_>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         if let Err(code) = self.check_commit(request, caller.version) {
-            return desk.answer(caller.ticket, commit_refusal(request, topics, code));
+            return step.answer(caller.ticket, commit_refusal(request, topics, code));
         }
         if matches!(self.state(), State::Stable | State::Preparing) {
             self.keep_alive(now, &request.member_id);
         }
-        let metadata_max = desk.settings.offset_metadata_bytes_max;
+        let metadata_max = step.settings.offset_metadata_bytes_max;
         let mut growth = 0;
         let expire_ms = (request.retention_time_ms >= 0).then(|| now.wall_ms.saturating_add(request.retention_time_ms));
         let mut records = Vec::new();
@@ -77,9 +77,9 @@ impl Group {
                 records.push(Record::offset(&self.name, &topic.name, partition.partition_index, Some(&committed)));
             }
         }
-        if growth > 0 && !desk.has_offset_memory(caller, growth) {
+        if growth > 0 && !step.has_offset_memory(caller, growth) {
             let refused = commit_refusal(request, topics, ErrorCode::InvalidCommitOffsetSize);
-            return desk.answer(caller.ticket, refused);
+            return step.answer(caller.ticket, refused);
         }
         let response = commit_response(request, |topic, partition| match topics(topic, partition) {
             false => UNKNOWN,
@@ -88,14 +88,14 @@ impl Group {
         });
         let response = Response::OffsetCommit(response);
         if records.is_empty() {
-            return desk.answer(caller.ticket, response);
+            return step.answer(caller.ticket, response);
         }
         let then = Then::Answer { ticket: caller.ticket, response };
         if expire_ms.is_some() {
-            self.schedule_retention(now, desk);
+            self.schedule_retention(now, step);
         }
-        if let Err(code) = self.decide(records, then, desk) {
-            desk.answer(caller.ticket, commit_refusal(request, topics, code));
+        if let Err(code) = self.decide(records, then, step) {
+            step.answer(caller.ticket, commit_refusal(request, topics, code));
         }
     }
 
@@ -150,12 +150,12 @@ impl Group {
         ticket: Ticket,
         request: &OffsetDeleteRequest<'_>,
         topics: Topics<'_>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         if self.state() != State::Empty && !self.uses_consumer_protocol() {
-            return desk.answer(ticket, offset_delete_refusal(ErrorCode::NonEmptyGroup));
+            return step.answer(ticket, offset_delete_refusal(ErrorCode::NonEmptyGroup));
         }
-        let undurable = self.undurable_offsets(desk);
+        let undurable = self.undurable_offsets(step);
         let mut response = OffsetDeleteResponse::default();
         let mut records = Vec::new();
         let mut deleted = BTreeSet::new();
@@ -185,16 +185,16 @@ impl Group {
         }
         let response = Response::OffsetDelete(response);
         if records.is_empty() {
-            return desk.answer(ticket, response);
+            return step.answer(ticket, response);
         }
-        if let Err(code) = self.decide(records, Then::Answer { ticket, response }, desk) {
-            desk.answer(ticket, offset_delete_refusal(code));
+        if let Err(code) = self.decide(records, Then::Answer { ticket, response }, step) {
+            step.answer(ticket, offset_delete_refusal(code));
         }
     }
 
     /// Positions of this group that are decided and not durable.
-    fn undurable_offsets(&self, desk: &Desk) -> BTreeSet<(String, i32)> {
-        let ours = self.undurable.iter().map(|&number| desk.decisions.record(number));
+    fn undurable_offsets(&self, step: &Step) -> BTreeSet<(String, i32)> {
+        let ours = self.undurable.iter().map(|&number| step.decisions.record(number));
         let position = |record: &Record| match Key::decode(&record.key) {
             Ok(Key::Offset { topic, partition, .. }) => Some((topic.into_owned(), partition)),
             _ => None,

@@ -3,7 +3,7 @@
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
 use super::record::Record;
-use super::state::{Desk, Group, Phase, State};
+use super::state::{Group, Phase, State, Step};
 use super::{AGAIN_MS_MIN, Event, Response};
 use crate::types::{Now, Time};
 use crate::wire::error::ErrorCode;
@@ -16,52 +16,52 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// When the first rebalance begins if nobody else comes; `end` is the latest time.
-fn gather_deadline(end: Option<Time>, now: Now, desk: &Desk) -> Option<Time> {
-    end.map(|end| end.min(now.mono.after_ms(desk.settings.gather_ms)))
+fn gather_deadline(end: Option<Time>, now: Now, step: &Step) -> Option<Time> {
+    end.map(|end| end.min(now.mono.after_ms(step.settings.gather_ms)))
 }
 
 impl Group {
     /// Asks all members to join again, or goes on with those who have.
-    pub fn rebalance(&mut self, now: Now, reason: &str, desk: &mut Desk) {
+    pub fn rebalance(&mut self, now: Now, reason: &str, step: &mut Step) {
         if self.state() != State::Preparing {
-            self.prepare(now, reason, desk);
+            self.prepare(now, reason, step);
         }
-        self.maybe_complete(now, desk);
+        self.maybe_complete(now, step);
     }
 
-    pub fn prepare(&mut self, now: Now, reason: &str, desk: &mut Desk) {
+    pub fn prepare(&mut self, now: Now, reason: &str, step: &mut Step) {
         assert_ne!(self.state(), State::Preparing);
         if self.state() == State::Completing {
-            self.refuse_syncs(now, ErrorCode::RebalanceInProgress, desk);
+            self.refuse_syncs(now, ErrorCode::RebalanceInProgress, step);
         }
         self.clear_sync_deadline();
         let (group, generation, reason) = (self.name.clone(), self.generation, reason.to_string());
-        desk.events.push(Event::Rebalance { group, generation, reason });
+        step.events.push(Event::Rebalance { group, generation, reason });
         let rebalance_ms = self.rebalance_ms();
-        let gather_ms_max = desk.settings.gather_ms_max.min(rebalance_ms);
+        let gather_ms_max = step.settings.gather_ms_max.min(rebalance_ms);
         let gather_end = (self.state() == State::Empty).then(|| now.mono.after_ms(gather_ms_max));
-        let deadline = gather_deadline(gather_end, now, desk).unwrap_or(now.mono.after_ms(rebalance_ms));
+        let deadline = gather_deadline(gather_end, now, step).unwrap_or(now.mono.after_ms(rebalance_ms));
         self.set_phase(now, Phase::Preparing { deadline, gather_end });
         self.wake_at(deadline);
     }
 
     /// Somebody has come, and others may follow.
-    pub fn gather_on(&mut self, now: Now, desk: &Desk) {
+    pub fn gather_on(&mut self, now: Now, step: &Step) {
         let Phase::Preparing { deadline, gather_end } = &mut self.phase else { return };
-        if let Some(later) = gather_deadline(*gather_end, now, desk) {
+        if let Some(later) = gather_deadline(*gather_end, now, step) {
             *deadline = later;
             self.wake_at(later);
         }
     }
 
     /// Drops the assignments of this generation and answers those who wait for them.
-    pub fn refuse_syncs(&mut self, now: Now, code: ErrorCode, desk: &mut Desk) {
+    pub fn refuse_syncs(&mut self, now: Now, code: ErrorCode, step: &mut Step) {
         assert_eq!(self.state(), State::Completing);
         for member in self.members.values_mut() {
             self.bytes -= member.assignment.len();
             member.assignment = Bytes::new();
             if let Some(ticket) = member.sync.take() {
-                desk.answer(ticket, sync_refusal(code));
+                step.answer(ticket, sync_refusal(code));
                 member.deadline = now.mono.after_ms(member.session_ms);
                 self.due = Some(self.due.map_or(member.deadline, |due| due.min(member.deadline)));
             }
@@ -73,16 +73,16 @@ impl Group {
     }
 
     /// Ends the wait for joins once nobody is missing; the first rebalance's lasts its time, unless nobody is left.
-    pub fn maybe_complete(&mut self, now: Now, desk: &mut Desk) {
+    pub fn maybe_complete(&mut self, now: Now, step: &mut Step) {
         let Phase::Preparing { gather_end, .. } = self.phase else { return };
         let all_here = self.joining == self.members.len() && self.pending.is_empty() && gather_end.is_none();
         if all_here || self.members.is_empty() {
-            self.complete(now, desk);
+            self.complete(now, step);
         }
     }
 
     /// Ends the wait for joins: who has not joined is no member any more, unless static.
-    pub fn complete(&mut self, now: Now, desk: &mut Desk) {
+    pub fn complete(&mut self, now: Now, step: &mut Step) {
         let Phase::Preparing { gather_end, .. } = &mut self.phase else { panic!("nobody is waited for") };
         *gather_end = None;
         let gone = |(id, member): (&Arc<str>, &super::member::Member)| {
@@ -90,17 +90,17 @@ impl Group {
         };
         let gone: Vec<Arc<str>> = self.members.iter().filter_map(gone).collect();
         for id in gone {
-            self.remove_member(&id, ErrorCode::UnknownMemberId, desk);
+            self.remove_member(&id, ErrorCode::UnknownMemberId, step);
         }
         if self.members.is_empty() {
-            self.become_empty(now, desk);
+            self.become_empty(now, step);
         } else if self.joining == 0 {
             // Only static members are left, and all are away: their sessions decide.
             let deadline = now.mono.after_ms(self.rebalance_ms().max(AGAIN_MS_MIN));
             self.phase = Phase::Preparing { deadline, gather_end: None };
             self.wake_at(deadline);
         } else {
-            self.next_generation(now, desk);
+            self.next_generation(now, step);
         }
     }
 
@@ -110,20 +110,20 @@ impl Group {
         self.set_phase(now, phase);
     }
 
-    fn become_empty(&mut self, now: Now, desk: &mut Desk) {
+    fn become_empty(&mut self, now: Now, step: &mut Step) {
         self.begin_generation(now, Phase::Empty);
         (self.protocol, self.leader) = (None, None);
         self.subscribed = self.subscription();
-        self.schedule_retention(now, desk);
+        self.schedule_retention(now, step);
         let record = Record::group(&self.name, Some(&self.value(&BTreeMap::new())));
         let then = Then::Nothing { group: self.name.clone() };
-        if self.decide(vec![record], then, desk).is_err() {
+        if self.decide(vec![record], then, step).is_err() {
             let reason = "the record of the empty group is too large".to_string();
-            desk.events.push(Event::AppendFailed { group: self.name.clone(), reason });
+            step.events.push(Event::AppendFailed { group: self.name.clone(), reason });
         }
     }
 
-    fn next_generation(&mut self, now: Now, desk: &mut Desk) {
+    fn next_generation(&mut self, now: Now, step: &mut Step) {
         let leader_joined = self.leader.as_ref().is_some_and(|id| self.members[id].join.is_some());
         if !leader_joined {
             let joined = self.members.iter().find(|(_, member)| member.join.is_some());
@@ -133,11 +133,11 @@ impl Group {
         self.protocol = Some(self.choose_protocol());
         self.subscribed = self.subscription();
         let (group, generation, members) = (self.name.clone(), self.generation, self.members.len());
-        desk.events.push(Event::Generation { group, generation, members });
+        step.events.push(Event::Generation { group, generation, members });
         let ids: Vec<Arc<str>> = self.members.keys().cloned().collect();
         for id in &ids {
             if let Some(ticket) = self.take_join(id) {
-                desk.answer(ticket, Response::JoinGroup(self.joined(id)));
+                step.answer(ticket, Response::JoinGroup(self.joined(id)));
             }
             let member = self.members.get_mut(id).expect("it is one of the keys");
             member.is_new = false;

@@ -3,7 +3,7 @@
 use super::decisions::Then;
 use super::ledger::Committed;
 use super::record::Record;
-use super::state::{Desk, Group, State};
+use super::state::{Group, State, Step};
 use super::{AGAIN_MS_MIN, Event};
 use crate::types::{Now, TimestampMs};
 use std::collections::BTreeMap;
@@ -27,27 +27,27 @@ impl Group {
     }
 
     /// Looks at the offsets no later than anything may expire, and no more often than the settings say.
-    pub fn schedule_retention(&mut self, now: Now, desk: &Desk) {
-        let soon = now.mono.after_ms(desk.settings.retention_check_ms.max(AGAIN_MS_MIN));
+    pub fn schedule_retention(&mut self, now: Now, step: &Step) {
+        let soon = now.mono.after_ms(step.settings.retention_check_ms.max(AGAIN_MS_MIN));
         self.retention_at = Some(self.retention_at.map_or(soon, |at| at.min(soon)));
         self.wake_at(soon);
     }
 
     /// A commit is durable: it may expire at the end of its retention.
-    pub fn schedule_commit_retention(&mut self, now: Now, desk: &Desk) {
+    pub fn schedule_commit_retention(&mut self, now: Now, step: &Step) {
         if self.retention_at.is_none() {
-            let at = now.mono.after_ms(desk.settings.retention_ms.max(0) as u64);
+            let at = now.mono.after_ms(step.settings.retention_ms.max(0) as u64);
             self.retention_at = Some(at);
             self.wake_at(at);
         }
     }
 
-    pub fn expire_offsets(&mut self, now: Now, desk: &mut Desk) {
+    pub fn expire_offsets(&mut self, now: Now, step: &mut Step) {
         self.retention_at = None;
         if !self.undurable.is_empty() || self.is_malformed() {
-            return self.schedule_retention(now, desk);
+            return self.schedule_retention(now, step);
         }
-        let retention_ms = desk.settings.retention_ms;
+        let retention_ms = step.settings.retention_ms;
         let (mut records, mut next_ms, mut left) = (Vec::new(), None::<TimestampMs>, 0);
         let offsets: &BTreeMap<Arc<str>, BTreeMap<i32, Committed>> = &self.ledger.offsets;
         for (topic, partitions) in offsets {
@@ -69,17 +69,17 @@ impl Group {
         }
         if let Some(next_ms) = next_ms {
             let wait_ms = next_ms.saturating_sub(now.wall_ms).max(0) as u64;
-            let at = now.mono.after_ms(wait_ms.max(desk.settings.retention_check_ms).max(AGAIN_MS_MIN));
+            let at = now.mono.after_ms(wait_ms.max(step.settings.retention_check_ms).max(AGAIN_MS_MIN));
             self.retention_at = Some(at);
             self.wake_at(at);
         }
         if records.is_empty() {
             return;
         }
-        desk.events.push(Event::Expired { group: self.name.clone(), offsets, group_gone });
+        step.events.push(Event::Expired { group: self.name.clone(), offsets, group_gone });
         let then = Then::Nothing { group: self.name.clone() };
-        if self.decide(records, then, desk).is_err() {
-            self.schedule_retention(now, desk);
+        if self.decide(records, then, step).is_err() {
+            self.schedule_retention(now, step);
         }
     }
 }

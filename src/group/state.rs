@@ -63,7 +63,7 @@ pub(super) enum Phase {
 
 /// What a step of any group has at hand.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Step {
     pub settings: Settings,
     pub answers: Vec<Answer>,
     pub events: Vec<Event>,
@@ -73,7 +73,7 @@ pub(super) struct Desk {
     pub offset_bytes: usize,
 }
 
-impl Desk {
+impl Step {
     /// Whether there is memory for so many more bytes of what is durable.
     pub fn has_offset_memory(&self, caller: &Caller<'_>, growth: usize) -> bool {
         let held = self.offset_bytes + caller.offset_bytes_elsewhere + self.decisions.bytes();
@@ -170,10 +170,10 @@ impl Group {
     }
 
     /// Tells of records that cannot be decoded.
-    pub fn report_malformed(&self, desk: &mut Desk) {
+    pub fn report_malformed(&self, step: &mut Step) {
         for (key, (_, error)) in &self.ledger.malformed {
             let (group, key, reason) = (self.name.clone(), key.to_vec(), error.to_string());
-            desk.events.push(Event::Malformed { group, key, reason });
+            step.events.push(Event::Malformed { group, key, reason });
         }
     }
 
@@ -295,13 +295,13 @@ impl Group {
     }
 
     /// Removes a member; its waiting requests are answered with `code`.
-    pub fn remove_member(&mut self, id: &str, code: ErrorCode, desk: &mut Desk) {
+    pub fn remove_member(&mut self, id: &str, code: ErrorCode, step: &mut Step) {
         let Some(member) = self.take_member(id) else { return };
         if let Some(ticket) = member.join {
-            desk.answer(ticket, join_refusal("", code));
+            step.answer(ticket, join_refusal("", code));
         }
         if let Some(ticket) = member.sync {
-            desk.answer(ticket, sync_refusal(code));
+            step.answer(ticket, sync_refusal(code));
         }
         if self.is_leader(id) {
             self.leader = self.members.keys().next().cloned();
@@ -309,13 +309,13 @@ impl Group {
     }
 
     /// Changes whose join waits; whoever waited is told to come again.
-    pub fn set_join(&mut self, id: &str, ticket: Option<Ticket>, desk: &mut Desk) {
+    pub fn set_join(&mut self, id: &str, ticket: Option<Ticket>, step: &mut Step) {
         let Some(member) = self.members.get_mut(id) else { return };
         self.joining = self.joining + usize::from(ticket.is_some()) - usize::from(member.join.is_some());
         if let Some(before) = std::mem::replace(&mut member.join, ticket)
             && ticket.is_some()
         {
-            desk.answer(before, join_refusal(id, ErrorCode::RebalanceInProgress));
+            step.answer(before, join_refusal(id, ErrorCode::RebalanceInProgress));
         }
     }
 
@@ -366,19 +366,19 @@ impl Group {
     }
 
     /// Decides records of this group, if each of them is small enough to be appended.
-    pub fn decide(&mut self, records: Vec<Record>, then: Then, desk: &mut Desk) -> Result<(), ErrorCode> {
-        if records.iter().any(|record| record.bytes() > desk.settings.append_bytes_max) {
+    pub fn decide(&mut self, records: Vec<Record>, then: Then, step: &mut Step) -> Result<(), ErrorCode> {
+        if records.iter().any(|record| record.bytes() > step.settings.append_bytes_max) {
             return Err(append_error(ErrorCode::MessageTooLarge));
         }
         assert!(records.iter().all(|record| record.group == self.name));
-        let start = desk.decisions.number_decided();
+        let start = step.decisions.number_decided();
         self.undurable.extend((start..).take(records.len()));
-        desk.decisions.decide(records, then);
+        step.decisions.decide(records, then);
         Ok(())
     }
 
     /// A group that is new is stored as it is: without members, and of no type.
-    pub fn store_new(&mut self, now: Now, desk: &mut Desk) {
+    pub fn store_new(&mut self, now: Now, step: &mut Step) {
         assert!(self.ledger.is_empty() && self.undurable.is_empty());
         let value = GroupMetadataValue {
             protocol_type: "".into(),
@@ -389,9 +389,9 @@ impl Group {
         };
         let record = Record::group(&self.name, Some(&value));
         let then = Then::Nothing { group: self.name.clone() };
-        let decided = self.decide(vec![record], then, desk);
+        let decided = self.decide(vec![record], then, step);
         assert!(decided.is_ok(), "the record of a group without members is small");
-        self.schedule_retention(now, desk);
+        self.schedule_retention(now, step);
     }
 
     /// What the members are known to read under the chosen protocol.

@@ -4,7 +4,7 @@ use super::Response;
 use super::decisions::Then;
 use super::error::{owned, sync_refusal};
 use super::record::Record;
-use super::state::{Desk, Group, Phase, State};
+use super::state::{Group, Phase, State, Step};
 use crate::types::Now;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{SyncGroupRequest, SyncGroupResponse};
@@ -25,26 +25,26 @@ pub(super) fn check_sync(request: &SyncGroupRequest<'_>, version: i16) -> Result
 }
 
 impl Group {
-    pub fn sync(&mut self, now: Now, ticket: super::Ticket, request: &SyncGroupRequest<'_>, desk: &mut Desk) {
+    pub fn sync(&mut self, now: Now, ticket: super::Ticket, request: &SyncGroupRequest<'_>, step: &mut Step) {
         if let Err(code) = self.check_generation(request) {
-            return desk.answer(ticket, sync_refusal(code));
+            return step.answer(ticket, sync_refusal(code));
         }
         let id = &*request.member_id;
         match self.state() {
-            State::Empty | State::Preparing => desk.answer(ticket, sync_refusal(ErrorCode::RebalanceInProgress)),
+            State::Empty | State::Preparing => step.answer(ticket, sync_refusal(ErrorCode::RebalanceInProgress)),
             State::Stable => {
                 self.mark_synced(id);
                 self.keep_alive(now, id);
-                desk.answer(ticket, self.synced(id));
+                step.answer(ticket, self.synced(id));
             }
             State::Completing => {
                 self.mark_synced(id);
                 let member = self.members.get_mut(id).expect("it was checked");
                 if let Some(before) = member.sync.replace(ticket) {
-                    desk.answer(before, sync_refusal(ErrorCode::RebalanceInProgress));
+                    step.answer(before, sync_refusal(ErrorCode::RebalanceInProgress));
                 }
                 if self.is_leader(id) && !self.is_storing() {
-                    self.store_assignments(now, request, desk);
+                    self.store_assignments(now, request, step);
                 }
             }
         }
@@ -69,7 +69,7 @@ impl Group {
     }
 
     /// The leader's assignment: handed out when it is durable. A member that it leaves out gets an empty one.
-    fn store_assignments(&mut self, now: Now, request: &SyncGroupRequest<'_>, desk: &mut Desk) {
+    fn store_assignments(&mut self, now: Now, request: &SyncGroupRequest<'_>, step: &mut Step) {
         assert!(!self.is_storing());
         let mut assignments: BTreeMap<Arc<str>, Bytes> =
             self.members.keys().map(|id| (id.clone(), Bytes::new())).collect();
@@ -80,15 +80,15 @@ impl Group {
         }
         let record = Record::group(&self.name, Some(&self.value(&assignments)));
         let then = Then::Assign { group: self.name.clone(), generation: self.generation, assignments };
-        match self.decide(vec![record], then, desk) {
+        match self.decide(vec![record], then, step) {
             Ok(()) => self.phase = Phase::Completing { is_storing: true },
-            Err(code) => self.not_assigned(now, code, desk),
+            Err(code) => self.not_assigned(now, code, step),
         }
     }
 
-    fn not_assigned(&mut self, now: Now, code: ErrorCode, desk: &mut Desk) {
-        self.refuse_syncs(now, code, desk);
-        self.rebalance(now, &format!("the assignment cannot be stored: {code}"), desk);
+    fn not_assigned(&mut self, now: Now, code: ErrorCode, step: &mut Step) {
+        self.refuse_syncs(now, code, step);
+        self.rebalance(now, &format!("the assignment cannot be stored: {code}"), step);
     }
 
     /// The assignment is durable, or is not. Nothing follows if another rebalance has begun.
@@ -98,7 +98,7 @@ impl Group {
         generation: i32,
         assignments: BTreeMap<Arc<str>, Bytes>,
         failure: Option<ErrorCode>,
-        desk: &mut Desk,
+        step: &mut Step,
     ) {
         if self.state() != State::Completing || self.generation != generation {
             return;
@@ -106,7 +106,7 @@ impl Group {
         assert!(self.is_storing());
         self.phase = Phase::Completing { is_storing: false };
         if let Some(code) = failure {
-            return self.not_assigned(now, code, desk);
+            return self.not_assigned(now, code, step);
         }
         self.set_phase(now, Phase::Stable);
         for (id, assignment) in assignments {
@@ -115,7 +115,7 @@ impl Group {
             member.assignment = assignment;
             if let Some(ticket) = member.sync.take() {
                 self.keep_alive(now, &id);
-                desk.answer(ticket, self.synced(&id));
+                step.answer(ticket, self.synced(&id));
             }
         }
     }

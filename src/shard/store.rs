@@ -128,7 +128,7 @@ pub struct Appended {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredLog {
     log: Log,
     /// The log's place in `oldest`.
     oldest: Option<u64>,
@@ -172,7 +172,7 @@ enum Release {
 pub struct Store {
     limits: Limits,
     journal: Journal,
-    logs: Vec<Option<Box<Kept>>>,
+    logs: Vec<Option<Box<StoredLog>>>,
     by_id: HashMap<PartitionId, LogIndex>,
     /// `(block, log, end)` of each appended batch whose block is not durable.
     pending: VecDeque<(u64, LogIndex, Offset)>,
@@ -251,18 +251,18 @@ impl Store {
     }
 
     pub fn log(&self, index: LogIndex) -> Option<&Log> {
-        self.logs.get(index.0 as usize)?.as_ref().map(|kept| &kept.log)
+        self.logs.get(index.0 as usize)?.as_ref().map(|stored| &stored.log)
     }
 
     pub fn log_mut(&mut self, index: LogIndex) -> Option<&mut Log> {
-        self.kept(index).map(|kept| &mut kept.log)
+        self.stored(index).map(|stored| &mut stored.log)
     }
 
     pub fn logs(&self) -> impl Iterator<Item = (LogIndex, &Log)> {
         self.by_id.values().map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
     }
 
-    fn kept(&mut self, index: LogIndex) -> Option<&mut Kept> {
+    fn stored(&mut self, index: LogIndex) -> Option<&mut StoredLog> {
         self.logs.get_mut(index.0 as usize)?.as_deref_mut()
     }
 
@@ -285,8 +285,8 @@ impl Store {
 
     /// Segments below the log's start go when a checkpoint no longer names them.
     fn note_outlived(&mut self, index: LogIndex) {
-        let Some(kept) = self.kept(index) else { return };
-        let segments = kept.log.take_outlived();
+        let Some(stored) = self.stored(index) else { return };
+        let segments = stored.log.take_outlived();
         self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
     }
 
@@ -311,20 +311,20 @@ impl Store {
     fn insert(&mut self, log: Log) -> LogIndex {
         let index = LogIndex(self.logs.len() as u32);
         self.by_id.insert(log.id(), index);
-        self.logs.push(Some(Box::new(Kept { log, oldest: None, queued: false, failed: false })));
+        self.logs.push(Some(Box::new(StoredLog { log, oldest: None, queued: false, failed: false })));
         index
     }
 
     /// Forgets a deleted partition; its files are the caller's to remove once no write to them is under way.
     pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
         let index = self.by_id.remove(&id)?;
-        let kept = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
-        self.held_bytes -= kept.log.held_bytes();
-        self.failures -= usize::from(kept.failed);
-        if let Some(block) = kept.oldest {
+        let stored = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
+        self.held_bytes -= stored.log.held_bytes();
+        self.failures -= usize::from(stored.failed);
+        if let Some(block) = stored.oldest {
             self.oldest.remove(&(block, index));
         }
-        Some(kept.log.name().clone())
+        Some(stored.log.name().clone())
     }
 
     /// Too much waits for the disk: nothing more should be read from clients that write. Where the disk refuses writes,
@@ -369,8 +369,8 @@ impl Store {
     }
 
     pub fn expire_producers(&mut self, before_ms: i64) {
-        for kept in self.logs.iter_mut().flatten() {
-            kept.log.producers_mut().expire(before_ms);
+        for stored in self.logs.iter_mut().flatten() {
+            stored.log.producers_mut().expire(before_ms);
         }
     }
 
@@ -383,20 +383,21 @@ impl Store {
         info: &BatchInfo,
     ) -> Result<Appended, AppendError> {
         let closed = self.is_closed();
-        let kept = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
-        if closed || kept.failed || kept.log.lost_from().is_some() {
+        let stored = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
+        if closed || stored.failed || stored.log.lost_from().is_some() {
             return Err(AppendError::Storage);
         }
         if batch.len() > self.journal.payload_bytes_max() {
             return Err(AppendError::TooLarge);
         }
         if let Some(stamp) = &info.producer
-            && let SequenceVerdict::Written(known) = kept.log.producers().check(stamp).map_err(AppendError::Sequence)?
+            && let SequenceVerdict::Written(known) =
+                stored.log.producers().check(stamp).map_err(AppendError::Sequence)?
         {
             return Ok(Appended { offset: known.offset_first, offset_end: known.offset_last + 1 });
         }
-        let partition = kept.log.id();
-        let at = kept.log.decide(info, batch.len(), now.wall_ms);
+        let partition = stored.log.id();
+        let at = stored.log.decide(info, batch.len(), now.wall_ms);
         patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
         let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
         let block = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
@@ -428,25 +429,25 @@ impl Store {
     fn apply(&mut self, index: LogIndex, at: Placement, info: &BatchInfo, bytes: Bytes, block: u64, seen_ms: i64) {
         self.held_bytes += bytes.len();
         self.held.push_back(index);
-        let kept = self.kept(index).expect("the log is there");
-        kept.log.apply(at, info, bytes, block, seen_ms);
+        let stored = self.stored(index).expect("the log is there");
+        stored.log.apply(at, info, bytes, block, seen_ms);
         self.note_oldest(index);
     }
 
     /// Puts the log where it belongs in `oldest`.
     fn note_oldest(&mut self, index: LogIndex) {
-        let Some(kept) = self.logs[index.0 as usize].as_deref_mut() else {
+        let Some(stored) = self.logs[index.0 as usize].as_deref_mut() else {
             return;
         };
-        let block = kept.log.journal_oldest();
-        if block != kept.oldest {
-            if let Some(block) = kept.oldest {
+        let block = stored.log.journal_oldest();
+        if block != stored.oldest {
+            if let Some(block) = stored.oldest {
                 self.oldest.remove(&(block, index));
             }
             if let Some(block) = block {
                 self.oldest.insert((block, index));
             }
-            kept.oldest = block;
+            stored.oldest = block;
         }
     }
 
@@ -466,20 +467,20 @@ impl Store {
 
     /// An entry of the journal at recovery; `false` if it does not follow what the log has.
     pub fn replay(&mut self, index: LogIndex, entry: &Entry, info: Option<&BatchInfo>, bytes: Bytes, now: Now) -> bool {
-        let Some(kept) = self.kept(index) else { return true };
+        let Some(stored) = self.stored(index) else { return true };
         let Some(info) = info else {
-            if entry.offset <= kept.log.end() {
-                let segments = kept.log.set_start(entry.offset);
+            if entry.offset <= stored.log.end() {
+                let segments = stored.log.set_start(entry.offset);
                 self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
             }
             return true;
         };
-        let (held, end) = (bytes.len(), kept.log.end());
+        let (held, end) = (bytes.len(), stored.log.end());
         let at = Placement { offset: entry.offset, epoch: entry.epoch, roll: entry.roll };
-        if !kept.log.replay(at, info, bytes, now.wall_ms) {
+        if !stored.log.replay(at, info, bytes, now.wall_ms) {
             return false;
         }
-        if kept.log.end() > end {
+        if stored.log.end() > end {
             self.held_bytes += held;
             self.held.push_back(index);
             self.commit(index);
@@ -490,11 +491,11 @@ impl Store {
     }
 
     fn queue_flush(&mut self, index: LogIndex) {
-        if let Some(kept) = self.kept(index)
-            && !kept.queued
-            && !kept.failed
+        if let Some(stored) = self.stored(index)
+            && !stored.queued
+            && !stored.failed
         {
-            kept.queued = true;
+            stored.queued = true;
             self.flush_queue.push_back(index);
         }
     }
@@ -519,8 +520,8 @@ impl Store {
         out.append(&mut self.ops);
         while self.retry.front().is_some_and(|(time, _)| *time <= now.mono) {
             let (_, index) = self.retry.pop_front().expect("it is there");
-            if let Some(kept) = self.kept(index)
-                && !std::mem::replace(&mut kept.queued, true)
+            if let Some(stored) = self.stored(index)
+                && !std::mem::replace(&mut stored.queued, true)
             {
                 self.flush_queue.push_back(index);
             }
@@ -540,12 +541,12 @@ impl Store {
         while self.flushes < FLUSHES_MAX
             && let Some(index) = self.flush_queue.pop_front()
         {
-            let Some(kept) = self.kept(index) else { continue };
-            kept.queued = false;
-            if let Some(flush) = kept.log.plan_flush() {
-                let name = kept.log.name().clone();
-                let topic = kept.log.id().topic;
-                let segment_bytes = kept.log.settings().segment_bytes;
+            let Some(stored) = self.stored(index) else { continue };
+            stored.queued = false;
+            if let Some(flush) = stored.log.plan_flush() {
+                let name = stored.log.name().clone();
+                let topic = stored.log.id().topic;
+                let segment_bytes = stored.log.settings().segment_bytes;
                 let op = DiskOp::SegmentWrite { log: index, name, topic, segment_bytes, flush };
                 self.flushes += 1;
                 out.push(op);
@@ -559,7 +560,7 @@ impl Store {
         while self.held_bytes > self.limits.memory_bytes
             && let Some(&index) = self.held.front()
         {
-            match self.kept(index).map(|kept| kept.log.evict()) {
+            match self.stored(index).map(|stored| stored.log.evict()) {
                 // The log is gone, and its batches with it: their bytes were taken off when it went.
                 None => {}
                 Some(Some(bytes)) => self.held_bytes -= bytes,
@@ -633,16 +634,16 @@ impl Store {
 
     /// Returns the last block that the log's batches went to.
     fn carry(&mut self, index: LogIndex) -> u64 {
-        let mut kept = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
-        let partition = kept.log.id();
+        let mut stored = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
+        let partition = stored.log.id();
         let mut last = None;
-        kept.log.carry(|at, bytes| {
+        stored.log.carry(|at, bytes| {
             let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
             let block = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
             last = Some(block);
             (block, bytes)
         });
-        self.logs[index.0 as usize] = Some(kept);
+        self.logs[index.0 as usize] = Some(stored);
         self.note_oldest(index);
         last.expect("a log in `oldest` has something to carry")
     }
@@ -654,8 +655,8 @@ impl Store {
             _ => return,
         };
         let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
-        for kept in self.logs[next as usize..end].iter().flatten() {
-            let log = &kept.log;
+        for stored in self.logs[next as usize..end].iter().flatten() {
+            let log = &stored.log;
             if log.end() > 0 || log.start() > 0 {
                 builder.add(log.id(), &log.checkpoint());
             }
@@ -802,17 +803,17 @@ impl Store {
 
     fn flush_done(&mut self, now: Now, index: LogIndex, offset_end: Offset, ok: bool) {
         self.flushes -= 1;
-        let Some(kept) = self.kept(index) else { return };
-        let failed = std::mem::replace(&mut kept.failed, !ok);
+        let Some(stored) = self.stored(index) else { return };
+        let failed = std::mem::replace(&mut stored.failed, !ok);
         if !ok {
-            kept.log.flush_failed();
+            stored.log.flush_failed();
             self.failures += usize::from(!failed);
             self.refused = self.draining;
             self.retry.push_back((now.mono.after_ms(RETRY_MS), index));
             return;
         }
-        let closes = kept.log.flushed(offset_end);
-        let (name, topic) = (kept.log.name().clone(), kept.log.id().topic);
+        let closes = stored.log.flushed(offset_end);
+        let (name, topic) = (stored.log.name().clone(), stored.log.id().topic);
         self.failures -= usize::from(failed);
         self.closes += closes.len();
         let close = |close| DiskOp::SegmentClose { log: index, name: name.clone(), topic, close };

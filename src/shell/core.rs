@@ -46,7 +46,7 @@ const CLOSE_LOG_INTERVAL: Duration = Duration::from_secs(1);
 const REMOVE_STEP: Duration = Duration::from_secs(1);
 
 /// What goes from core to core.
-pub enum Parcel {
+pub enum CoreMessage {
     Message(Message),
     /// Files that are removed are not to be held open.
     Forget {
@@ -88,7 +88,7 @@ impl Signal {
 
 /// The way to another core: a queue, so that sending never waits, and a task that empties it.
 struct Peer {
-    queue: RefCell<VecDeque<Parcel>>,
+    queue: RefCell<VecDeque<CoreMessage>>,
     filled: Signal,
 }
 
@@ -268,7 +268,7 @@ impl Core {
                 }
             }
             Output::Disk(op) => self.carry_out_disk(op),
-            Output::Mesh { to, message } => self.post(to, Parcel::Message(message)),
+            Output::Mesh { to, message } => self.post(to, CoreMessage::Message(message)),
             Output::Read { reader, plan } => self.read(vec![(reader, plan)]),
             Output::MetadataWrite(write) => {
                 let core = self.clone();
@@ -434,7 +434,7 @@ impl Core {
         self.reader.forget(partition, segments);
         for (to, _) in self.peers.borrow().iter().enumerate().filter(|(_, peer)| peer.is_some()) {
             let segments = segments.map(<[Offset]>::to_vec);
-            self.post(ShardId(to as u16), Parcel::Forget { partition, segments });
+            self.post(ShardId(to as u16), CoreMessage::Forget { partition, segments });
         }
     }
 
@@ -489,8 +489,8 @@ impl Core {
     }
 
     /// Sends to another core.
-    pub fn post(&self, to: ShardId, parcel: Parcel) {
-        if let Parcel::Message(message) = &parcel
+    pub fn post(&self, to: ShardId, message: CoreMessage) {
+        if let CoreMessage::Message(message) = &message
             && let bytes @ 1.. = message_bytes(message)
         {
             self.loads.sent(to.0, bytes);
@@ -500,12 +500,12 @@ impl Core {
         }
         let peers = self.peers.borrow();
         let peer = peers[usize::from(to.0)].as_ref().expect("a core does not send to itself");
-        peer.queue.borrow_mut().push_back(parcel);
+        peer.queue.borrow_mut().push_back(message);
         peer.filled.raise();
     }
 
     /// The ways to the other cores, by shard.
-    pub fn connect(self: &Rc<Self>, senders: Vec<Option<ConnectedSender<Parcel>>>) {
+    pub fn connect(self: &Rc<Self>, senders: Vec<Option<ConnectedSender<CoreMessage>>>) {
         let peers = senders.into_iter().map(|sender| {
             let sender = sender?;
             let peer = Rc::new(Peer { queue: RefCell::default(), filled: Signal::default() });
@@ -513,8 +513,8 @@ impl Core {
             glommio::spawn_local(async move {
                 loop {
                     queue.filled.wait(|| !queue.queue.borrow().is_empty()).await;
-                    while let Some(parcel) = { queue.queue.borrow_mut().pop_front() } {
-                        if sender.send(parcel).await.is_err() {
+                    while let Some(message) = { queue.queue.borrow_mut().pop_front() } {
+                        if sender.send(message).await.is_err() {
                             return;
                         }
                     }
@@ -526,15 +526,15 @@ impl Core {
         *self.peers.borrow_mut() = peers.collect();
     }
 
-    pub fn received(self: &Rc<Self>, from: ShardId, parcel: Parcel) {
-        match parcel {
-            Parcel::Message(message) => {
+    pub fn received(self: &Rc<Self>, from: ShardId, message: CoreMessage) {
+        match message {
+            CoreMessage::Message(message) => {
                 self.loads.received(self.id.0, message_bytes(&message));
                 self.input(Input::Message { from, message });
                 self.end_turn();
             }
-            Parcel::Forget { partition, segments } => self.reader.forget(partition, segments.as_deref()),
-            Parcel::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),
+            CoreMessage::Forget { partition, segments } => self.reader.forget(partition, segments.as_deref()),
+            CoreMessage::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),
         }
     }
 }

@@ -19,7 +19,7 @@ mod recovery;
 mod report;
 mod turns;
 
-use self::core::{Core, Parcel};
+use self::core::{Core, CoreMessage};
 use self::data_dir::DataDir;
 use self::disk::Disk;
 pub use self::host::{block_signals, wait_for_signal};
@@ -44,8 +44,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-/// Parcels that one core may have on their way to another.
-const PARCELS_MAX: usize = 1024;
+/// Messages that one core may have on their way to another.
+const CORE_MESSAGES_MAX: usize = 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// Memory for direct writes on each core, registered with io_uring where memlock allows. Enough for the journal's blocks and
@@ -58,7 +58,7 @@ const PORT_WAIT_STEP: Duration = Duration::from_millis(2);
 const SPACE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What a core's thread starts with.
-struct Seat {
+struct CoreSetup {
     id: ShardId,
     node: Arc<Node>,
     image: Image,
@@ -69,18 +69,18 @@ struct Seat {
     descriptors: host::Descriptors,
     loads: Arc<Loads>,
     /// By shard; none to itself.
-    senders: Vec<Option<SharedSender<Parcel>>>,
-    receivers: Vec<Option<SharedReceiver<Parcel>>>,
+    senders: Vec<Option<SharedSender<CoreMessage>>>,
+    receivers: Vec<Option<SharedReceiver<CoreMessage>>>,
     listeners: Vec<TcpListener>,
-    meeting: Arc<Meeting>,
+    rendezvous: Arc<Rendezvous>,
 }
 
 /// Where the cores wait for each other, and how they learn that the broker is to stop.
-struct Meeting {
+struct Rendezvous {
     barrier: Barrier,
     failed: AtomicBool,
     /// One end of a pair for each core; a byte says that it is to stop.
-    bells: Mutex<Vec<UnixStream>>,
+    stop_signals: Mutex<Vec<UnixStream>>,
 }
 
 /// Runs the broker until a signal stops it. The error says what, where and what to do.
@@ -117,17 +117,17 @@ pub fn run(mut config: Config) -> Result<(), String> {
     let stop = host::block_signals()?;
     blocking::start(cores.len())?;
     let seed = data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
-    let seats = seats(&node, controller, seed, files, found, &data, listeners, descriptors, start);
-    let meeting = seats[0].meeting.clone();
+    let setups = setups(&node, controller, seed, files, found, &data, listeners, descriptors, start);
+    let rendezvous = setups[0].rendezvous.clone();
     let (ready, readiness) = mpsc::channel();
     let (begun, mut replayed) = (Instant::now(), Replayed::default());
     let mut threads = Vec::new();
-    for (seat, cpu) in seats.into_iter().zip(&cores) {
+    for (setup, cpu) in setups.into_iter().zip(&cores) {
         let ready = ready.clone();
         let builder = LocalExecutorBuilder::new(Placement::Fixed(*cpu))
             .name(&format!("core-{cpu}"))
             .io_memory(IO_MEMORY_BYTES)
-            .spawn(move || async move { serve(seat, ready).await });
+            .spawn(move || async move { serve(setup, ready).await });
         threads.push(builder.map_err(|error| host::explain_executor(&error.to_string()))?);
     }
     drop(ready);
@@ -141,19 +141,19 @@ pub fn run(mut config: Config) -> Result<(), String> {
     print_replayed(replayed, begun);
     print_ready(&node, &cores, &data, start);
     host::wait_for_signal(&stop);
-    meeting.stop();
+    rendezvous.stop();
     for thread in threads {
         thread.join().map_err(|error| error.to_string())??;
     }
     Ok(())
 }
 
-impl Meeting {
+impl Rendezvous {
     /// Wakes all cores and has them end.
     fn stop(&self) {
-        for bell in self.bells.lock().expect("no holder panics").iter_mut() {
-            // A core that is gone needs no bell.
-            let _ = bell.write_all(&[1]);
+        for stop_signal in self.stop_signals.lock().expect("no holder panics").iter_mut() {
+            // A core that is gone needs no stop_signal.
+            let _ = stop_signal.write_all(&[1]);
         }
     }
 }
@@ -280,7 +280,7 @@ fn register(controller: &mut Controller, files: &metadata::Files, node: &Node) -
 }
 
 #[expect(clippy::too_many_arguments, reason = "what a broker starts with, handed on once")]
-fn seats(
+fn setups(
     node: &Arc<Node>,
     controller: Controller,
     seed: u128,
@@ -290,15 +290,18 @@ fn seats(
     listeners: Vec<TcpListener>,
     descriptors: host::Descriptors,
     start: Instant,
-) -> Vec<Seat> {
+) -> Vec<CoreSetup> {
     let shards = usize::from(node.shards);
     let image = controller.image_durable().clone();
     let found = Arc::new(found);
     let loads = Arc::new(Loads::new(node.shards, node.config.core_memory_bytes_max as usize / 4));
-    let meeting =
-        Arc::new(Meeting { barrier: Barrier::new(shards), failed: AtomicBool::new(false), bells: Mutex::default() });
-    let mut seats: Vec<Seat> = (0..node.shards)
-        .map(|id| Seat {
+    let rendezvous = Arc::new(Rendezvous {
+        barrier: Barrier::new(shards),
+        failed: AtomicBool::new(false),
+        stop_signals: Mutex::default(),
+    });
+    let mut setups: Vec<CoreSetup> = (0..node.shards)
+        .map(|id| CoreSetup {
             id: ShardId(id),
             node: node.clone(),
             image: image.clone(),
@@ -311,39 +314,39 @@ fn seats(
             senders: (0..shards).map(|_| None).collect(),
             receivers: (0..shards).map(|_| None).collect(),
             listeners: Vec::new(),
-            meeting: meeting.clone(),
+            rendezvous: rendezvous.clone(),
         })
         .collect();
     for from in 0..shards {
         for to in (0..shards).filter(|to| *to != from) {
-            let (sender, receiver) = shared_channel::new_bounded(PARCELS_MAX);
-            seats[from].senders[to] = Some(sender);
-            seats[to].receivers[from] = Some(receiver);
+            let (sender, receiver) = shared_channel::new_bounded(CORE_MESSAGES_MAX);
+            setups[from].senders[to] = Some(sender);
+            setups[to].receivers[from] = Some(receiver);
         }
     }
-    seats[0].controller = Some((controller, seed, files));
-    seats[0].listeners = listeners;
-    seats
+    setups[0].controller = Some((controller, seed, files));
+    setups[0].listeners = listeners;
+    setups
 }
 
-async fn open_disk(seat: &Seat) -> Result<Rc<Disk>, String> {
-    let wrong = |error: io::Error| format!("{}: {error}", seat.root.display());
-    let handles_max = seat.descriptors.handles_write_max();
-    let disk = Disk::open(seat.root.clone(), seat.id.0, seat.node.shards, handles_max).map_err(wrong)?;
+async fn open_disk(setup: &CoreSetup) -> Result<Rc<Disk>, String> {
+    let wrong = |error: io::Error| format!("{}: {error}", setup.root.display());
+    let handles_max = setup.descriptors.handles_write_max();
+    let disk = Disk::open(setup.root.clone(), setup.id.0, setup.node.shards, handles_max).map_err(wrong)?;
     disk.probe().await.map_err(wrong)?;
     Ok(Rc::new(disk))
 }
 
 /// One core from recovery to the end.
-async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) -> Result<(), String> {
-    let meeting = seat.meeting.clone();
-    let disk = open_disk(&seat).await;
-    let (node, image) = (seat.node.clone(), seat.image.clone());
+async fn serve(mut setup: CoreSetup, ready: mpsc::Sender<Result<Replayed, String>>) -> Result<(), String> {
+    let rendezvous = setup.rendezvous.clone();
+    let disk = open_disk(&setup).await;
+    let (node, image) = (setup.node.clone(), setup.image.clone());
     let recovery = match &disk {
-        Ok(disk) => recovery::recover(seat.id, node, image, &seat.found, &seat.root, disk, seat.start).await,
+        Ok(disk) => recovery::recover(setup.id, node, image, &setup.found, &setup.root, disk, setup.start).await,
         Err(error) => Err(error.clone()),
     };
-    let (controller, files) = match seat.controller.take() {
+    let (controller, files) = match setup.controller.take() {
         Some((controller, seed, files)) => (Some((controller, seed)), Some(files)),
         None => (None, None),
     };
@@ -351,11 +354,11 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
     let replayed = recovery.as_ref().map_or(Replayed::default(), |recovery| recovery.replayed());
     let damaged = recovery.as_ref().map(crate::shard::recovery::Recovery::damaged_files).unwrap_or_default();
     let shard = recovery.and_then(|recovery| recovery.finish(seed?, controller));
-    meeting.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
+    rendezvous.failed.fetch_or(shard.is_err(), Ordering::AcqRel);
     // No core may write its journal while another one still reads it.
-    meeting.barrier.wait();
+    rendezvous.barrier.wait();
     let shard = match shard {
-        Ok(shard) if !meeting.failed.load(Ordering::Acquire) => shard,
+        Ok(shard) if !rendezvous.failed.load(Ordering::Acquire) => shard,
         Ok(_) => return Ok(()),
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -363,36 +366,36 @@ async fn serve(mut seat: Seat, ready: mpsc::Sender<Result<Replayed, String>>) ->
         }
     };
     let disk = disk.expect("nothing is recovered without it");
-    let core = Core::new(shard, &seat.root, disk, files, seat.descriptors, seat.loads.clone(), seat.start);
-    clear(&core, &seat, &damaged);
-    connect(&core, &mut seat).await;
-    look_at_space(&core, seat.root.clone());
+    let core = Core::new(shard, &setup.root, disk, files, setup.descriptors, setup.loads.clone(), setup.start);
+    clear(&core, &setup, &damaged);
+    connect(&core, &mut setup).await;
+    look_at_space(&core, setup.root.clone());
     core.end_turn();
     core.beat();
     glommio::spawn_local(net::watch_held(core.clone())).detach();
-    let census = Arc::new(net::Census::new(seat.descriptors.connections_max));
-    for (number, listener) in seat.listeners.drain(..).enumerate() {
+    let counts = Arc::new(net::ConnectionCounts::new(setup.descriptors.connections_max));
+    for (number, listener) in setup.listeners.drain(..).enumerate() {
         // SAFETY: the descriptor is handed over and has no other owner.
         let listener = unsafe { glommio::net::TcpListener::from_raw_fd(listener.into_raw_fd()) };
-        let (core, shards, census) = (core.clone(), seat.node.shards, census.clone());
-        glommio::spawn_local(net::accept(core, listener, number, shards, census)).detach();
+        let (core, shards, counts) = (core.clone(), setup.node.shards, counts.clone());
+        glommio::spawn_local(net::accept(core, listener, number, shards, counts)).detach();
     }
-    let (bell, ours) = UnixStream::pair().map_err(|error| format!("a socket pair: {error}"))?;
-    meeting.bells.lock().expect("no holder panics").push(bell);
+    let (stop_signal, ours) = UnixStream::pair().map_err(|error| format!("a socket pair: {error}"))?;
+    rendezvous.stop_signals.lock().expect("no holder panics").push(stop_signal);
     // SAFETY: the descriptor is handed over and has no other owner.
     let mut ours = unsafe { glommio::net::UnixStream::from_raw_fd(ours.into_raw_fd()) };
     let _ = ready.send(Ok(replayed));
     drop(ready);
     let _ = ours.read(&mut [0]).await;
-    stop(&core, &meeting).await
+    stop(&core, &rendezvous).await
 }
 
 /// Removes what an earlier process has left.
-fn clear(core: &Rc<Core>, seat: &Seat, damaged: &[(u16, crate::journal::FileIndex)]) {
-    let bytes = u64::from(seat.node.config.journal_file_bytes);
-    let aside = recovery::put_aside(&seat.root, damaged, core.now().wall_ms);
-    if let Err(error) = aside.and_then(|()| recovery::remove_odd_files(&seat.root, seat.id.0, bytes)) {
-        tracing::error!("{}: {error}", disk::journal_dir(&seat.root, seat.id.0).display());
+fn clear(core: &Rc<Core>, setup: &CoreSetup, damaged: &[(u16, crate::journal::FileIndex)]) {
+    let bytes = u64::from(setup.node.config.journal_file_bytes);
+    let aside = recovery::put_aside(&setup.root, damaged, core.now().wall_ms);
+    if let Err(error) = aside.and_then(|()| recovery::remove_odd_files(&setup.root, setup.id.0, bytes)) {
+        tracing::error!("{}: {error}", disk::journal_dir(&setup.root, setup.id.0).display());
     }
     let firsts: Vec<_> = core.look(|shard| {
         let logs = shard.store().logs();
@@ -400,27 +403,27 @@ fn clear(core: &Rc<Core>, seat: &Seat, damaged: &[(u16, crate::journal::FileInde
             logs.filter_map(|(_, log)| Some((log.name().clone(), log.id().topic, log.segments().next()?.base)));
         firsts.filter(|(.., first)| *first > 0).collect()
     });
-    firsts.iter().for_each(|(name, topic, first)| leftovers::remove_old_segments(&seat.root, name, *topic, *first));
-    if seat.id != ShardId(0) {
+    firsts.iter().for_each(|(name, topic, first)| leftovers::remove_old_segments(&setup.root, name, *topic, *first));
+    if setup.id != ShardId(0) {
         return;
     }
-    leftovers::remove_orphans(&seat.root, &seat.found, seat.node.shards);
-    match leftovers::deleted(&seat.root, &seat.image, core.now().wall_ms) {
+    leftovers::remove_orphans(&setup.root, &setup.found, setup.node.shards);
+    match leftovers::deleted(&setup.root, &setup.image, core.now().wall_ms) {
         Ok(dirs) => dirs.into_iter().for_each(|dir| {
             let disk = core.disk.clone();
             glommio::spawn_local(async move { disk.remove_dir(dir).await }).detach();
         }),
-        Err(error) => tracing::warn!("{}: {error}", seat.root.display()),
+        Err(error) => tracing::warn!("{}: {error}", setup.root.display()),
     }
 }
 
 /// Joins the core with the others.
-async fn connect(core: &Rc<Core>, seat: &mut Seat) {
+async fn connect(core: &Rc<Core>, setup: &mut CoreSetup) {
     // Both ends of a channel wait for each other.
     let receivers: Vec<_> =
-        seat.receivers.drain(..).map(|receiver| Some(glommio::spawn_local(receiver?.connect()))).collect();
+        setup.receivers.drain(..).map(|receiver| Some(glommio::spawn_local(receiver?.connect()))).collect();
     let mut senders = Vec::new();
-    for sender in seat.senders.drain(..) {
+    for sender in setup.senders.drain(..) {
         senders.push(match sender {
             Some(sender) => Some(sender.connect().await),
             None => None,
@@ -433,8 +436,8 @@ async fn connect(core: &Rc<Core>, seat: &mut Seat) {
         let core = core.clone();
         glommio::spawn_local(async move {
             let receiver = receiver.await;
-            while let Some(parcel) = receiver.recv().await {
-                core.received(ShardId(from as u16), parcel);
+            while let Some(message) = receiver.recv().await {
+                core.received(ShardId(from as u16), message);
             }
         })
         .detach();
@@ -458,7 +461,7 @@ fn look_at_space(core: &Rc<Core>, root: PathBuf) {
 }
 
 /// Ends the connections, writes everything to segments, and a checkpoint that says so.
-async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
+async fn stop(core: &Rc<Core>, rendezvous: &Rendezvous) -> Result<(), String> {
     core.stopping.set(true);
     core.resumed.raise();
     let links: Vec<_> = core.links.borrow().values().cloned().collect();
@@ -467,7 +470,7 @@ async fn stop(core: &Rc<Core>, meeting: &Meeting) -> Result<(), String> {
         glommio::timer::sleep(Duration::from_millis(1)).await;
     }
     // From here on no client writes; what other cores still ask is refused.
-    meeting.barrier.wait();
+    rendezvous.barrier.wait();
     core.input(Input::Drain);
     core.end_turn();
     while !core.look(crate::shard::Shard::is_drained) {

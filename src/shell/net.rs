@@ -4,7 +4,7 @@
 //! holds up its own connection alone. While others wait for memory, a connection that hardly moves is closed.
 
 use super::charge::Memory;
-use super::core::{Core, Parcel};
+use super::core::{Core, CoreMessage};
 use super::load::Cores;
 use super::logging::{Limited, Untold};
 use crate::shard::Input;
@@ -38,7 +38,7 @@ const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(60);
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Counts connections, and where they come from.
-pub struct Census {
+pub struct ConnectionCounts {
     counts: Mutex<HashMap<IpAddr, u32>>,
     /// More would take descriptors that files need.
     all_max: u32,
@@ -46,13 +46,13 @@ pub struct Census {
 
 /// A counted connection; dropping it counts it off.
 pub struct Guard {
-    census: Arc<Census>,
+    counts: Arc<ConnectionCounts>,
     address: IpAddr,
 }
 
-impl Census {
-    pub fn new(all_max: u32) -> Census {
-        Census { counts: Mutex::default(), all_max }
+impl ConnectionCounts {
+    pub fn new(all_max: u32) -> ConnectionCounts {
+        ConnectionCounts { counts: Mutex::default(), all_max }
     }
 
     fn admit(self: &Arc<Self>, address: IpAddr, all_max: u32, address_max: u32) -> Option<Guard> {
@@ -63,13 +63,13 @@ impl Census {
             return None;
         }
         *counts.entry(address).or_default() += 1;
-        Some(Guard { census: self.clone(), address })
+        Some(Guard { counts: self.clone(), address })
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let mut counts = self.census.counts.lock().expect("no holder panics");
+        let mut counts = self.counts.counts.lock().expect("no holder panics");
         if let Some(count) = counts.get_mut(&self.address) {
             *count -= 1;
             if *count == 0 {
@@ -271,7 +271,7 @@ impl Link {
 }
 
 /// Accepts connections on the first core and deals them out to all.
-pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards: u16, census: Arc<Census>) {
+pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards: u16, counts: Arc<ConnectionCounts>) {
     let mut turn = 0;
     let mut faults = Limited::new(1, ACCEPT_LOG_INTERVAL);
     let mut refusals = Limited::new(1, ACCEPT_LOG_INTERVAL);
@@ -291,7 +291,7 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards
         }
         let Ok(address) = stream.peer_addr().map(|peer| peer.ip()) else { continue };
         let (all_max, address_max) = core.look(|shard| shard.connections_max(address));
-        let Some(guard) = census.admit(address, all_max, address_max) else {
+        let Some(guard) = counts.admit(address, all_max, address_max) else {
             if let Some(untold) = refusals.admit(Instant::now()) {
                 tracing::warn!("refused a connection from {address}: too many are open{}", Untold(untold));
             }
@@ -306,7 +306,7 @@ pub async fn accept(core: Rc<Core>, listener: TcpListener, number: usize, shards
         if to == core.id {
             serve(&core, socket, number, guard);
         } else {
-            core.post(to, Parcel::Connection { socket, listener: number, guard });
+            core.post(to, CoreMessage::Connection { socket, listener: number, guard });
         }
     }
 }
