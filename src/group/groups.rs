@@ -50,7 +50,7 @@ impl Coordinator {
         let bytes = |id: &Cow<'_, str>| {
             DESCRIBED_BYTES + 2 * id.len() + self.groups.get(&**id).map_or(0, |group| group.held_bytes())
         };
-        if request.groups.iter().map(bytes).sum::<usize>() > self.desk.settings.answer_bytes_max {
+        if request.groups.iter().map(bytes).sum::<usize>() > self.step.settings.answer_bytes_max {
             return Response::TooLarge;
         }
         let describe = |id: &Cow<'_, str>| match self.groups.get(&**id).filter(|group| group.exists()) {
@@ -98,13 +98,13 @@ impl Coordinator {
         }
         let response = Response::DeleteGroups(DeleteGroupsResponse { results, ..Default::default() });
         if records.is_empty() {
-            return self.desk.answer(ticket, response);
+            return self.step.answer(ticket, response);
         }
-        for (number, record) in (self.desk.decisions.number_decided()..).zip(&records) {
+        for (number, record) in (self.step.decisions.number_decided()..).zip(&records) {
             let group = self.groups.get_mut(&record.group).expect("it has tombstones");
             group.undurable.push_back(number);
         }
-        self.desk.decisions.decide(records, Then::Answer { ticket, response });
+        self.step.decisions.decide(records, Then::Answer { ticket, response });
     }
 
     /// Tombstones for all that is durable of an empty group, or is going to be.
@@ -116,11 +116,11 @@ impl Coordinator {
         }
         let mut records: Vec<Record> = group.ledger.tombstones(&group.name).collect();
         let known: BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
-        let ours = group.undurable.iter().map(|&number| self.desk.decisions.record(number));
+        let ours = group.undurable.iter().map(|&number| self.step.decisions.record(number));
         let ours = ours.filter(|record| record.value.is_some() && !known.contains(&record.key));
         let decided: BTreeSet<_> = ours.map(|record| record.key.clone()).collect();
         records.extend(decided.into_iter().map(|key| Record::tombstone(&group.name, key)));
-        if records.iter().any(|record| record.bytes() > self.desk.settings.append_bytes_max) {
+        if records.iter().any(|record| record.bytes() > self.step.settings.append_bytes_max) {
             return Err(append_error(ErrorCode::MessageTooLarge));
         }
         // What is left of the group is ids that were given out: they are unknown from here on.

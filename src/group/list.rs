@@ -113,11 +113,11 @@ impl Coordinator {
                 listing.groups.push(row);
             }
         }
-        let too_large = listing.bytes > self.desk.settings.answer_bytes_max;
+        let too_large = listing.bytes > self.step.settings.answer_bytes_max;
         if too_large || looked_at < LISTED_PER_TURN {
             let Listing { ticket, groups, .. } = self.listings.pop_front().expect("it is the first");
             let list = || Response::ListGroups(ListGroupsResponse { groups, ..Default::default() });
-            self.desk.answer(ticket, if too_large { Response::TooLarge } else { list() });
+            self.step.answer(ticket, if too_large { Response::TooLarge } else { list() });
         }
     }
 }
