@@ -1,0 +1,217 @@
+//! How journal files become free again: what is in them goes to segments or is carried forward, a checkpoint says so.
+
+use super::append::SMALL_BATCH_BYTES;
+use super::flush::RETRY_MS;
+use super::op::DiskOp;
+use super::{LogIndex, PARTITIONS_PER_TURN, Store};
+use crate::journal::{ENTRY_HEADER_BYTES, EntryKind};
+use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
+use crate::types::Now;
+
+/// Of a partition with less than this, batches are carried forward in the journal instead of written as a partial block.
+const CARRY_BYTES_MAX: usize = 16 << 10;
+
+/// What a release has carried forward so far.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Carried {
+    bytes: usize,
+    /// The last block that holds some of it.
+    block: u64,
+}
+
+pub(super) enum Release {
+    Idle,
+    /// Batches of blocks up to `target` go to segments or are carried forward.
+    Drain {
+        target: u64,
+        carried: Carried,
+    },
+    Capture {
+        target: u64,
+        carried: Carried,
+        next: u32,
+        builder: CheckpointBuilder,
+    },
+    Sync {
+        target: u64,
+        bytes: Vec<u8>,
+        carried: Carried,
+        synced: bool,
+    },
+    Checkpoint {
+        target: u64,
+    },
+}
+
+impl Store {
+    pub(super) fn plan_release(&mut self) {
+        if let Release::Idle = self.release {
+            let (last, durable) = (self.journal.sequence_last(), self.journal.sequence_durable());
+            let target = if self.draining && !self.drained && last == durable {
+                // Nothing is appended while draining, so this covers everything.
+                Some(last)
+            } else {
+                self.journal.release_wanted().or((!self.removed.is_empty()).then_some(self.covered))
+            };
+            let Some(target) = target.filter(|target| *target <= durable) else {
+                return;
+            };
+            self.release = Release::Drain { target, carried: Carried::default() };
+        }
+        if let Release::Drain { target, carried } = self.release {
+            let carried = self.drain(target, carried);
+            let rest = self.oldest.first().is_some_and(|(block, _)| *block <= target);
+            self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
+                Release::Drain { target, carried }
+            } else {
+                self.removing = std::mem::take(&mut self.removed);
+                Release::Capture { target, carried, next: 0, builder: CheckpointBuilder::default() }
+            };
+        }
+        self.capture();
+        if let Release::Sync { target, bytes, carried, synced: true } = &mut self.release
+            && carried.block <= self.journal.sequence_durable()
+        {
+            let (target, bytes) = (*target, std::mem::take(bytes));
+            self.ops.push(DiskOp::Checkpoint(bytes));
+            self.release = Release::Checkpoint { target };
+        }
+    }
+
+    /// Gets the batches of blocks up to `target` out of the journal, a bounded number of partitions a turn.
+    fn drain(&mut self, target: u64, mut carried: Carried) -> Carried {
+        let due: Vec<LogIndex> = self
+            .oldest
+            .iter()
+            .take_while(|(block, _)| *block <= target)
+            .map(|(_, index)| *index)
+            .take(PARTITIONS_PER_TURN)
+            .collect();
+        let carry_bytes_max = self.journal.payload_bytes_max() / 2;
+        for index in due {
+            let log = self.log(index).expect("oldest names logs that are there");
+            let bytes = log.unflushed_bytes() + log.unflushed_batches() * ENTRY_HEADER_BYTES;
+            let small = bytes < CARRY_BYTES_MAX && carried.bytes + bytes < carry_bytes_max;
+            let may = !self.draining && !log.is_flushing() && !self.journal.is_failed();
+            if small && may && self.journal.has_room(bytes) {
+                carried.bytes += bytes;
+                carried.block = self.carry(index);
+            } else {
+                self.queue_flush(index);
+            }
+        }
+        carried
+    }
+
+    /// Returns the last block that the log's batches went to.
+    fn carry(&mut self, index: LogIndex) -> u64 {
+        let mut stored = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
+        let partition = stored.log.id();
+        let mut last = None;
+        stored.log.carry(|at, bytes| {
+            let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
+            let block = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
+            last = Some(block);
+            (block, bytes)
+        });
+        self.logs[index.0 as usize] = Some(stored);
+        self.note_oldest(index);
+        last.expect("a log in `oldest` has something to carry")
+    }
+
+    /// Captures the state of the logs, a bounded number a turn; then asks for the sync that makes it true.
+    fn capture(&mut self) {
+        let (target, carried, next, mut builder) = match &mut self.release {
+            Release::Capture { target, carried, next, builder } => (*target, *carried, *next, std::mem::take(builder)),
+            _ => return,
+        };
+        let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
+        for stored in self.logs[next as usize..end].iter().flatten() {
+            let log = &stored.log;
+            if log.end() > 0 || log.start() > 0 {
+                builder.add(log.id(), &log.checkpoint());
+            }
+        }
+        if end < self.logs.len() {
+            self.release = Release::Capture { target, carried, next: end as u32, builder };
+            return;
+        }
+        let head = CheckpointHead {
+            generation: self.journal.generation(),
+            core: self.limits.core,
+            cores: self.limits.cores,
+            sequence: target,
+            ended: self.ending && target == self.journal.sequence_last() && self.oldest.is_empty(),
+        };
+        self.ops.push(DiskOp::Sync);
+        self.release = Release::Sync { target, bytes: builder.finish(head), carried, synced: false };
+    }
+
+    /// Writes everything to segments and then a checkpoint that says so; nothing may be appended any more.
+    pub fn drain_all(&mut self) {
+        self.draining = true;
+        self.drained = false;
+        self.refused = false;
+    }
+
+    /// As [`Store::drain_all`], for good.
+    pub fn end(&mut self) {
+        self.ending = true;
+        self.drain_all();
+    }
+
+    /// What [`Store::drain_all`] asked for is done, or cannot be done because the disk fails.
+    pub fn is_drained(&self) -> bool {
+        self.draining && (self.drained || self.journal.is_failed() || self.is_refused())
+    }
+
+    /// The disk refuses to take what [`Store::drain_all`] asks for: the journal still has it.
+    pub fn is_refused(&self) -> bool {
+        self.draining && self.refused && !self.drained
+    }
+
+    /// Recovery is over: appends may come, or come as soon as the disk has taken what is in the journals.
+    pub fn resume(&mut self) {
+        assert!(!self.draining || self.is_drained());
+        self.resuming = self.is_refused();
+        self.draining = self.resuming;
+    }
+
+    /// Segments below the log's start go when a checkpoint no longer names them.
+    pub(super) fn note_outlived(&mut self, index: LogIndex) {
+        let Some(stored) = self.stored(index) else { return };
+        let segments = stored.log.take_outlived();
+        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
+    }
+
+    pub(super) fn checkpoint_done(&mut self, now: Now, ok: bool) {
+        let Release::Checkpoint { target } = self.release else { panic!("no checkpoint is under way") };
+        self.release = Release::Idle;
+        if !ok {
+            // The one before is in place, or this one: none of them names what is not there.
+            self.refused = self.draining;
+            self.checkpoint_at = Some(now.mono.after_ms(RETRY_MS));
+            self.removed.append(&mut self.removing);
+            return;
+        }
+        self.journal.release(target);
+        self.covered = target;
+        self.remove_segments();
+        // A release that began before the draining leaves more to do.
+        self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
+        if self.drained && self.resuming && !self.ending {
+            (self.resuming, self.draining) = (false, false);
+        }
+    }
+
+    /// The checkpoint in place does not name these segments any more.
+    fn remove_segments(&mut self) {
+        for (index, segment) in std::mem::take(&mut self.removing) {
+            // The files of a log that is gone go with its directory.
+            if let Some(log) = self.log(index) {
+                let (name, partition) = (log.name().clone(), log.id());
+                self.ops.push(DiskOp::SegmentsRemove { log: index, name, partition, segments: vec![segment] });
+            }
+        }
+    }
+}
