@@ -4,11 +4,10 @@
 //! schema into one module, and records the schema's checksum, by which a test in src/flat/mod.rs sees that a schema
 //! has changed without its Rust, even where there is no flatc.
 
+use flatbuffers_build::BuilderOptions;
 use std::path::Path;
 use std::process::ExitCode;
 use std::{env, fs, io};
-
-use flatbuffers_build::BuilderOptions;
 
 /// A schema follows what it includes.
 const SCHEMAS: [&str; 3] = ["types", "metadata", "checkpoint"];

@@ -59,6 +59,21 @@ const LAYER_LOADGEN: [&str; 3] = ["client", "wire", "types"];
 /// Folders below `src` whose members import each other in circles.
 const CIRCLES: [&str; 7] =
     ["cli::kafka", "cli::kafka::admin", "config", "group", "shard::runtime", "shell", "wire::compression"];
+/// Assertions in each hundred functions of a machine, tests aside: paths below `src` and what they have at least. A figure
+/// rises with what it counts and never falls; the aim is 100.
+const ASSERTIONS: [(&str, usize); 11] = [
+    ("config", 4),
+    ("group", 25),
+    ("journal", 30),
+    ("log", 20),
+    ("metadata", 19),
+    ("shard/control", 25),
+    ("shard/front", 14),
+    ("shard/owner", 12),
+    ("shard/runtime", 4),
+    ("shard/store", 6),
+    ("wire", 6),
+];
 const FILE_LINES_MAX: usize = 1000;
 /// A longer function says why in a comment directly above it that begins with `long:`.
 const FUNCTION_LINES_MAX: usize = 70;
@@ -199,7 +214,7 @@ fn module(file: &str) -> Vec<&str> {
 /// What a file imports, as modules and names below its crate.
 fn imports(file: &str, text: &str) -> Vec<Vec<String>> {
     // Tests may look around.
-    let code = code(text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(""));
+    let code = code(without_tests(text));
     let own: Vec<String> = module(file).into_iter().map(str::to_string).collect();
     let mut all = Vec::new();
     let mut add = |base: &[String], path: String| {
@@ -342,6 +357,66 @@ fn functions_are_found() {
     let text =
         "    pub const fn a(\n        b: u8,\n    ) -> u8 {\n        b\n    }\nfn c() {}\ntrait T {\n    fn d();\n}";
     assert_eq!(functions(&text.lines().collect::<Vec<_>>()), [(0, 5)]);
+}
+
+/// What of a file is no test.
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod ").next().unwrap_or("")
+}
+
+#[test]
+fn machines_assert_what_they_rely_on() {
+    let mut faults = Vec::new();
+    for (path, least) in ASSERTIONS {
+        let (mut count, mut among) = (0, 0);
+        for (file, text) in sources().into_iter().filter(|(file, _)| !is_for_tests(file)) {
+            let inner = file.strip_prefix("src/").and_then(|file| file.strip_prefix(path));
+            if inner.is_some_and(|rest| rest.starts_with(['/', '.'])) {
+                let code = code(without_tests(&text));
+                count += ["assert!(", "assert_eq!(", "assert_ne!(", "unreachable!("]
+                    .map(|name| code.matches(name).count())
+                    .iter()
+                    .sum::<usize>();
+                among += functions(&code.lines().collect::<Vec<_>>()).len();
+            }
+        }
+        assert!(among > 0, "{path} has functions");
+        let rate = count * 100 / among;
+        if rate < least {
+            faults.push(format!("{path}: {count} assertions in {among} functions, {rate} in a hundred, not {least}"));
+        }
+    }
+    none(faults);
+}
+
+/// Pairs of neighbouring declarations `use` with a blank line between them: the line of the second one's.
+fn imports_apart(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().collect();
+    let starts = |line: &str| line.trim_start().starts_with("use ");
+    let mut apart = Vec::new();
+    for at in (2..lines.len()).filter(|&at| starts(lines[at]) && lines[at - 1].is_empty()) {
+        // A declaration over several lines ends with `};`; its first line is as deep as its last.
+        let depth = |line: &str| line.len() - line.trim_start().len();
+        let end = lines[at - 2];
+        let mut above = lines[..at - 1].iter().rev();
+        let first = above.find(|line| depth(line) == depth(end) && !line.trim_start().starts_with('}'));
+        if end.ends_with(';') && first.is_some_and(|line| starts(line)) {
+            apart.push(at + 1);
+        }
+    }
+    apart
+}
+
+#[test]
+fn imports_stand_together() {
+    // rustfmt sorts what stands together, so each file has one order. What a module gives on stands apart.
+    let text = "use a::{\n    b,\n    c,\n};\n\nuse d;\nuse e;\n\npub use f;\n\nuse g;\n";
+    assert_eq!(imports_apart(text), [6]);
+    let fault = |(file, text): (String, String)| {
+        let lines = imports_apart(&text).into_iter();
+        lines.map(|line| format!("{file}:{line}: a blank line between imports")).collect::<Vec<_>>()
+    };
+    none(sources().into_iter().filter(|(file, _)| !is_generated(file)).flat_map(fault).collect());
 }
 
 #[test]

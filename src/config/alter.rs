@@ -1,11 +1,10 @@
 //! Changing settings while the broker runs.
 
-use std::collections::{BTreeMap, HashSet};
-
 use super::broker::parse_overrides;
 use super::definition::{Mode, Scope, Type, definition};
 use super::value::split_list;
 use crate::wire::codec::{STRING_BYTES_MAX, join_text};
+use std::collections::{BTreeMap, HashSet};
 
 /// What IncrementalAlterConfigs does to one setting (KIP-339), with Kafka's number of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,15 +1,13 @@
 //! The broker's settings as the broker uses them, beside the text they came from.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-use std::path::PathBuf;
-
-use crate::types::BrokerId;
-
 use super::definition::{Definition, Effect, Mode, Scope, broker_definition, definition};
 use super::listener::{self, Listener};
 use super::load::ConfigError;
 use super::value::{parse_cores, split_list};
+use crate::types::BrokerId;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// Bytes that a journal file's length is a multiple of.
 const JOURNAL_FILE_ALIGNMENT: u32 = 4096;

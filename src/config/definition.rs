@@ -1,9 +1,8 @@
 //! The tables of settings, parsed once.
 
+use super::value::Range;
 use std::collections::HashMap;
 use std::sync::OnceLock;
-
-use super::value::Range;
 
 /// What a setting is a setting of. A name may occur in several scopes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

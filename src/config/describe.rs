@@ -1,12 +1,11 @@
 //! What DescribeConfigs answers. What is read here can be written back unchanged.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
-
 use super::alter::listener_setting;
 use super::broker::{Config, Given, Source};
 use super::definition::{Definition, Scope, Type, broker_definition, definition, definitions};
 use super::topic::inherited;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 /// One setting of a resource.
 #[derive(Clone, PartialEq, Debug)]

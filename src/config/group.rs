@@ -1,11 +1,10 @@
 //! Settings of consumer groups, each under the group's name (KIP-848, KIP-932, KIP-1071): checked, stored and described as
 //! Kafka does. The broker has no groups of these protocols, so none of them has an effect.
 
-use std::collections::BTreeMap;
-
 use super::broker::Config;
 use super::definition::{Definition, Scope, definition};
 use super::topic::inherited;
+use std::collections::BTreeMap;
 
 /// Of each protocol the setting that must be larger, and the one that must be smaller.
 const LARGER_THAN: [(&str, &str); 3] = [

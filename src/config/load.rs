@@ -1,11 +1,10 @@
 //! Loading: the file, the environment and the command line become one configuration, or one error.
 
-use std::collections::BTreeMap;
-use std::fmt;
-
 use super::broker::{Config, Given, Others, Source, Values};
 use super::definition::{Definition, Effect, Refusal, Scope, definition, definitions};
 use super::properties;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// Why the broker cannot start with these settings: where, what, and what to do, a line for each fault.
 #[derive(Debug, PartialEq)]

@@ -1,10 +1,9 @@
 //! Topic settings: checking them, and what the log gets to read.
 
-use std::collections::BTreeMap;
-
 use super::broker::{Config, Source};
 use super::definition::{Definition, Scope, broker_definition, definition};
 use super::value::split_list;
+use std::collections::BTreeMap;
 
 /// What an acknowledgement promises.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,10 +5,9 @@
 //! written. Its last part, [`RESERVE_BYTES`], is for decisions that free space. A snapshot begins a new file, and the
 //! files before it go when no entry behind the *former* snapshot is in them.
 
-use std::collections::VecDeque;
-
 use super::decided::{Body, DecidedLog, Entry, NotLeader, Role};
 use super::log::{self, FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Kind};
+use std::collections::VecDeque;
 
 /// A file's room grows by this much at a time, at least.
 const ROOM_STEP_BYTES: u64 = 1 << 20;

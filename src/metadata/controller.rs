@@ -6,9 +6,6 @@
 //! a crash could undo. Proposals that are lost, because the log was full or another node leads, leave the decided image;
 //! who waits for them is decided about again ([`Controller::refuse`]).
 
-use rpds::RedBlackTreeMapSync;
-use std::sync::Arc;
-
 use super::alone::{Alone, Write, Written};
 use super::decided::{Body, DecidedLog, Entry, Role};
 use super::delta::Delta;
@@ -18,6 +15,8 @@ use super::record::Record;
 use super::rejection::Rejection;
 use super::snapshot::{Part, Snapshot};
 use crate::types::Uuid;
+use rpds::RedBlackTreeMapSync;
+use std::sync::Arc;
 
 /// Requests are refused while more bytes than this wait to be written.
 const PENDING_BYTES_MAX: usize = 64 << 20;

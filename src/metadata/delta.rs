@@ -1,12 +1,11 @@
 //! What is different between two images.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
-
 use super::record::Record;
 use super::topic::Topic;
 use crate::types::{BrokerId, PartitionIndex, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// What changed from one published image to the next. A topic that came and went in between is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,16 +1,14 @@
 //! What the cluster is, as of one record of the metadata log.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::BuildHasherDefault;
-use std::ops::Bound;
-use std::sync::Arc;
-
-use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
-
 use super::delta::Delta;
 use super::record::{Broker, PartitionRange, Record, RecordError, Settings};
 use super::topic::Topic;
 use crate::types::{BrokerId, Epoch, PartitionId, PartitionIndex, Uuid};
+use rpds::{HashTrieMapSync, RedBlackTreeMapSync};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::BuildHasherDefault;
+use std::ops::Bound;
+use std::sync::Arc;
 
 /// Ids are random, so nobody can aim at one bucket; a hasher without a secret keeps machines free of randomness.
 type TopicsById = HashTrieMapSync<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHasher>>;

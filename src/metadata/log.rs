@@ -20,12 +20,10 @@
 //! A drive may keep any part of what was not synced, so a frame that cannot be read ends the log, unless a later frame or
 //! a later file says that it had been synced. Zeros behind the last frame are room for later ones.
 
+use super::record::RecordError;
 use std::fmt;
-
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
-
-use super::record::RecordError;
 
 const MAGIC: [u8; 8] = *b"klammeta";
 const VERSION: u16 = 2;

@@ -1,14 +1,12 @@
 //! The records of the metadata log: their structs, and their FlatBuffers (`flatbuffers/metadata.fbs`).
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::sync::Arc;
-
-use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, WIPOffset};
-
 use crate::flat::metadata as flat;
 use crate::flat::types as flat_types;
 use crate::types::{BrokerId, Epoch, PartitionIndex, Uuid};
+use flatbuffers::{FlatBufferBuilder, ForwardsUOffset, UnionWIPOffset, Vector, WIPOffset};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
 
 /// The leader of a partition that nobody can lead.
 const NO_LEADER: BrokerId = -1;

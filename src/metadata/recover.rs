@@ -1,8 +1,5 @@
 //! Reads the files of a data directory's metadata.
 
-use std::collections::VecDeque;
-use std::fmt;
-
 use super::alone::{Alone, LogFile};
 use super::controller::Controller;
 use super::decided::Entry;
@@ -10,6 +7,8 @@ use super::delta::Delta;
 use super::image::Image;
 use super::log::{self, Decoded, Kind, LogError};
 use super::snapshot;
+use std::collections::VecDeque;
+use std::fmt;
 
 /// The snapshot's name.
 pub const SNAPSHOT_NAME: &str = "snapshot";

@@ -1,15 +1,14 @@
 //! What a request may change, and the records that change it: the controller's part that knows Kafka's rules.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
-use std::sync::Arc;
-
 use super::controller::{Controller, Draft};
 use super::decided::DecidedLog;
 use super::record::{Broker, Record};
 use super::rejection::Rejection;
 use super::rules::{self, Created, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec};
 use crate::types::{BrokerId, Uuid};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Groups that may have settings of their own.
 pub const GROUPS_SET_MAX: usize = 100_000;

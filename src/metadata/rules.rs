@@ -1,13 +1,12 @@
 //! What Kafka allows: names, counts and placement of topics. The messages are Kafka's (`Topic`,
 //! `ReplicationControlManager`, `StripedReplicaPlacer`, `ControllerApis`).
 
-use std::sync::Arc;
-
 use super::image::Image;
 use super::record::{PartitionRange, Placement, Settings};
 use super::rejection::Rejection;
 use super::topic::Topic;
 use crate::types::{BrokerId, PartitionIndex, Uuid};
+use std::sync::Arc;
 
 /// Longest topic name, in characters.
 const NAME_CHARS_MAX: usize = 249;

@@ -1,12 +1,10 @@
 //! One topic of an image: its settings, and where its partitions are.
 
-use std::ops::Range;
-use std::sync::Arc;
-
-use rpds::RedBlackTreeMapSync;
-
 use super::record::{PartitionRange, Placement, RecordError, Settings};
 use crate::types::{PartitionIndex, Uuid};
+use rpds::RedBlackTreeMapSync;
+use std::ops::Range;
+use std::sync::Arc;
 
 /// Topics that belong to the brokers. Kafka: `Topic.INTERNAL_TOPICS`.
 const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];

@@ -14,6 +14,7 @@ mod input;
 mod kill;
 mod limits;
 mod load;
+mod member;
 mod memory;
 mod process;
 mod produce;

@@ -1,11 +1,10 @@
 use super::*;
-use std::collections::BTreeMap;
-
 use crate::metadata::log::LogError;
 use crate::metadata::record::{Broker, Listener};
 use crate::metadata::recover::{RecoverError, Recovered};
 use crate::metadata::rules::{Created, Defaults, Deleted, PartitionsSpec, Terms, TopicKey, TopicSpec};
 use crate::types::Uuid;
+use std::collections::BTreeMap;
 
 const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1 };
 

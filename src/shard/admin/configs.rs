@@ -1,9 +1,5 @@
 //! AlterConfigs (API 33) and IncrementalAlterConfigs (API 44, KIP-339).
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use bytes::Bytes;
-
 use super::{Decision, refusal, reply};
 use crate::config::{
     AlterOp, Scope, alter, validate_broker_dynamic_all, validate_group, validate_group_all, validate_topic,
@@ -18,6 +14,8 @@ use crate::wire::messages::{
     AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
     alter_configs_response, incremental_alter_configs_response,
 };
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest name of a group that may have settings: that of a string in the protocol's older versions.
 const GROUP_NAME_BYTES_MAX: usize = i16::MAX as usize;

@@ -8,8 +8,6 @@ mod partitions;
 mod producer;
 mod topics;
 
-use bytes::Bytes;
-
 use super::context::{Apis, Caller, Context};
 use super::node::Node;
 use super::query::metadata::{Refused, answer_refused, missing};
@@ -20,6 +18,7 @@ use crate::types::{Now, Uuid};
 use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
+use bytes::Bytes;
 
 pub use offsets::make_offsets_topic;
 pub use producer::ProducerIds;

@@ -1,7 +1,5 @@
 //! FindCoordinator (API 10) that comes before there is a topic for groups: it is made on this occasion, as in Kafka.
 
-use bytes::Bytes;
-
 use super::{Decision, defaults};
 use crate::config::{Config, validate_topic};
 use crate::metadata::{Controller, Terms, TopicSpec};
@@ -9,6 +7,7 @@ use crate::shard::query::{OFFSETS_TOPIC, coordinator};
 use crate::types::Uuid;
 use crate::wire::codec::DecodeError;
 use crate::wire::frame::Head;
+use bytes::Bytes;
 
 /// The smallest segment that a topic may have.
 const SEGMENT_BYTES_MIN: u32 = 1 << 20;

@@ -1,7 +1,5 @@
 //! CreatePartitions (API 37).
 
-use bytes::Bytes;
-
 use super::{Decision, policy, refusal, reply};
 use crate::metadata::PartitionsSpec;
 use crate::shard::query::by_key;
@@ -11,6 +9,7 @@ use crate::wire::frame::Head;
 use crate::wire::messages::create_partitions_request::CreatePartitionsTopic;
 use crate::wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use crate::wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use bytes::Bytes;
 
 impl Decision<'_> {
     pub(in crate::shard) fn create_partitions(self, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {

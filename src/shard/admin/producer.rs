@@ -1,15 +1,13 @@
 //! InitProducerId (API 22, KIP-98): ids of idempotent producers.
 
-use std::ops::Range;
-
-use bytes::Bytes;
-
 use super::{Decision, error_code, reply};
 use crate::metadata::{Controller, Rejection};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
+use bytes::Bytes;
+use std::ops::Range;
 
 /// What stands for a producer's id and epoch where there is none.
 const NO_PRODUCER: i64 = -1;

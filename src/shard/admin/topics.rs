@@ -1,9 +1,5 @@
 //! CreateTopics (API 19) and DeleteTopics (API 20).
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use bytes::Bytes;
-
 use super::{Decision, defaults, policy, refusal, reply};
 use crate::config::{Config, describe_topic, validate_topic, validate_topic_all};
 use crate::metadata::{Assignment, Created, Image, Rejection, Terms, TopicKey, TopicSpec};
@@ -17,6 +13,8 @@ use crate::wire::messages::create_topics_response::{CreatableTopicConfigs, Creat
 use crate::wire::messages::delete_topics_request::DeleteTopicState;
 use crate::wire::messages::delete_topics_response::DeletableTopicResult;
 use crate::wire::messages::{CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kafka's own metadata log, which nobody may create. Other internal topics may be created, as in Kafka.
 const CLUSTER_METADATA: &str = "__cluster_metadata";

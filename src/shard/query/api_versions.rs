@@ -1,7 +1,5 @@
 //! ApiVersions (API 18): which APIs and features this broker has.
 
-use bytes::Bytes;
-
 use super::features::FEATURES;
 use super::reply;
 use crate::shard::context::{Apis, Context};
@@ -12,6 +10,7 @@ use crate::wire::messages::ApiVersionsRequest;
 use crate::wire::messages::api_versions_response::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
+use bytes::Bytes;
 
 /// Clients below this version cannot read a feature whose lowest level is 0 (KAFKA-17492).
 const FEATURE_LEVEL_0_VERSION: i16 = 4;

@@ -1,7 +1,5 @@
 //! DescribeCluster (API 60), and which brokers a client of one listener sees.
 
-use bytes::Bytes;
-
 use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, reply};
 use crate::metadata::{Image, Placement};
 use crate::shard::context::Context;
@@ -12,6 +10,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::DescribeClusterRequest;
 use crate::wire::messages::describe_cluster_response::{DescribeClusterBroker, DescribeClusterResponse};
+use bytes::Bytes;
 
 /// Kinds of endpoints that a client may ask for (KIP-919).
 const ENDPOINT_BROKER: i8 = 1;

@@ -1,10 +1,5 @@
 //! DescribeConfigs (API 32): settings of topics, groups and this broker, with where they come from.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
-
-use bytes::Bytes;
-
 use super::{by_key, reply};
 use crate::config::{
     Config, Described, Synonym, Type, describe_broker, describe_broker_default, describe_client_metrics,
@@ -22,6 +17,9 @@ use crate::wire::messages::describe_configs_request::DescribeConfigsResource;
 use crate::wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResponse, DescribeConfigsResult, DescribeConfigsSynonym,
 };
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 /// Kinds of resources that have settings, with Kafka's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

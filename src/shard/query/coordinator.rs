@@ -1,7 +1,5 @@
 //! FindCoordinator (API 10): which broker coordinates a group.
 
-use bytes::Bytes;
-
 use super::cluster::{Endpoint, Endpoints};
 use super::reply;
 use crate::shard::context::Context;
@@ -11,6 +9,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::find_coordinator_response::Coordinator;
 use crate::wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
+use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 

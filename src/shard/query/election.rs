@@ -1,8 +1,6 @@
 //! ElectLeaders (API 43, KIP-460). Every partition has one replica, which leads it from the day it is made: no election is
 //! ever needed.
 
-use bytes::Bytes;
-
 use super::{NAME_BYTES_SHOWN, partitions_once, reply};
 use crate::metadata::{Image, Placement};
 use crate::shard::context::Context;
@@ -12,6 +10,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::elect_leaders_response::{ElectLeadersResponse, PartitionResult, ReplicaElectionResult};
 use crate::wire::messages::{ElectLeadersRequest, elect_leaders_request::TopicPartitions};
+use bytes::Bytes;
 
 /// Kinds of elections: of the preferred replica, and of any replica that is there.
 const ELECTION_KINDS: [i8; 2] = [0, 1];

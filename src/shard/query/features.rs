@@ -1,9 +1,5 @@
 //! Features of the cluster (KIP-584), and UpdateFeatures (API 57).
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use super::reply;
 use crate::shard::context::Context;
 use crate::shard::node::Node;
@@ -12,6 +8,8 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::update_features_request::{FeatureUpdateKey, UpdateFeaturesRequest};
 use crate::wire::messages::update_features_response::{UpdatableFeatureResult, UpdateFeaturesResponse};
+use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// A feature with the levels that this broker has.
 pub struct Feature {

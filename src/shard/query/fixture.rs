@@ -1,7 +1,5 @@
 //! A node with a controller, for tests of queries and commands.
 
-use bytes::Bytes;
-
 use crate::config::Config;
 use crate::metadata::{Broker, Controller, Defaults, Listener, Terms, TopicSpec};
 use crate::shard::admin::{Decision, ProducerIds};
@@ -14,7 +12,7 @@ use crate::types::{Now, Time, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::frame::{Head, LENGTH_BYTES, request_frame};
 use crate::wire::messages::{ApiKey, ResponseHeader};
-
+use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr};
 
 pub const NODE_ID: i32 = 1;

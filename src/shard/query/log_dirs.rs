@@ -1,9 +1,5 @@
 //! AlterReplicaLogDirs (API 34, KIP-113). The node has one data directory: replicas may be wanted there, where they are.
 
-use std::collections::BTreeMap;
-
-use bytes::Bytes;
-
 use super::reply;
 use crate::metadata::Image;
 use crate::shard::context::Context;
@@ -15,6 +11,8 @@ use crate::wire::messages::AlterReplicaLogDirsRequest;
 use crate::wire::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult, AlterReplicaLogDirsResponse,
 };
+use bytes::Bytes;
+use std::collections::BTreeMap;
 
 pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
     let &Context { node, image, .. } = context;

@@ -1,10 +1,5 @@
 //! Metadata (API 3): brokers, and the partitions of the topics that a client names, or of all.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use bytes::Bytes;
-
 use super::cluster::{Endpoint, Endpoints};
 use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, reply};
 use crate::metadata::{PartitionRange, Topic, check_name, is_internal};
@@ -18,6 +13,9 @@ use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Topics that a request would have made, with why they could not be.
 pub type Refused = BTreeMap<String, ErrorCode>;

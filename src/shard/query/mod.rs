@@ -16,17 +16,15 @@ pub(in crate::shard) mod quorum;
 pub(in crate::shard) mod reassignment;
 pub(in crate::shard) mod resources;
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
-
-use bytes::Bytes;
-
 use super::node::Node;
 use crate::config::Config;
 use crate::metadata::Image;
 use crate::types::PartitionIndex;
 use crate::wire::codec::Writer;
 use crate::wire::frame::{Head, response_frame};
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashSet};
 
 pub use api_versions::unsupported as api_versions_unsupported;
 pub(in crate::shard) use configs::{Resource, check_broker_name};

@@ -1,9 +1,5 @@
 //! DescribeTopicPartitions (API 75, KIP-966): topics in pages.
 
-use std::collections::BTreeSet;
-
-use bytes::Bytes;
-
 use super::cluster::Endpoints;
 use super::metadata::absent_error;
 use super::{TOPIC_OPERATIONS, reply};
@@ -18,6 +14,8 @@ use crate::wire::messages::describe_topic_partitions_response::{
     Cursor, DescribeTopicPartitionsResponse, DescribeTopicPartitionsResponsePartition as Partition,
     DescribeTopicPartitionsResponseTopic as TopicPage,
 };
+use bytes::Bytes;
+use std::collections::BTreeSet;
 
 pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>, DecodeError> {
     let &Context { node, image, listener, .. } = context;

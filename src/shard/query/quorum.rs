@@ -1,7 +1,5 @@
 //! DescribeQuorum (API 55, KIP-595): who keeps the metadata. In a cluster of one that is this node alone.
 
-use bytes::Bytes;
-
 use super::{partitions_once, reply};
 use crate::metadata::Image;
 use crate::shard::context::Context;
@@ -14,6 +12,7 @@ use crate::wire::messages::describe_quorum_request::{DescribeQuorumRequest, Part
 use crate::wire::messages::describe_quorum_response::{
     DescribeQuorumResponse, Listener, Node as QuorumNode, PartitionData, ReplicaState, TopicData,
 };
+use bytes::Bytes;
 
 /// The metadata log's name as a topic, and its only partition.
 pub const METADATA_TOPIC: &str = "__cluster_metadata";

@@ -1,8 +1,6 @@
 //! AlterPartitionReassignments (API 45) and ListPartitionReassignments (API 46, KIP-455). A cluster of one has nowhere to
 //! move replicas to: who asks for them to be where they are gets it, and nothing is ever on its way.
 
-use bytes::Bytes;
-
 use super::{NAME_BYTES_SHOWN, partitions_once, reply};
 use crate::metadata::{Image, check_assignment};
 use crate::shard::context::Context;
@@ -17,6 +15,7 @@ use crate::wire::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ListPartitionReassignmentsRequest,
     ListPartitionReassignmentsResponse,
 };
+use bytes::Bytes;
 
 type Refusal = (ErrorCode, String);
 

@@ -1,7 +1,5 @@
 //! ListConfigResources (API 74, KIP-1142): everything that has settings.
 
-use bytes::Bytes;
-
 use super::configs::Resource;
 use super::reply;
 use crate::shard::context::Context;
@@ -10,6 +8,7 @@ use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use crate::wire::messages::list_config_resources_response::{ConfigResource, ListConfigResourcesResponse};
 use crate::wire::messages::{ApiKey, ListConfigResourcesRequest};
+use bytes::Bytes;
 
 /// From this version on a request says which kinds it wants; before, they are the subscriptions to client metrics.
 const KINDS_VERSION: i16 = 1;
