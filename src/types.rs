@@ -1,6 +1,8 @@
 //! Newtypes and small vocabulary that every room shares. Depends on std alone.
 
 use std::fmt;
+use std::num::ParseIntError;
+use std::str::FromStr;
 
 /// Position of a record in a partition, counted from 0. Kafka: int64.
 pub type Offset = i64;
@@ -8,10 +10,43 @@ pub type Offset = i64;
 pub type Epoch = i32;
 /// Index of a partition in its topic.
 pub type PartitionIndex = i32;
-/// Identity of a node in the cluster (`node.id`).
-pub type BrokerId = i32;
 /// Milliseconds since the Unix epoch, as Kafka stores them.
 pub type TimestampMs = i64;
+
+/// Identity of a node in the cluster (`node.id`). Kafka: int32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BrokerId(pub i32);
+
+impl BrokerId {
+    /// Stands for no broker, as the leader of a partition that nobody can lead.
+    pub const NONE: BrokerId = BrokerId(-1);
+    /// Stands for all brokers, as the key of the settings that are the default of each.
+    pub const ALL: BrokerId = BrokerId(-1);
+
+    /// Ids from the numbers of a message.
+    pub fn from_numbers(numbers: &[i32]) -> Vec<BrokerId> {
+        numbers.iter().copied().map(BrokerId).collect()
+    }
+
+    /// The numbers that messages and stored records carry.
+    pub fn numbers(ids: &[BrokerId]) -> Vec<i32> {
+        ids.iter().map(|id| id.0).collect()
+    }
+}
+
+impl fmt::Display for BrokerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for BrokerId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<BrokerId, ParseIntError> {
+        text.parse().map(BrokerId)
+    }
+}
 
 /// One core's shard, counted from 0 without gaps in the order of the configured cores.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

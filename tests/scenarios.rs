@@ -28,7 +28,7 @@ use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, Done};
 use klamm::shard::{Input, Output, Shard};
-use klamm::types::{Now, ShardId, Time};
+use klamm::types::{BrokerId, Now, ShardId, Time};
 use klamm::wire::batch::{BatchBuilder, batches};
 use klamm::wire::codec::{Reader, Records, Writer};
 use klamm::wire::error::ErrorCode;
@@ -88,7 +88,7 @@ impl Stage {
     fn new(cores: u16) -> Stage {
         let config = Config::load(None, std::iter::empty(), &[("node.id".into(), "1".into())]).expect("valid").config;
         let node = Arc::new(Node {
-            id: 1,
+            id: BrokerId(1),
             cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
             config: Arc::new(config),
             advertised: vec![("stage".into(), 9092)],
@@ -96,7 +96,7 @@ impl Stage {
         });
         let mut controller = Controller::recover(None, &[]).expect("new").controller;
         let listener = Listener { name: "PLAINTEXT".into(), host: "stage".into(), port: 9092 };
-        controller.register_broker(1, Broker { listeners: vec![listener], rack: None }).expect("registered");
+        controller.register_broker(BrokerId(1), Broker { listeners: vec![listener], rack: None }).expect("registered");
         while controller.plan_write().is_some() {
             controller.written(Written::Synced);
         }

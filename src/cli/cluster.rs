@@ -71,7 +71,7 @@ fn brokers(client: &mut Client, options: &Options) -> Result<()> {
     };
     let json = || {
         let broker = |node: &Node| {
-            json!({ "id": node.id, "host": node.host, "port": node.port, "rack": node.rack,
+            json!({ "id": node.id.0, "host": node.host, "port": node.port, "rack": node.rack,
                 "is_controller": node.id == cluster.controller })
         };
         cluster.nodes.iter().map(broker).collect::<Value>()
@@ -135,7 +135,7 @@ fn directories(client: &mut Client, options: &Options, brokers: &[BrokerId], top
                     "offset_lag": replica.offset_lag, "is_future": replica.is_future })
             };
             let error = (dir.error_code != 0).then(|| code_name(dir.error_code));
-            json!({ "broker": broker, "path": dir.path, "error": error, "bytes_total": dir.bytes_total,
+            json!({ "broker": broker.0, "path": dir.path, "error": error, "bytes_total": dir.bytes_total,
                 "bytes_usable": dir.bytes_usable, "partitions": dir.replicas.iter().map(replica).collect::<Value>() })
         };
         found.iter().map(dir).collect::<Value>()

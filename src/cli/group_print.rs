@@ -92,7 +92,7 @@ pub fn states(options: &Options, groups: &[Described]) -> Result<()> {
         let group = |group: &Described| {
             json!({ "group": group.id, "state": group.state, "protocol_type": group.protocol_type,
                 "assignor": group.protocol, "members": group.members.len(),
-                "coordinator": group.coordinator.as_ref().map(|node| node.id) })
+                "coordinator": group.coordinator.as_ref().map(|node| node.id.0) })
         };
         groups.iter().map(group).collect::<Value>()
     };

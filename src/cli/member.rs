@@ -277,7 +277,7 @@ mod tests {
     fn topic(name: &str, partitions: i32) -> Topic {
         let partition = |index| Partition {
             index,
-            leader: Some(1),
+            leader: Some(BrokerId(1)),
             leader_epoch: 0,
             replicas: Vec::new(),
             in_sync: Vec::new(),
@@ -291,7 +291,7 @@ mod tests {
     fn ranges_are_kafkas() {
         let cluster = Cluster {
             id: None,
-            controller: 1,
+            controller: BrokerId(1),
             nodes: Vec::new(),
             topics: vec![topic("a", 5), topic("b", 1), topic("c", 2)],
         };

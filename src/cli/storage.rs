@@ -5,6 +5,7 @@ use super::failure::{Failure, Result};
 use super::output::{Format, print};
 use crate::config::node::{NodeProperties, is_cluster_id};
 use crate::shell::data_dir;
+use crate::types::BrokerId;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ impl Place {
 /// A data directory, and the node that it is to be.
 pub struct Directory {
     pub path: PathBuf,
-    pub node_id: i32,
+    pub node_id: BrokerId,
 }
 
 /// How formatting ended.
@@ -140,7 +141,7 @@ impl Arguments {
                         "directory": path,
                         "formatted": formatted == Formatted::Now,
                         "cluster_id": cluster_id,
-                        "node_id": node_id,
+                        "node_id": node_id.0,
                     })
                 })
             }

@@ -8,6 +8,7 @@ use super::options::Options;
 use super::output::{Table, join, or_none, print};
 use super::setting::{self, Setting};
 use crate::config::Scope;
+use crate::types::BrokerId;
 use crate::wire::error::ErrorCode;
 use serde_json::{Value, json};
 
@@ -300,8 +301,9 @@ fn describe_human(described: &[(Topic, Vec<Entry>)]) -> String {
 fn describe_json(described: &[(Topic, Vec<Entry>)]) -> Value {
     let topic = |(topic, settings): &(Topic, Vec<Entry>)| {
         let partition = |partition: &super::client::Partition| {
-            json!({ "partition": partition.index, "leader": partition.leader, "leader_epoch": partition.leader_epoch,
-                "replicas": partition.replicas, "in_sync": partition.in_sync, "offline": partition.offline })
+            json!({ "partition": partition.index, "leader": partition.leader.map(|leader| leader.0), "leader_epoch": partition.leader_epoch,
+                "replicas": BrokerId::numbers(&partition.replicas), "in_sync": BrokerId::numbers(&partition.in_sync),
+                "offline": BrokerId::numbers(&partition.offline) })
         };
         let configs: serde_json::Map<String, Value> =
             own(settings).map(|entry| (entry.name.clone(), json!(entry.value))).collect();

@@ -176,7 +176,7 @@ impl Config {
         let (listeners, controller_listeners) = read.listeners()?;
         let advertised_listeners = read.advertised_listeners(&listeners, &controller_listeners)?;
         let config = Config {
-            node_id: read.integer("node.id"),
+            node_id: BrokerId(read.integer("node.id")),
             rack: read.text("broker.rack").map(str::to_string),
             listeners,
             advertised_listeners,
@@ -503,9 +503,9 @@ mod tests {
 
     #[test]
     fn node_id_has_an_older_name() {
-        assert_eq!(load(&[("broker.id", "7")]).node_id, 7);
-        assert_eq!(load(&[("broker.id", "7"), ("node.id", "7")]).node_id, 7);
-        assert_eq!(load(&[("broker.id", "-1"), ("node.id", "8")]).node_id, 8);
+        assert_eq!(load(&[("broker.id", "7")]).node_id, BrokerId(7));
+        assert_eq!(load(&[("broker.id", "7"), ("node.id", "7")]).node_id, BrokerId(7));
+        assert_eq!(load(&[("broker.id", "-1"), ("node.id", "8")]).node_id, BrokerId(8));
         assert_eq!(load(&[("broker.id", "7")]).get("node.id"), Some(("7", Source::StaticBroker)));
     }
 

@@ -295,7 +295,7 @@ mod tests {
         let loaded = Config::load(None, std::iter::empty(), &[]).expect("defaults");
         assert!(loaded.no_effect.is_empty());
         let config = loaded.config;
-        assert_eq!(config.node_id, 1);
+        assert_eq!(config.node_id.0, 1);
         assert_eq!(config.listeners[0].host, "127.0.0.1");
         assert_eq!(config.advertised_listeners, config.listeners);
         assert_eq!(config.data_dir, std::path::Path::new("./klamm-data"));

@@ -1,6 +1,7 @@
 //! `meta.properties`: whose a data directory is. Pure; the shell reads and writes the file.
 
 use super::properties;
+use crate::types::BrokerId;
 
 /// The file's name in the data directory.
 pub const NODE_PROPERTIES: &str = "meta.properties";
@@ -12,7 +13,7 @@ pub const FORMAT: &str = "klamm-1";
 pub struct NodeProperties {
     /// 22 characters of base64 if we made it; Kafka takes any text, and so do we.
     pub cluster_id: String,
-    pub node_id: i32,
+    pub node_id: BrokerId,
 }
 
 impl NodeProperties {
@@ -52,7 +53,7 @@ impl NodeProperties {
         Ok(NodeProperties { cluster_id: cluster_id.into(), node_id })
     }
 
-    pub fn check_node(&self, node_id: i32) -> Result<(), String> {
+    pub fn check_node(&self, node_id: BrokerId) -> Result<(), String> {
         match self.node_id {
             known if known == node_id => Ok(()),
             known => Err(format!("the directory belongs to node.id={known}, this node is node.id={node_id}")),
@@ -71,10 +72,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let node = NodeProperties { cluster_id: "4L6g3nShT-eMCtK--X86sw".into(), node_id: 7 };
+        let node = NodeProperties { cluster_id: "4L6g3nShT-eMCtK--X86sw".into(), node_id: BrokerId(7) };
         assert_eq!(NodeProperties::decode(&node.encode()), Ok(node.clone()));
-        assert_eq!(node.check_node(7), Ok(()));
-        assert!(node.check_node(8).unwrap_err().contains("node.id=7"));
+        assert_eq!(node.check_node(BrokerId(7)), Ok(()));
+        assert!(node.check_node(BrokerId(8)).unwrap_err().contains("node.id=7"));
         // As Kafka writes it, with what the next version of ours may add.
         let other = "#\n#Sat Nov 21\nnode.id=7\nformat = klamm-1\ndirectory.id=x\ncluster.id=any text? no\n";
         assert!(NodeProperties::decode(other).unwrap_err().contains("cluster.id"));

@@ -19,7 +19,7 @@ pub struct Delta {
     pub partitions: BTreeMap<Uuid, Vec<Range<PartitionIndex>>>,
     /// Brokers that joined, or are reached otherwise.
     pub brokers: BTreeSet<BrokerId>,
-    /// Brokers with other dynamic settings; -1: the default of all.
+    /// Brokers with other dynamic settings, [`BrokerId::ALL`] among them.
     pub broker_settings: BTreeSet<BrokerId>,
     /// Consumer groups with other settings.
     pub group_settings: BTreeSet<Arc<str>>,
@@ -114,11 +114,11 @@ mod tests {
         assert_eq!(delta, Delta { topics_deleted: [(a, older)].into(), ..Delta::default() });
 
         let records = [
-            Record::BrokerSettingsSet { broker: -1, settings: settings(&[]) },
+            Record::BrokerSettingsSet { broker: BrokerId::ALL, settings: settings(&[]) },
             Record::GroupSettingsSet { group: "g".into(), settings: settings(&[]) },
         ];
         let delta = delta_of(&mut image, &records);
-        assert_eq!((delta.broker_settings, delta.group_settings), ([-1].into(), ["g".into()].into()));
+        assert_eq!((delta.broker_settings, delta.group_settings), ([BrokerId::ALL].into(), ["g".into()].into()));
         assert!(delta_of(&mut image, &[Record::ProducerIdsAllocated { next: 7 }]).is_empty());
     }
 }

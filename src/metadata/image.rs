@@ -388,14 +388,14 @@ mod tests {
         let mut image = Image::default();
         apply(&mut image, 1, &created(1, "t", vec![range(0, 2, 1)])).unwrap();
         let partition = |index| PartitionId { topic: Uuid([1; 16]), index };
-        assert_eq!(image.leader(partition(1)), Some(Leader { broker: 1, epoch: 0 }));
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(1), epoch: 0 }));
         let mut change = range(1, 2, 2);
         change.placement.leader_epoch = 4;
         change.placement.partition_epoch = 1;
         let record = Record::PartitionsChanged { id: Uuid([1; 16]), partitions: vec![change] };
         apply(&mut image, 2, &record).unwrap();
-        assert_eq!(image.leader(partition(0)), Some(Leader { broker: 1, epoch: 0 }));
-        assert_eq!(image.leader(partition(1)), Some(Leader { broker: 2, epoch: 4 }));
+        assert_eq!(image.leader(partition(0)), Some(Leader { broker: BrokerId(1), epoch: 0 }));
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(2), epoch: 4 }));
         assert_eq!(image.leader(partition(2)), None);
         assert_eq!(image.leader(PartitionId { topic: Uuid([2; 16]), index: 0 }), None);
     }
@@ -406,7 +406,7 @@ mod tests {
         let partitions: Vec<_> = (0..PIECE_RANGES_MAX as i32 * 2 + 1).map(|i| range(i, i + 1, i % 2 + 1)).collect();
         apply(&mut image, 1, &created(1, "a", partitions)).unwrap();
         let mut wide = range(0, 1, 1);
-        wide.placement = Placement::new(&(1..=PIECE_REPLICAS_MAX as i32 + 1).collect::<Vec<_>>());
+        wide.placement = Placement::new(&(1..=PIECE_REPLICAS_MAX as i32 + 1).map(BrokerId).collect::<Vec<_>>());
         apply(&mut image, 2, &created(2, "b", vec![wide, range(1, 2, 1)])).unwrap();
         let records: Vec<Record> = image.records().collect();
         assert_eq!(records.len(), 5);

@@ -8,16 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// The leader of a partition that nobody can lead.
-const NO_LEADER: BrokerId = -1;
-
 /// Kafka's names and values of all settings that were set, none of the defaults.
 pub type Settings = Arc<BTreeMap<String, String>>;
 
 /// Where a partition is. Kafka: `PartitionRecord`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// One of `replicas`; -1: nobody can lead.
+    /// One of `replicas`; [`BrokerId::NONE`]: nobody can lead.
     pub leader: BrokerId,
     /// Raised with each change of leader.
     pub leader_epoch: Epoch,
@@ -36,7 +33,7 @@ impl Placement {
     pub fn new(replicas: &[BrokerId]) -> Placement {
         let replicas: Arc<[BrokerId]> = replicas.into();
         Placement {
-            leader: replicas.first().copied().unwrap_or(NO_LEADER),
+            leader: replicas.first().copied().unwrap_or(BrokerId::NONE),
             leader_epoch: 0,
             partition_epoch: 0,
             isr: replicas.clone(),
@@ -56,7 +53,7 @@ impl Placement {
                 "in-sync replicas are none or twice"
             }
             () if directories.len() != replicas.len() => "not each replica has a directory",
-            () if *leader != NO_LEADER && !replicas_set.contains(leader) => "the leader is no replica",
+            () if *leader != BrokerId::NONE && !replicas_set.contains(leader) => "the leader is no replica",
             () if *leader_epoch < 0 || *partition_epoch < 0 => "an epoch is negative",
             () => return Ok(()),
         };
@@ -217,7 +214,7 @@ impl Record {
             }
             Record::BrokerSettingsSet { broker, settings } => {
                 let settings = Some(build_settings(fbb, settings));
-                let args = flat::BrokerSettingsSetArgs { broker: *broker, settings };
+                let args = flat::BrokerSettingsSetArgs { broker: broker.0, settings };
                 flat::BrokerSettingsSet::create(fbb, &args).as_union_value()
             }
             Record::ProducerIdsAllocated { next } => {
@@ -226,7 +223,7 @@ impl Record {
             }
             Record::BrokerRegistered { id, broker } => {
                 let args = flat::BrokerRegisteredArgs {
-                    broker: *id,
+                    broker: id.0,
                     listeners: Some(build_listeners(fbb, &broker.listeners)),
                     rack: broker.rack.as_ref().map(|rack| fbb.create_string(rack)),
                 };
@@ -261,7 +258,7 @@ impl Record {
         } else if let Some(t) = entry.record_as_topic_settings_set() {
             Ok(Record::TopicSettingsSet { id: t.id().into(), settings: decode_settings(t.settings()) })
         } else if let Some(t) = entry.record_as_broker_settings_set() {
-            Ok(Record::BrokerSettingsSet { broker: t.broker(), settings: decode_settings(t.settings()) })
+            Ok(Record::BrokerSettingsSet { broker: BrokerId(t.broker()), settings: decode_settings(t.settings()) })
         } else if let Some(t) = entry.record_as_producer_ids_allocated() {
             Ok(Record::ProducerIdsAllocated { next: t.next() })
         } else if let Some(t) = entry.record_as_broker_registered() {
@@ -271,7 +268,7 @@ impl Record {
                 .map(|l| Listener { name: l.name().into(), host: l.host().into(), port: l.port() })
                 .collect();
             let broker = Broker { listeners, rack: t.rack().map(Into::into) };
-            Ok(Record::BrokerRegistered { id: t.broker(), broker })
+            Ok(Record::BrokerRegistered { id: BrokerId(t.broker()), broker })
         } else if let Some(t) = entry.record_as_group_settings_set() {
             Ok(Record::GroupSettingsSet { group: t.group().into(), settings: decode_settings(t.settings()) })
         } else {
@@ -292,10 +289,10 @@ fn build_ranges<'a>(
             let args = flat::PartitionRangeArgs {
                 start: range.start,
                 end: range.end,
-                leader: range.placement.leader,
+                leader: range.placement.leader.0,
                 leader_epoch: range.placement.leader_epoch,
-                replicas: Some(fbb.create_vector(&range.placement.replicas)),
-                isr: Some(fbb.create_vector(&range.placement.isr)),
+                replicas: Some(fbb.create_vector(&BrokerId::numbers(&range.placement.replicas))),
+                isr: Some(fbb.create_vector(&BrokerId::numbers(&range.placement.isr))),
                 partition_epoch: range.placement.partition_epoch,
                 directories: Some(build_ids(fbb, &range.placement.directories)),
             };
@@ -344,11 +341,11 @@ fn decode_ranges(ranges: Vector<'_, ForwardsUOffset<flat::PartitionRange<'_>>>) 
         start: range.start(),
         end: range.end(),
         placement: Placement {
-            leader: range.leader(),
+            leader: BrokerId(range.leader()),
             leader_epoch: range.leader_epoch(),
-            replicas: range.replicas().iter().collect(),
+            replicas: range.replicas().iter().map(BrokerId).collect(),
             partition_epoch: range.partition_epoch(),
-            isr: range.isr().iter().collect(),
+            isr: range.isr().iter().map(BrokerId).collect(),
             directories: range.directories().iter().map(Uuid::from).collect(),
         },
     };
@@ -369,8 +366,8 @@ pub(super) mod tests {
         digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
     }
 
-    pub(in crate::metadata) fn range(start: i32, end: i32, leader: BrokerId) -> PartitionRange {
-        PartitionRange { start, end, placement: Placement::new(&[leader]) }
+    pub(in crate::metadata) fn range(start: i32, end: i32, leader: i32) -> PartitionRange {
+        PartitionRange { start, end, placement: Placement::new(&[BrokerId(leader)]) }
     }
 
     pub(in crate::metadata) fn settings(pairs: &[(&str, &str)]) -> Settings {
@@ -381,11 +378,11 @@ pub(super) mod tests {
         let id = Uuid(*b"0123456789abcdef");
         let listener = Listener { name: "PLAINTEXT".into(), host: "::1".into(), port: 9092 };
         let placement = Placement {
-            leader: 2,
+            leader: BrokerId(2),
             leader_epoch: 3,
             partition_epoch: 5,
-            replicas: [1, 2].into(),
-            isr: [2].into(),
+            replicas: [1, 2].map(BrokerId).into(),
+            isr: [BrokerId(2)].into(),
             directories: [Uuid::ZERO, id].into(),
         };
         let moved = PartitionRange { start: 2, end: 7, placement };
@@ -399,10 +396,13 @@ pub(super) mod tests {
             Record::PartitionsAdded { id, partitions: vec![range(4, 10_000, 1)] },
             Record::PartitionsChanged { id, partitions: vec![moved] },
             Record::TopicSettingsSet { id, settings: settings(&[]) },
-            Record::BrokerSettingsSet { broker: -1, settings: settings(&[("log.retention.ms", "5")]) },
+            Record::BrokerSettingsSet { broker: BrokerId::ALL, settings: settings(&[("log.retention.ms", "5")]) },
             Record::ProducerIdsAllocated { next: 1_000 },
-            Record::BrokerRegistered { id: 7, broker: Broker { listeners: vec![listener], rack: Some("left".into()) } },
-            Record::BrokerRegistered { id: 0, broker: Broker { listeners: vec![], rack: None } },
+            Record::BrokerRegistered {
+                id: BrokerId(7),
+                broker: Broker { listeners: vec![listener], rack: Some("left".into()) },
+            },
+            Record::BrokerRegistered { id: BrokerId(0), broker: Broker { listeners: vec![], rack: None } },
             Record::GroupSettingsSet { group: "g".into(), settings: settings(&[("share.isolation.level", "x")]) },
             Record::GroupSettingsSet { group: "g".into(), settings: settings(&[]) },
             Record::TopicDeleted { id },

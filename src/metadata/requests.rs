@@ -147,7 +147,7 @@ impl<L: DecidedLog> Controller<L> {
         validate_only: bool,
         check: SettingCheck<'_>,
     ) -> Result<(), Rejection> {
-        if broker != -1 && self.image_decided().broker(broker).is_none() {
+        if broker != BrokerId::ALL && self.image_decided().broker(broker).is_none() {
             return Err(Rejection::InvalidRequest(format!("No broker with id {broker} is registered.")));
         }
         check_settings(&settings, check)?;
@@ -188,7 +188,7 @@ impl<L: DecidedLog> Controller<L> {
     /// Tells the cluster where a broker is reached; at each start, before topics can be created. Nothing is written if
     /// it is known.
     pub fn register_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), Rejection> {
-        assert!(id >= 0, "the configuration checks node.id");
+        assert!(id.0 >= 0, "the configuration checks node.id");
         match self.image_decided().broker(id) {
             Some(known) if **known == broker => Ok(()),
             _ => self.decide(&Record::BrokerRegistered { id, broker }, false),
@@ -262,8 +262,10 @@ mod tests {
     use crate::metadata::rules::Assignment;
 
     fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> TopicSpec {
-        let assignments =
-            assignments.iter().map(|&(index, brokers)| Assignment { index, brokers: brokers.to_vec() }).collect();
+        let assignments = assignments
+            .iter()
+            .map(|&(index, brokers)| Assignment { index, brokers: BrokerId::from_numbers(brokers) })
+            .collect();
         TopicSpec { assignments, ..spec(name, -1, -1) }
     }
 
@@ -279,7 +281,7 @@ mod tests {
         assert_eq!(*answers[1].settings, BTreeMap::from([("retention.ms".into(), "5".into())]));
         let image = bench.controller.image_decided();
         assert_eq!(image.topic_by_id(answers[0].id), image.topic("a"));
-        assert_eq!(image.topic("d").unwrap().partition(1).unwrap().leader, 1);
+        assert_eq!(image.topic("d").unwrap().partition(1).unwrap().leader, BrokerId(1));
         assert_eq!(image.partition_total(), 7);
     }
 
@@ -489,6 +491,7 @@ mod tests {
         let mut bench = Bench::new(1);
         bench.create(&[spec("t", 3, 1)]).remove(0).unwrap();
         let mut ask = |name: &str, count, assignments: Option<Vec<Vec<i32>>>| {
+            let assignments = assignments.map(|all| all.iter().map(|ids| BrokerId::from_numbers(ids)).collect());
             let specs = [PartitionsSpec { name: name.into(), count, assignments }];
             bench
                 .controller
@@ -514,7 +517,7 @@ mod tests {
         bench.create(&[spec("t", 30, 2), assigned("u", &[(0, &[3, 1]), (1, &[3, 1])])]);
         let image = bench.controller.image_decided();
         let topic = image.topic("t").unwrap();
-        for broker in 1..=3 {
+        for broker in [1, 2, 3].map(BrokerId) {
             let placements = || (0..30).map(|index| topic.partition(index).unwrap());
             assert_eq!(placements().filter(|p| p.leader == broker).count(), 10);
             assert_eq!(placements().filter(|p| p.replicas.contains(&broker)).count(), 20);
@@ -532,15 +535,15 @@ mod tests {
         let map = BTreeMap::from([("k".to_string(), "v".to_string())]);
         let controller = &mut bench.controller;
         controller.set_topic_settings(id, map.clone(), false, &accept).unwrap();
-        controller.set_broker_settings(-1, map.clone(), false, &accept).unwrap();
-        controller.set_broker_settings(1, map.clone(), true, &accept).unwrap();
+        controller.set_broker_settings(BrokerId::ALL, map.clone(), false, &accept).unwrap();
+        controller.set_broker_settings(BrokerId(1), map.clone(), true, &accept).unwrap();
         let index = controller.index();
         controller.set_topic_settings(id, map.clone(), false, &accept).unwrap();
-        controller.set_broker_settings(1, BTreeMap::new(), false, &accept).unwrap();
-        controller.register_broker(1, broker(9092)).unwrap();
+        controller.set_broker_settings(BrokerId(1), BTreeMap::new(), false, &accept).unwrap();
+        controller.register_broker(BrokerId(1), broker(9092)).unwrap();
         assert_eq!(controller.index(), index, "nothing changed");
         assert_eq!(*controller.image_decided().topic("t").unwrap().settings, map);
-        assert_eq!(controller.image_decided().broker_settings(-1).map(|s| &**s), Some(&map));
+        assert_eq!(controller.image_decided().broker_settings(BrokerId::ALL).map(|s| &**s), Some(&map));
         let refuse = |_: &str, _: Option<&str>| Err("no".to_string());
         let no = Err(Rejection::InvalidConfig("no".into()));
         assert_eq!(controller.set_topic_settings(id, map.clone(), false, &refuse), no);
@@ -548,7 +551,7 @@ mod tests {
             controller.set_topic_settings(Uuid([9; 16]), map.clone(), false, &accept),
             Err(Rejection::UnknownTopicId)
         );
-        assert!(controller.set_broker_settings(2, map, false, &accept).is_err());
+        assert!(controller.set_broker_settings(BrokerId(2), map, false, &accept).is_err());
         assert_eq!(controller.allocate_producer_ids(), Ok(0..1_000));
         assert_eq!(controller.allocate_producer_ids(), Ok(1_000..2_000));
         bench.flush();

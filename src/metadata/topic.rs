@@ -184,7 +184,7 @@ mod tests {
         assert!(topic.partition_ranges().eq(&[range(0, 4, 1), range(4, 9, 2)]));
         assert_eq!((topic.partition_count(), topic.replication_factor()), (9, 1));
         let leaders: Vec<_> = (-1..=9).map(|index| topic.partition(index).map(|p| p.leader)).collect();
-        let [a, b] = [Some(1), Some(2)];
+        let [a, b] = [1, 2].map(|id| Some(BrokerId(id)));
         assert_eq!(leaders, [None, a, a, a, a, b, b, b, b, b, None]);
     }
 
@@ -221,13 +221,13 @@ mod tests {
         for seed in 0..50 {
             let mut random = rand::rngs::StdRng::seed_from_u64(seed);
             let mut topic = topic(&[range(0, 20, 1)]);
-            let mut plain: Vec<(BrokerId, i32)> = vec![(1, 0); 20];
+            let mut plain: Vec<(BrokerId, i32)> = vec![(BrokerId(1), 0); 20];
             for epoch in 1..40 {
                 let start = random.random_range(0..20);
                 let end = random.random_range(start + 1..=20);
                 let leader = random.random_range(1..3);
                 topic = topic.changed(&[later(range(start, end, leader), epoch, epoch)]).unwrap();
-                plain[start as usize..end as usize].fill((leader, epoch));
+                plain[start as usize..end as usize].fill((BrokerId(leader), epoch));
                 let seen: Vec<_> =
                     (0..20).map(|i| topic.partition(i).map(|p| (p.leader, p.leader_epoch)).unwrap()).collect();
                 assert_eq!(seen, plain, "seed {seed}");

@@ -6,12 +6,9 @@ use super::node::Node;
 use super::rules::TopicRules;
 use crate::config::Config;
 use crate::metadata::{Delta, Image, Topic};
-use crate::types::{PartitionId, PartitionIndex, ShardId, Uuid};
+use crate::types::{BrokerId, PartitionId, PartitionIndex, ShardId, Uuid};
 use std::collections::HashMap;
 use std::sync::Arc;
-
-/// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
-const ALL_BROKERS: i32 = -1;
 
 pub struct View {
     shard: ShardId,
@@ -99,7 +96,7 @@ impl View {
             self.rules.remove(topic);
         }
         let brokers = &delta.broker_settings;
-        let all = brokers.contains(&self.node.id) || brokers.contains(&ALL_BROKERS);
+        let all = brokers.contains(&self.node.id) || brokers.contains(&BrokerId::ALL);
         if all {
             self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
             self.rules.clear();
@@ -109,9 +106,9 @@ impl View {
 }
 
 /// The node's settings with the dynamic ones on top.
-pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: i32) -> Arc<Config> {
+pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: BrokerId) -> Arc<Config> {
     let own = image.broker_settings(node);
-    let all = image.broker_settings(ALL_BROKERS);
+    let all = image.broker_settings(BrokerId::ALL);
     if own.is_none() && all.is_none() {
         return config.clone();
     }

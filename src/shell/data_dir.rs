@@ -2,7 +2,7 @@
 
 use super::disk::try_lock;
 use crate::config::node::{NODE_PROPERTIES, NodeProperties};
-use crate::types::Uuid;
+use crate::types::{BrokerId, Uuid};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ pub fn random_id() -> io::Result<Uuid> {
 
 impl DataDir {
     /// Locks the directory; formats it if it is empty or not there.
-    pub fn open(path: &Path, node_id: i32) -> Result<DataDir, String> {
+    pub fn open(path: &Path, node_id: BrokerId) -> Result<DataDir, String> {
         let (root, lock) = lock(path)?;
         let node = match inspect(&root)? {
             Some(node) => node,
@@ -129,24 +129,24 @@ mod tests {
     fn a_directory_is_formatted_once_and_locked() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        let first = DataDir::open(&path, 1).map_err(|e| panic!("{e}")).unwrap();
-        let error = DataDir::open(&path, 1).err().unwrap();
+        let first = DataDir::open(&path, BrokerId(1)).map_err(|e| panic!("{e}")).unwrap();
+        let error = DataDir::open(&path, BrokerId(1)).err().unwrap();
         assert!(error.contains("in use"), "{error}");
         let id = first.cluster_id.clone();
         drop(first);
-        assert_eq!(DataDir::open(&path, 1).ok().unwrap().cluster_id, id);
-        let error = DataDir::open(&path, 2).err().unwrap();
+        assert_eq!(DataDir::open(&path, BrokerId(1)).ok().unwrap().cluster_id, id);
+        let error = DataDir::open(&path, BrokerId(2)).err().unwrap();
         assert!(error.contains("node.id=1"), "{error}");
     }
 
     #[test]
     fn a_directory_keeps_the_id_it_is_formatted_with() {
         let dir = tempfile::tempdir().unwrap();
-        let node = NodeProperties { cluster_id: "any".into(), node_id: 3 };
+        let node = NodeProperties { cluster_id: "any".into(), node_id: BrokerId(3) };
         assert_eq!(format(dir.path(), &node), Ok(None));
-        let other = NodeProperties { cluster_id: "other".into(), node_id: 3 };
+        let other = NodeProperties { cluster_id: "other".into(), node_id: BrokerId(3) };
         assert_eq!(format(dir.path(), &other), Ok(Some(node)));
-        let open = DataDir::open(dir.path(), 3).ok().unwrap();
+        let open = DataDir::open(dir.path(), BrokerId(3)).ok().unwrap();
         assert_eq!(open.cluster_id, "any");
         assert!(format(dir.path(), &other).unwrap_err().contains("in use"));
     }
@@ -155,9 +155,9 @@ mod tests {
     fn strangers_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("thesis.tex"), "x").unwrap();
-        let error = DataDir::open(dir.path(), 1).err().unwrap();
+        let error = DataDir::open(dir.path(), BrokerId(1)).err().unwrap();
         assert!(error.contains("thesis.tex"), "{error}");
-        let node = NodeProperties { cluster_id: "c".into(), node_id: 1 };
+        let node = NodeProperties { cluster_id: "c".into(), node_id: BrokerId(1) };
         assert!(format(dir.path(), &node).unwrap_err().contains("thesis.tex"));
     }
 }

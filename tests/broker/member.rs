@@ -1,14 +1,12 @@
 //! Members of consumer groups, and who commits from outside, on connections of their own.
 
-use crate::client::{Client, Produce, ask, read_all};
+use crate::client::{Client, ask};
 use crate::process::{Broker, cores, wait_for};
-use klamm::wire::batch::{BatchBuilder, batches};
 use klamm::wire::codec::Reader;
 use klamm::wire::error::ErrorCode::{self, *};
 use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm::wire::messages::leave_group_request::MemberIdentity;
 use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
-use klamm::wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use klamm::wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use klamm::wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use klamm::wire::messages::*;

@@ -13,7 +13,7 @@ use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::store::{DiskOp, LogIndex};
 use klamm::shard::{Input, Output, Shard};
-use klamm::types::{Now, PartitionId, ShardId, Time};
+use klamm::types::{BrokerId, Now, PartitionId, ShardId, Time};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -212,7 +212,7 @@ impl World {
             self.disk.sync_file(&path);
         }
         let listener = Listener { name: "PLAINTEXT".into(), host: "sim".into(), port: 9092 };
-        controller.register_broker(1, Broker { listeners: vec![listener], rack: None }).expect("registered");
+        controller.register_broker(BrokerId(1), Broker { listeners: vec![listener], rack: None }).expect("registered");
         while let Some(write) = controller.plan_write() {
             let mut stamp = 0;
             let ended = (1..).any(|step| metadata_write(&write, step, &mut stamp, &mut self.disk));
@@ -227,7 +227,7 @@ impl World {
         self.cores = cores;
         let controller = self.controller();
         let node = Arc::new(Node {
-            id: 1,
+            id: BrokerId(1),
             cluster_id: "4L6g3nShT-eMCtK--X86sw".into(),
             config: self.config.clone(),
             advertised: vec![("sim".into(), 9092)],

@@ -7,7 +7,7 @@ use crate::wire::messages::MetadataResponse;
 use crate::wire::messages::metadata_response::MetadataResponseTopic;
 
 /// Kafka's number for a leader that is not there.
-pub const NO_LEADER: BrokerId = -1;
+pub const NO_LEADER: BrokerId = BrokerId::NONE;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Node {
@@ -64,11 +64,11 @@ impl Topic {
     fn of(topic: &MetadataResponseTopic<'_>) -> Topic {
         let partition = |partition: &crate::wire::messages::metadata_response::MetadataResponsePartition| Partition {
             index: partition.partition_index,
-            leader: Some(partition.leader_id).filter(|&id| id > NO_LEADER),
+            leader: Some(BrokerId(partition.leader_id)).filter(|&id| id > NO_LEADER),
             leader_epoch: partition.leader_epoch,
-            replicas: partition.replica_nodes.clone(),
-            in_sync: partition.isr_nodes.clone(),
-            offline: partition.offline_replicas.clone(),
+            replicas: BrokerId::from_numbers(&partition.replica_nodes),
+            in_sync: BrokerId::from_numbers(&partition.isr_nodes),
+            offline: BrokerId::from_numbers(&partition.offline_replicas),
         };
         let mut partitions: Vec<Partition> = topic.partitions.iter().map(partition).collect();
         partitions.sort_by_key(|partition| partition.index);
@@ -98,7 +98,7 @@ impl Cluster {
     pub(super) fn of(answer: &MetadataResponse<'_>) -> Result<Cluster> {
         Failure::check("Metadata", answer.error_code, None)?;
         let node = |broker: &crate::wire::messages::metadata_response::MetadataResponseBroker<'_>| Node {
-            id: broker.node_id,
+            id: BrokerId(broker.node_id),
             host: broker.host.to_string(),
             port: broker.port,
             rack: broker.rack.as_deref().map(str::to_string),
@@ -108,7 +108,7 @@ impl Cluster {
         let mut topics: Vec<Topic> = answer.topics.iter().map(Topic::of).collect();
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         let id = answer.cluster_id.as_deref().map(str::to_string);
-        Ok(Cluster { id, controller: answer.controller_id, nodes, topics })
+        Ok(Cluster { id, controller: BrokerId(answer.controller_id), nodes, topics })
     }
 
     /// A topic that is there, or the broker's reason why it is not.

@@ -149,11 +149,11 @@ impl Client {
             match answer.coordinators.first() {
                 Some(found) => {
                     let result = Failure::check(&what, found.error_code, found.error_message.as_deref());
-                    result.map(|()| found.node_id)
+                    result.map(|()| BrokerId(found.node_id))
                 }
                 None => {
                     let result = Failure::check(&what, answer.error_code, answer.error_message.as_deref());
-                    result.map(|()| answer.node_id)
+                    result.map(|()| BrokerId(answer.node_id))
                 }
             }
         })

@@ -6,7 +6,7 @@ use crate::cli::failure::Result;
 use crate::metadata::{
     FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Kind, PartitionRange, Record, decode_frame, decode_head,
 };
-use crate::types::Uuid;
+use crate::types::{BrokerId, Uuid};
 use serde_json::{Value, json};
 
 pub fn dump(input: &mut Input, out: &mut Printer) -> Result<()> {
@@ -87,11 +87,11 @@ fn ranges(partitions: &[PartitionRange]) -> Value {
         json!({
             "start": range.start,
             "end": range.end,
-            "leader": placement.leader,
+            "leader": placement.leader.0,
             "epoch": placement.leader_epoch,
             "partition_epoch": placement.partition_epoch,
-            "replicas": placement.replicas[..],
-            "isr": placement.isr[..],
+            "replicas": BrokerId::numbers(&placement.replicas),
+            "isr": BrokerId::numbers(&placement.isr),
             "directories": placement.directories.iter().map(Uuid::to_string).collect::<Vec<_>>(),
         })
     };
@@ -118,13 +118,13 @@ fn row(record: &Record, position: u64, index: u64, term: u64) -> Value {
             ("group-settings", json!({"group": group.as_ref() as &str, "settings": **settings}))
         }
         Record::BrokerSettingsSet { broker, settings } => {
-            ("broker-settings", json!({"broker": broker, "settings": **settings}))
+            ("broker-settings", json!({"broker": broker.0, "settings": **settings}))
         }
         Record::ProducerIdsAllocated { next } => ("producer-ids", json!({"next": next})),
         Record::BrokerRegistered { id, broker } => {
             let listeners: Vec<String> =
                 broker.listeners.iter().map(|of| format!("{}://{}:{}", of.name, of.host, of.port)).collect();
-            ("broker-registered", json!({"broker": id, "listeners": listeners, "rack": broker.rack}))
+            ("broker-registered", json!({"broker": id.0, "listeners": listeners, "rack": broker.rack}))
         }
     };
     let mut row = json!({"kind": kind, "position": position, "index": index, "term": term});

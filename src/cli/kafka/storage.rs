@@ -4,6 +4,7 @@ use crate::cli::Serve;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::print;
 use crate::cli::storage::{Directory, Formatted, inspect, random_id};
+use crate::types::BrokerId;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -110,7 +111,7 @@ impl FormatArguments {
             false => "metadata directory",
         };
         if let Some(others) = &self.initial_controllers {
-            let id = others.split('@').next().and_then(|id| id.parse::<i32>().ok());
+            let id = others.split('@').next().and_then(|id| id.parse::<BrokerId>().ok());
             if others.contains(',') || id != Some(directory.node_id) {
                 let why = "the only controller that Klamm can have is this node";
                 return Err(Failure::Other(format!("--initial-controllers {others}: {why}")));

@@ -42,11 +42,10 @@ pub struct Created {
 }
 
 pub fn create(client: &mut Client, topic: &NewTopic<'_>, validate_only: bool) -> Result<Created> {
-    let assignment = topic
-        .assignment
-        .iter()
-        .zip(0..)
-        .map(|(brokers, partition_index)| CreatableReplicaAssignment { partition_index, broker_ids: brokers.clone() });
+    let assignment = topic.assignment.iter().zip(0..).map(|(brokers, partition_index)| CreatableReplicaAssignment {
+        partition_index,
+        broker_ids: BrokerId::numbers(brokers),
+    });
     let setting = |(name, value): &(String, String)| CreatableTopicConfig {
         name: name.clone().into(),
         value: Some(value.clone().into()),
@@ -101,7 +100,7 @@ pub fn enlarge(
     assignment: &[Vec<BrokerId>],
     validate_only: bool,
 ) -> Result<()> {
-    let brokers = |brokers: &Vec<BrokerId>| CreatePartitionsAssignment { broker_ids: brokers.clone() };
+    let brokers = |brokers: &Vec<BrokerId>| CreatePartitionsAssignment { broker_ids: BrokerId::numbers(brokers) };
     let assignments = (!assignment.is_empty()).then(|| assignment.iter().map(brokers).collect());
     let topic = CreatePartitionsTopic { name: name.into(), count, assignments };
     let request = CreatePartitionsRequest { topics: vec![topic], timeout_ms: client.timeout_ms(), validate_only };
@@ -134,8 +133,8 @@ pub fn eligible(client: &mut Client, topics: &[&Topic]) -> Result<BTreeMap<(Stri
         for topic in &answer.topics {
             let name = topic.name.as_deref().unwrap_or_default();
             let eligible = |partition: &DescribeTopicPartitionsResponsePartition| Eligible {
-                replicas: partition.eligible_leader_replicas.clone(),
-                last_known: partition.last_known_elr.clone(),
+                replicas: partition.eligible_leader_replicas.as_deref().map(BrokerId::from_numbers),
+                last_known: partition.last_known_elr.as_deref().map(BrokerId::from_numbers),
             };
             let partitions = topic.partitions.iter();
             found.extend(partitions.map(|each| ((name.to_string(), each.partition_index), eligible(each))));

@@ -3,7 +3,7 @@ use crate::metadata::log::LogError;
 use crate::metadata::record::{Broker, Listener};
 use crate::metadata::recover::{RecoverError, Recovered};
 use crate::metadata::rules::{Created, Defaults, Deleted, PartitionsSpec, Terms, TopicKey, TopicSpec};
-use crate::types::Uuid;
+use crate::types::{BrokerId, Uuid};
 use std::collections::BTreeMap;
 
 const DEFAULTS: Defaults = Defaults { partitions: 3, replication_factor: 1 };
@@ -106,7 +106,7 @@ impl Bench {
         let recovered = files.recover().unwrap();
         assert_eq!(recovered.last, None);
         let mut bench = Bench { controller: recovered.controller, files, ids: 0 };
-        (1..=brokers).for_each(|id| bench.controller.register_broker(id, broker(9092)).unwrap());
+        (1..=brokers).for_each(|id| bench.controller.register_broker(BrokerId(id), broker(9092)).unwrap());
         bench
     }
 
@@ -497,7 +497,7 @@ fn request(bench: &mut Bench, random: &mut impl rand::Rng) {
             drop(bench.controller.create_partitions(&specs, false, &allow));
         }
         4 => drop(bench.controller.set_topic_settings(id, map, false, &accept)),
-        5 => drop(bench.controller.set_broker_settings(random.random_range(-1..4), map, false, &accept)),
+        5 => drop(bench.controller.set_broker_settings(BrokerId(random.random_range(-1..4)), map, false, &accept)),
         6 => drop(bench.controller.set_group_settings(&name, map, false, &accept)),
         _ => drop(bench.controller.allocate_producer_ids()),
     }

@@ -6,7 +6,8 @@ use crate::config::{
     validate_topic_all,
 };
 use crate::metadata::{Rejection, check_name};
-use crate::shard::query::{ALL_BROKERS, Resource, check_broker_name};
+use crate::shard::query::{Resource, check_broker_name};
+use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader, join_text};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -133,7 +134,7 @@ impl Decision<'_> {
 
     /// The levels of this broker's log are set at its start: there is no logger whose level could change.
     fn change_loggers(&self, change: &Change<'_>) -> Result<(), Rejection> {
-        match change.resource_name.parse::<i32>() {
+        match change.resource_name.parse::<BrokerId>() {
             Err(_) => return Err(invalid(format!("Node id must be an integer, but it is: {}", change.resource_name))),
             Ok(id) if id != self.node.id => {
                 return Err(invalid(format!("Unexpected node id. Expected {}, but received {id}", self.node.id)));
@@ -183,7 +184,7 @@ impl Decision<'_> {
         if per_broker {
             check_broker_name(self.node.id, change.resource_name, "").map_err(invalid)?;
         }
-        let broker = if per_broker { self.node.id } else { ALL_BROKERS };
+        let broker = if per_broker { self.node.id } else { BrokerId::ALL };
         let image = self.controller.image_decided();
         let none = Settings::new();
         let settings_of = |broker| image.broker_settings(broker).map_or(&none, |settings| &**settings);
@@ -191,7 +192,7 @@ impl Decision<'_> {
         validate_broker_dynamic_all(&settings, per_broker).map_err(invalid)?;
         // Each value may be right and all of them together wrong.
         let (_, left_out) = match per_broker {
-            true => self.node.config.with_dynamic(&settings, settings_of(ALL_BROKERS)),
+            true => self.node.config.with_dynamic(&settings, settings_of(BrokerId::ALL)),
             false => self.node.config.with_dynamic(settings_of(self.node.id), &settings),
         };
         if let Some(why) = left_out.into_iter().next() {
@@ -335,7 +336,7 @@ mod tests {
         shown(&topic.settings)
     }
 
-    fn broker_settings(world: &World, broker: i32) -> Vec<String> {
+    fn broker_settings(world: &World, broker: BrokerId) -> Vec<String> {
         let settings = world.controller.image_decided().broker_settings(broker);
         settings.map_or(vec![], |settings| shown(settings))
     }
@@ -386,12 +387,12 @@ mod tests {
         let set = |value| [("message.max.bytes", SET, Some(value))];
         assert_eq!(change(&mut world, 1, false, &[(BROKER, "", &set("5000"))]), ok());
         assert_eq!(change(&mut world, 1, false, &[(BROKER, "1", &set("6000"))]), ok());
-        assert_eq!(broker_settings(&world, ALL_BROKERS), ["message.max.bytes=5000"]);
-        assert_eq!(broker_settings(&world, 1), ["message.max.bytes=6000"]);
+        assert_eq!(broker_settings(&world, BrokerId::ALL), ["message.max.bytes=5000"]);
+        assert_eq!(broker_settings(&world, BrokerId(1)), ["message.max.bytes=6000"]);
         assert_eq!(replace(&mut world, 2, true, &[(BROKER, "1", &[])]), ok());
         assert_eq!(replace(&mut world, 2, false, &[(BROKER, "", &[])]), ok());
-        assert!(broker_settings(&world, ALL_BROKERS).is_empty());
-        assert_eq!(broker_settings(&world, 1), ["message.max.bytes=6000"]);
+        assert!(broker_settings(&world, BrokerId::ALL).is_empty());
+        assert_eq!(broker_settings(&world, BrokerId(1)), ["message.max.bytes=6000"]);
     }
 
     /// Each change is refused with this code and a message that begins like this, and nothing is decided.

@@ -3,6 +3,7 @@
 use super::{Decision, policy, refusal, reply};
 use crate::metadata::PartitionsSpec;
 use crate::shard::query::by_key;
+use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -17,10 +18,9 @@ impl Decision<'_> {
         let spec = |topic: &CreatePartitionsTopic<'_>| PartitionsSpec {
             name: topic.name.to_string(),
             count: topic.count,
-            assignments: topic
-                .assignments
-                .as_ref()
-                .map(|assignments| assignments.iter().map(|assignment| assignment.broker_ids.clone()).collect()),
+            assignments: topic.assignments.as_ref().map(|assignments| {
+                assignments.iter().map(|assignment| BrokerId::from_numbers(&assignment.broker_ids)).collect()
+            }),
         };
         // The controller refuses a name that it gets twice; the client is told once.
         let topics = by_key(request.topics.iter().map(|topic| (&*topic.name, topic)));

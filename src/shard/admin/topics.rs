@@ -4,7 +4,7 @@ use super::{Decision, defaults, policy, refusal, reply};
 use crate::config::{Config, describe_topic, validate_topic, validate_topic_all};
 use crate::metadata::{Assignment, Created, Image, Rejection, Terms, TopicKey, TopicSpec};
 use crate::shard::query::by_key;
-use crate::types::Uuid;
+use crate::types::{BrokerId, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -114,10 +114,10 @@ fn spec(topic: &CreatableTopic<'_>, image: &Image, config: &Config) -> Result<To
         let given = settings.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
         validate_topic_all(&given.collect::<BTreeMap<_, _>>(), config).map_err(Rejection::InvalidConfig)?;
     }
-    let assignments = topic
-        .assignments
-        .iter()
-        .map(|assignment| Assignment { index: assignment.partition_index, brokers: assignment.broker_ids.clone() });
+    let assignments = topic.assignments.iter().map(|assignment| Assignment {
+        index: assignment.partition_index,
+        brokers: BrokerId::from_numbers(&assignment.broker_ids),
+    });
     Ok(TopicSpec {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,

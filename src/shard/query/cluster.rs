@@ -15,8 +15,6 @@ use bytes::Bytes;
 /// Kinds of endpoints that a client may ask for (KIP-919).
 const ENDPOINT_BROKER: i8 = 1;
 const ENDPOINT_CONTROLLER: i8 = 2;
-/// Leader of a partition that has none.
-const NO_LEADER: BrokerId = -1;
 
 /// A broker as clients of one listener reach it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,17 +53,17 @@ impl<'a> Endpoints<'a> {
         self.0.binary_search_by_key(&id, |endpoint| endpoint.id).is_ok()
     }
 
-    /// The leader of a partition, or LEADER_NOT_AVAILABLE and -1 if clients cannot reach it.
+    /// The leader of a partition, or LEADER_NOT_AVAILABLE and none if clients cannot reach it.
     pub fn leader(&self, placement: &Placement) -> (ErrorCode, BrokerId) {
         match self.contains(placement.leader) {
             true => (ErrorCode::None, placement.leader),
-            false => (ErrorCode::LeaderNotAvailable, NO_LEADER),
+            false => (ErrorCode::LeaderNotAvailable, BrokerId::NONE),
         }
     }
 
-    pub fn offline(&self, placement: &Placement) -> Vec<BrokerId> {
+    pub fn offline(&self, placement: &Placement) -> Vec<i32> {
         let replicas = placement.replicas.iter().copied();
-        replicas.filter(|&id| !self.contains(id)).collect()
+        replicas.filter(|&id| !self.contains(id)).map(|id| id.0).collect()
     }
 }
 
@@ -81,7 +79,7 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
         Ok(()) => {
             let endpoints = Endpoints::of(node, image, listener);
             let broker = |endpoint: &Endpoint<'_>| DescribeClusterBroker {
-                broker_id: endpoint.id,
+                broker_id: endpoint.id.0,
                 host: endpoint.host.to_string().into(),
                 port: i32::from(endpoint.port),
                 rack: endpoint.rack.map(|rack| rack.to_string().into()),
@@ -90,7 +88,7 @@ pub fn answer(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec
             DescribeClusterResponse {
                 endpoint_type: request.endpoint_type,
                 cluster_id: (&*node.cluster_id).into(),
-                controller_id: node.id,
+                controller_id: node.id.0,
                 brokers: endpoints.iter().map(broker).collect(),
                 cluster_authorized_operations: match request.include_cluster_authorized_operations {
                     true => CLUSTER_OPERATIONS,
@@ -165,14 +163,15 @@ mod tests {
         for (id, name) in [(0, "PLAINTEXT"), (2, "OTHER")] {
             let listener = Listener { name: name.into(), host: format!("host{id}"), port: 9000 };
             let broker = Broker { listeners: vec![listener], rack: None };
-            world.controller.register_broker(id, broker).expect("registered");
+            world.controller.register_broker(BrokerId(id), broker).expect("registered");
         }
         let endpoints = Endpoints::of(&world.node, world.controller.image_decided(), 0);
-        let seen: Vec<_> = endpoints.iter().map(|e| (e.id, e.host, e.port)).collect();
+        let seen: Vec<_> = endpoints.iter().map(|e| (e.id.0, e.host, e.port)).collect();
         assert_eq!(seen, [(0, "host0", 9000), (1, "broker.example", 19092)]);
-        let placement = |leader| Placement { leader, leader_epoch: 3, ..Placement::new(&[0, 2]) };
-        assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, 0));
-        assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, -1));
+        let placement =
+            |leader| Placement { leader: BrokerId(leader), leader_epoch: 3, ..Placement::new(&[0, 2].map(BrokerId)) };
+        assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, BrokerId(0)));
+        assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, BrokerId::NONE));
         assert_eq!(endpoints.offline(&placement(0)), [2]);
     }
 }

@@ -173,7 +173,6 @@ fn result(setting: Described, synonyms: bool, documentation: bool) -> DescribeCo
 mod tests {
     use super::*;
     use crate::config::{validate_broker_dynamic, validate_group};
-    use crate::shard::query::ALL_BROKERS;
     use crate::shard::query::fixture::{World, ask};
 
     fn resource(
@@ -209,9 +208,9 @@ mod tests {
             .collect()
     }
 
-    fn set(world: &mut World, broker: i32, name: &str, value: &str) {
+    fn set(world: &mut World, broker: BrokerId, name: &str, value: &str) {
         let settings = [(name.to_string(), value.to_string())].into();
-        let check = |name: &str, value: Option<&str>| validate_broker_dynamic(name, value, broker != ALL_BROKERS);
+        let check = |name: &str, value: Option<&str>| validate_broker_dynamic(name, value, broker != BrokerId::ALL);
         world.controller.set_broker_settings(broker, settings, false, &check).expect("valid");
     }
 
@@ -260,10 +259,10 @@ mod tests {
         let row = |value: &str, source| [("message.max.bytes".to_string(), value.to_string(), source)];
         assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("1048588", 5));
         assert!(describe_one(&world, 4, "", key).configs.is_empty());
-        set(&mut world, ALL_BROKERS, "message.max.bytes", "5000");
+        set(&mut world, BrokerId::ALL, "message.max.bytes", "5000");
         assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("5000", 3));
         assert_eq!(shown(&describe_one(&world, 4, "", None)), row("5000", 3));
-        set(&mut world, 1, "message.max.bytes", "6000");
+        set(&mut world, BrokerId(1), "message.max.bytes", "6000");
         assert_eq!(shown(&describe_one(&world, 4, "1", key)), row("6000", 2));
         let topic = describe_one(&world, 2, "t", Some(&["max.message.bytes"]));
         assert_eq!(shown(&topic), [("max.message.bytes".to_string(), "6000".to_string(), 2)]);

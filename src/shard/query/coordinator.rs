@@ -24,7 +24,7 @@ pub const VERSION_KEYS: i16 = 4;
 /// Different keys that one request may ask for. A tool that describes all groups asks for each.
 const KEYS_MAX: usize = 1_000_000;
 /// What stands for the coordinator where there is none.
-const NO_NODE: BrokerId = -1;
+const NO_NODE: i32 = BrokerId::NONE.0;
 const NO_PORT: i32 = -1;
 
 /// Whether the request can be answered only after [`OFFSETS_TOPIC`] is made: it then belongs on the controller's shard.
@@ -94,7 +94,7 @@ fn coordinator<'a>(key: &'a str, found: &Result<&Endpoint<'a>, (ErrorCode, Strin
     match found {
         Ok(endpoint) => Coordinator {
             key: key.into(),
-            node_id: endpoint.id,
+            node_id: endpoint.id.0,
             host: endpoint.host.into(),
             port: i32::from(endpoint.port),
             error_code: ErrorCode::None.code(),

@@ -8,14 +8,14 @@ use crate::shard::context::{Caller, Context, Principal};
 use crate::shard::front::route::Route;
 use crate::shard::node::Node;
 use crate::shard::query::config_effective;
-use crate::types::{Now, Time, Uuid};
+use crate::types::{BrokerId, Now, Time, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::frame::{Head, LENGTH_BYTES, request_frame};
 use crate::wire::messages::{ApiKey, ResponseHeader};
 use bytes::Bytes;
 use std::net::{IpAddr, Ipv4Addr};
 
-pub const NODE_ID: i32 = 1;
+pub const NODE_ID: BrokerId = BrokerId(1);
 const CORRELATION_ID: i32 = 77;
 pub const NOW: Now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
 const CALLER: Caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), principal: Principal::Anonymous };

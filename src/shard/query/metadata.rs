@@ -4,7 +4,7 @@ use super::cluster::{Endpoint, Endpoints};
 use super::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, reply};
 use crate::metadata::{PartitionRange, Topic, check_name, is_internal};
 use crate::shard::context::Context;
-use crate::types::Uuid;
+use crate::types::{BrokerId, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -59,7 +59,7 @@ pub fn answer_refused(
     let response = MetadataResponse {
         brokers: endpoints.iter().map(broker).collect(),
         cluster_id: Some((&*node.cluster_id).into()),
-        controller_id: node.id,
+        controller_id: node.id.0,
         topics,
         cluster_authorized_operations: operations(request.include_cluster_authorized_operations, CLUSTER_OPERATIONS),
         ..Default::default()
@@ -104,7 +104,7 @@ fn wanted<'a>(request: &'a MetadataRequest<'_>, version: i16) -> Option<BTreeSet
 
 fn broker<'a>(endpoint: &Endpoint<'a>) -> MetadataResponseBroker<'a> {
     MetadataResponseBroker {
-        node_id: endpoint.id,
+        node_id: endpoint.id.0,
         host: endpoint.host.into(),
         port: i32::from(endpoint.port),
         rack: endpoint.rack.map(Into::into),
@@ -118,10 +118,10 @@ fn describe<'a>(topic: &'a Arc<Topic>, endpoints: &Endpoints<'_>, operations: i3
         partitions.extend((*start..*end).map(|index| MetadataResponsePartition {
             error_code: error.code(),
             partition_index: index,
-            leader_id: leader,
+            leader_id: leader.0,
             leader_epoch: placement.leader_epoch,
-            replica_nodes: placement.replicas.to_vec(),
-            isr_nodes: placement.isr.to_vec(),
+            replica_nodes: BrokerId::numbers(&placement.replicas),
+            isr_nodes: BrokerId::numbers(&placement.isr),
             offline_replicas: endpoints.offline(placement),
         }));
     }

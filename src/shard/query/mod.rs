@@ -19,7 +19,7 @@ pub(in crate::shard) mod resources;
 use super::node::Node;
 use crate::config::Config;
 use crate::metadata::Image;
-use crate::types::PartitionIndex;
+use crate::types::{BrokerId, PartitionIndex};
 use crate::wire::codec::Writer;
 use crate::wire::frame::{Head, response_frame};
 use bytes::Bytes;
@@ -29,9 +29,6 @@ use std::collections::{BTreeMap, HashSet};
 pub use api_versions::unsupported as api_versions_unsupported;
 pub(in crate::shard) use configs::{Resource, check_broker_name};
 pub use coordinator::OFFSETS_TOPIC;
-
-/// The key of the settings that are the default of all brokers ([`Image::broker_settings`]).
-pub(in crate::shard) const ALL_BROKERS: i32 = -1;
 
 /// Bytes of a name that an error message repeats for each of many partitions. Names of topics are no longer.
 const NAME_BYTES_SHOWN: usize = 249;
@@ -100,7 +97,7 @@ pub(in crate::shard) fn reply(head: &Head<'_>, body: impl FnOnce(&mut Writer)) -
 /// The node's settings with those that were set while it runs. One that a newer check refuses counts as not set.
 pub(in crate::shard) fn config_effective<'a>(node: &'a Node, image: &Image) -> Cow<'a, Config> {
     let none = BTreeMap::new();
-    match (image.broker_settings(node.id), image.broker_settings(ALL_BROKERS)) {
+    match (image.broker_settings(node.id), image.broker_settings(BrokerId::ALL)) {
         (None, None) => Cow::Borrowed(&*node.config),
         (own, all) => {
             let (own, all) = (own.map_or(&none, |own| own), all.map_or(&none, |all| all));

@@ -5,7 +5,7 @@ use super::metadata::absent_error;
 use super::{TOPIC_OPERATIONS, reply};
 use crate::metadata::{Topic, is_internal};
 use crate::shard::context::Context;
-use crate::types::PartitionIndex;
+use crate::types::{BrokerId, PartitionIndex};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -92,10 +92,10 @@ impl Page<'_> {
         Partition {
             error_code: error.code(),
             partition_index: index,
-            leader_id: leader,
+            leader_id: leader.0,
             leader_epoch: placement.leader_epoch,
-            replica_nodes: placement.replicas.to_vec(),
-            isr_nodes: placement.isr.to_vec(),
+            replica_nodes: BrokerId::numbers(&placement.replicas),
+            isr_nodes: BrokerId::numbers(&placement.isr),
             // Kafka's answer where nobody has left the in-sync replicas.
             eligible_leader_replicas: Some(Vec::new()),
             last_known_elr: Some(Vec::new()),

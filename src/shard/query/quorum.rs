@@ -44,7 +44,7 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
     // has is durable, and all of it.
     let end = i64::try_from(image.index()).expect("indexes count records");
     let voter = ReplicaState {
-        replica_id: node.id,
+        replica_id: node.id.0,
         // The directory has no id of its own.
         replica_directory_id: Uuid::ZERO,
         log_end_offset: end,
@@ -54,7 +54,7 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
     let partition = PartitionData {
         partition_index: METADATA_PARTITION,
         error_message: None,
-        leader_id: node.id,
+        leader_id: node.id.0,
         leader_epoch: Epoch::try_from(image.term()).unwrap_or(Epoch::MAX),
         high_watermark: end,
         current_voters: vec![voter],
@@ -68,7 +68,7 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
     DescribeQuorumResponse {
         error_message: None,
         topics: vec![TopicData { topic_name: METADATA_TOPIC.into(), partitions: vec![partition] }],
-        nodes: vec![QuorumNode { node_id: node.id, listeners: listeners.collect() }],
+        nodes: vec![QuorumNode { node_id: node.id.0, listeners: listeners.collect() }],
         ..Default::default()
     }
 }

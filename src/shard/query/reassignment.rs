@@ -4,6 +4,7 @@
 use super::{NAME_BYTES_SHOWN, partitions_once, reply};
 use crate::metadata::{Image, check_assignment};
 use crate::shard::context::Context;
+use crate::types::BrokerId;
 use crate::wire::codec::{DecodeError, Reader, cut_text};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -58,16 +59,16 @@ fn reassign(image: &Image, name: &str, wanted: &ReassignablePartition, factor_ma
         .ok_or_else(|| unknown(format!("Unable to find a topic named {}.", cut_text(name, NAME_BYTES_SHOWN))))?;
     let placement =
         topic.partition(index).ok_or_else(|| unknown(format!("Unable to find partition {name}:{index}.")))?;
-    let Some(replicas) = &wanted.replicas else {
+    let Some(replicas) = wanted.replicas.as_deref().map(BrokerId::from_numbers) else {
         return Err((ErrorCode::NoReassignmentInProgress, "No partition reassignment is in progress.".into()));
     };
-    check_assignment(image, replicas, None).map_err(|why| (ErrorCode::InvalidReplicaAssignment, why))?;
+    check_assignment(image, &replicas, None).map_err(|why| (ErrorCode::InvalidReplicaAssignment, why))?;
     let (current, target) = (placement.replicas.len(), replicas.len());
     if !factor_may_change && current != target {
         let why = format!("The replication factor is changed from {current} to {target}");
         return Err((ErrorCode::InvalidReplicationFactor, why));
     }
-    match **replicas == *placement.replicas {
+    match *replicas == *placement.replicas {
         true => Ok(()),
         false => {
             Err((ErrorCode::InvalidReplicaAssignment, "This build is a cluster of one and moves no replicas.".into()))
@@ -85,7 +86,6 @@ pub fn list(_: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<Bytes>,
 mod tests {
     use super::*;
     use crate::shard::query::fixture::{World, ask};
-    use crate::types::BrokerId;
     use crate::wire::messages::alter_partition_reassignments_request::ReassignableTopic;
     use crate::wire::messages::list_partition_reassignments_request::ListPartitionReassignmentsTopics;
 
@@ -94,7 +94,7 @@ mod tests {
         version: i16,
         name: &'static str,
         index: i32,
-        replicas: Option<&[BrokerId]>,
+        replicas: Option<&[i32]>,
     ) -> (i16, String) {
         let wanted = ReassignablePartition { partition_index: index, replicas: replicas.map(<[_]>::to_vec) };
         let topics = vec![ReassignableTopic { name: name.into(), partitions: vec![wanted] }];
@@ -149,10 +149,10 @@ mod tests {
     #[test]
     fn a_cluster_of_several_is_not_moved_about() {
         let mut world = World::new(&[]);
-        let broker = world.controller.image_decided().broker(1).expect("registered").as_ref().clone();
-        world.controller.register_broker(2, broker).expect("registered");
+        let broker = world.controller.image_decided().broker(BrokerId(1)).expect("registered").as_ref().clone();
+        world.controller.register_broker(BrokerId(2), broker).expect("registered");
         world.topic("t", 1, &[]);
-        let here = world.controller.image_decided().topic("t").expect("there").partition(0).expect("there").leader;
+        let here = world.controller.image_decided().topic("t").expect("there").partition(0).expect("there").leader.0;
         let other = 3 - here;
         assert_eq!(alter_one(&world, 1, "t", 0, Some(&[here])).0, 0);
         assert_eq!(alter_one(&world, 1, "t", 0, Some(&[other])).0, 39);

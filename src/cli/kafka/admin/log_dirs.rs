@@ -47,7 +47,7 @@ fn run(given: &Given) -> Result<(), End> {
         let dirs = log_dirs(&mut client, broker, &topics)?;
         let count = dirs.len();
         let dirs = hash_order(dirs, count, |dir| hash_text(&dir.path));
-        brokers.push(json!({ "broker": broker, "logDirs": dirs.into_iter().map(log_dir).collect::<Value>() }));
+        brokers.push(json!({ "broker": broker.0, "logDirs": dirs.into_iter().map(log_dir).collect::<Value>() }));
     }
     say(&format!("Received log directory information from brokers {}", join(&asked)))?;
     say(&json!({ "brokers": brokers, "version": 1 }).to_string())

@@ -134,7 +134,7 @@ fn assignment(text: &str) -> Result<Vec<Vec<BrokerId>>> {
             return Err(Failure::Other(format!("Partition replica lists may not contain duplicate entries: {twice}")));
         }
         if partitions.first().is_some_and(|first| first.len() != brokers.len()) {
-            let brokers = brokers.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+            let brokers = brokers.iter().map(BrokerId::to_string).collect::<Vec<_>>().join(", ");
             return Err(Failure::Other(format!("Partition {index} has different replication factor: [{brokers}]")));
         }
         partitions.push(brokers);
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn assignments_are_read() {
-        assert_eq!(assignment("1:2,2:3").unwrap(), [[1, 2], [2, 3]]);
+        assert_eq!(assignment("1:2,2:3").unwrap(), [[1, 2], [2, 3]].map(|ids| ids.map(BrokerId)));
         for (text, fault) in [("1:1", "duplicate entries: 1"), ("1,1:2", "Partition 1 has"), ("x", "\"x\"")] {
             assert!(assignment(text).unwrap_err().to_string().contains(fault), "{text}");
         }
