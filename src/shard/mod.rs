@@ -112,9 +112,9 @@ impl Shard {
         self.front.may_read(&self.view, connection, answer_bytes_max) && !self.owner.store().is_congested()
     }
 
-    /// Whether somebody waits for what a request reads.
-    pub fn is_wanted(&self, request: message::RequestId) -> bool {
-        self.front.is_wanted(request)
+    /// The connection that waits for the answer to a request, if one does.
+    pub fn connection_of(&self, request: message::RequestId) -> Option<ConnectionId> {
+        self.front.connection_of(request)
     }
 
     /// Requests of the connection that are not answered.
@@ -128,6 +128,7 @@ impl Shard {
     }
 
     pub fn take_output(&mut self) -> Vec<Output> {
+        self.front.output_left();
         std::mem::take(&mut self.out)
     }
 

@@ -121,8 +121,6 @@ pub struct Core {
     pub over_limit: Cell<Option<ConnectionId>>,
     /// Connections that want a buffer for a request of so many bytes.
     pub receive_waiting: RefCell<BTreeSet<(usize, ConnectionId)>>,
-    /// Somebody waits for memory that answers take; that requests take.
-    shortage: Cell<(bool, bool)>,
     /// The other cores that batches have been sent to since this was last reset.
     written_to: Cell<Cores>,
 }
@@ -169,7 +167,6 @@ impl Core {
             answer_bytes_max: (config.connection_outgoing_bytes_max as usize).min(memory_bytes / 4),
             over_limit: Cell::new(None),
             receive_waiting: RefCell::default(),
-            shortage: Cell::default(),
             written_to: Cell::default(),
         })
     }
@@ -319,18 +316,21 @@ impl Core {
     /// Whether the next request of a connection may be taken: there is room for its answer, and for what it writes.
     pub fn may_read(&self, link: &Link) -> bool {
         let outgoing = link.outgoing_bytes();
-        let (used, limit) = {
-            let memory = self.memory.borrow();
-            (memory.used(Purpose::Outgoing), memory.limit(Purpose::Outgoing))
-        };
         // Beyond the limit those go on that have nothing waiting, and beyond half as much again nobody.
-        if used > limit && (outgoing > 0 || used > limit + limit / 2) {
-            self.note_shortage_of_answers();
+        let full = !self.memory.borrow().may_take(Purpose::Outgoing, 0);
+        if full && (outgoing > 0 || self.outgoing_bytes_over() > 0) {
             return false;
         }
         outgoing < self.answer_bytes_max
             && self.loads.may_write(link.owners.get())
             && self.look(|shard| shard.may_read(link.id, self.answer_bytes_max - outgoing))
+    }
+
+    /// Bytes by which answers that the sockets have not taken are above what makes everybody wait.
+    pub fn outgoing_bytes_over(&self) -> usize {
+        let memory = self.memory.borrow();
+        let limit = memory.limit(Purpose::Outgoing);
+        memory.used(Purpose::Outgoing).saturating_sub(limit + limit / 2)
     }
 
     /// Whether a connection that waits for it may have a buffer for a request, so many bytes more. One goes on beyond the
@@ -343,17 +343,7 @@ impl Core {
             self.over_limit.set(Some(waiter.1));
             return true;
         }
-        self.shortage.set((self.shortage.get().0, true));
         false
-    }
-
-    pub fn note_shortage_of_answers(&self) {
-        self.shortage.set((true, self.shortage.get().1));
-    }
-
-    /// Whether somebody has waited, since this was last asked, for memory that answers take; that requests take.
-    pub fn take_shortage(&self) -> (bool, bool) {
-        self.shortage.take()
     }
 
     fn metadata_files(&self) -> &super::metadata::Files {

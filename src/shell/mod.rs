@@ -17,6 +17,7 @@ mod reading;
 mod receive;
 mod recovery;
 mod report;
+mod shortage;
 mod turns;
 
 use self::core::{Core, CoreMessage};

@@ -7,6 +7,8 @@ use super::charge::Memory;
 use super::core::{Core, CoreMessage};
 use super::load::Cores;
 use super::logging::{Limited, Untold};
+use super::reader::Reader;
+use super::shortage;
 use crate::shard::Input;
 use crate::shard::memory::Purpose;
 use crate::shard::port::ConnectionId;
@@ -122,6 +124,8 @@ pub struct Link {
     pub held: Cell<bool>,
     /// The frame that has begun to arrive.
     pub arriving: Cell<Option<Arriving>>,
+    /// What its buffer is charged with; 0 if what has arrived lies in the shared buffer.
+    pub receive_bytes: Cell<usize>,
     /// The other cores that its last batches went to.
     pub owners: Cell<Cores>,
     closed: Cell<bool>,
@@ -169,19 +173,33 @@ impl Link {
     }
 
     /// Answers wait for it, and it hardly takes any.
-    fn is_stuck_reading(&self) -> bool {
+    pub fn is_stuck_reading(&self) -> bool {
         self.outgoing_bytes.get() > 0 && self.taken.get().0.elapsed() > STUCK_AFTER
     }
 
     /// It has begun a request, and hardly sends any of it.
-    fn is_stuck_sending(&self) -> bool {
+    pub fn is_stuck_sending(&self) -> bool {
         let slow = |arriving: Arriving| arriving.mark.0.elapsed() > STUCK_AFTER;
         !self.held.get() && self.arriving.get().is_some_and(slow)
     }
 
+    /// Bytes of blocks that its answers keep.
+    pub fn read_bytes(&self, reader: &Reader) -> usize {
+        reader.kept_bytes(self.outgoing.borrow().iter())
+    }
+
     /// Whether the peer has closed the connection, or will send no more.
     fn is_left(&self) -> bool {
-        let mut poll = libc::pollfd { fd: self.fd, events: libc::POLLRDHUP, revents: 0 };
+        self.poll(libc::POLLRDHUP)
+    }
+
+    /// Whether there is something of the peer's to be taken.
+    pub fn has_sent(&self) -> bool {
+        self.arriving.get().is_some() || self.poll(libc::POLLIN)
+    }
+
+    fn poll(&self, events: libc::c_short) -> bool {
+        let mut poll = libc::pollfd { fd: self.fd, events, revents: 0 };
         // SAFETY: a system call on one `pollfd`, which does not wait; the descriptor is open as long as `stream` is.
         unsafe { libc::poll(&mut poll, 1, 0) > 0 }
     }
@@ -318,16 +336,7 @@ pub async fn watch_held(core: Rc<Core>) {
         glommio::timer::sleep(HELD_INTERVAL).await;
         let links: Vec<_> = core.links.borrow().values().cloned().collect();
         links.iter().filter(|link| link.held.get() && link.is_left()).for_each(|link| link.close());
-        let (reading, sending) = core.take_shortage();
-        for link in links.iter().filter(|link| !link.closed.get()) {
-            if reading && link.is_stuck_reading() {
-                core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
-                link.close();
-            } else if sending && link.is_stuck_sending() {
-                core.log_close(link, "its request arrives slowly, and others wait for the memory that it takes");
-                link.close();
-            }
-        }
+        shortage::relieve(&core, &links);
         core.resumed.raise();
     }
 }
@@ -350,6 +359,7 @@ pub fn serve(core: &Rc<Core>, socket: OwnedFd, listener: usize, guard: Guard) {
         taken: Cell::new((Instant::now(), 0)),
         held: Cell::new(false),
         arriving: Cell::new(None),
+        receive_bytes: Cell::new(0),
         owners: Cell::default(),
         memory: core.memory.clone(),
         closed: Cell::new(false),

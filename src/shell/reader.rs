@@ -14,7 +14,7 @@ use bytes::Bytes;
 use glommio::io::{DmaFile, OpenOptions, ReadResult};
 use send_wrapper::SendWrapper;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -30,26 +30,59 @@ pub struct Reader {
     root: PathBuf,
     /// Segment files that stay open, besides those that are read just then.
     handles_max: usize,
-    memory: Memory,
+    blocks: Blocks,
     handles: RefCell<VecDeque<(SegmentKey, Rc<DmaFile>)>>,
     /// How often files were to be forgotten: one that was being opened meanwhile is not kept.
     forgets: Cell<u64>,
     ahead: RefCell<ReadAhead<Ahead>>,
 }
 
+/// The blocks that somebody has.
+#[derive(Clone)]
+struct Blocks {
+    memory: Memory,
+    /// By address, their lengths.
+    places: Rc<RefCell<BTreeMap<usize, usize>>>,
+}
+
+/// A block that was read.
+struct Held {
+    read: ReadResult,
+    blocks: Blocks,
+    _charge: Charge,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.blocks.places.borrow_mut().remove(&self.read.as_ptr().addr());
+    }
+}
+
 /// Bytes of a block that was read, usable where only the core that read it ever is.
-struct Block(SendWrapper<(ReadResult, Charge)>);
+struct Block(SendWrapper<Held>);
 
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
-        &self.0.0
+        &self.0.read
     }
 }
 
 impl Reader {
     pub fn new(root: PathBuf, handles_max: usize, memory: Memory) -> Reader {
         let (handles, ahead) = (RefCell::default(), RefCell::default());
-        Reader { root, handles_max, memory, handles, forgets: Cell::new(0), ahead }
+        let blocks = Blocks { memory, places: Rc::default() };
+        Reader { root, handles_max, blocks, handles, forgets: Cell::new(0), ahead }
+    }
+
+    /// Bytes of the blocks that these parts of answers keep.
+    pub fn kept_bytes<'a>(&self, parts: impl Iterator<Item = &'a Bytes>) -> usize {
+        let places = self.blocks.places.borrow();
+        let block = |part: &Bytes| {
+            let address = part.as_ptr().addr();
+            let (start, length) = places.range(..=address).next_back()?;
+            (address < start + length).then_some((*start, *length))
+        };
+        parts.filter_map(block).collect::<BTreeMap<usize, usize>>().values().sum()
     }
 
     /// Whole batches, the first of which holds the plan's offset; empty if the segment has none.
@@ -82,13 +115,13 @@ impl Reader {
         let mut index: Option<(SegmentFile, DmaFile)> = None;
         while let Some(want) = reading.want() {
             let bytes = match want.file {
-                SegmentFile::Log => self.block(&file, want.position as usize, want.bytes).await?,
+                SegmentFile::Log => self.blocks.read(&file, want.position as usize, want.bytes).await?,
                 kind => {
                     let open = match index.take().filter(|(open, _)| *open == kind) {
                         Some((_, open)) => open,
                         None => patiently(async || self.open(key, &plan.name, kind).await).await?,
                     };
-                    let bytes = self.block(&open, want.position as usize, want.bytes).await?;
+                    let bytes = self.blocks.read(&open, want.position as usize, want.bytes).await?;
                     index = Some((kind, open));
                     bytes
                 }
@@ -105,19 +138,15 @@ impl Reader {
     /// Reads what the next reader wants, if there is memory for it.
     fn read_ahead(&self, key: SegmentKey, file: Rc<DmaFile>, ahead: reading::Ahead) {
         let mut blocks = self.ahead.borrow_mut();
-        while !self.memory.borrow().may_take(Purpose::ReadAhead, ahead.bytes) {
+        while !self.blocks.memory.borrow().may_take(Purpose::ReadAhead, ahead.bytes) {
             if !blocks.drop_oldest() {
                 return;
             }
         }
-        let charge = Charge::new(&self.memory, Purpose::ReadAhead, ahead.bytes);
-        let memory = self.memory.clone();
-        let read = async move { read_block(&memory, &file, ahead.position as usize, ahead.bytes).await };
+        let charge = Charge::new(&self.blocks.memory, Purpose::ReadAhead, ahead.bytes);
+        let held = self.blocks.clone();
+        let read = async move { held.read(&file, ahead.position as usize, ahead.bytes).await };
         blocks.put(key, ahead, (glommio::spawn_local(read).detach(), charge));
-    }
-
-    async fn block(&self, file: &DmaFile, position: usize, bytes: usize) -> io::Result<Bytes> {
-        read_block(&self.memory, file, position, bytes).await
     }
 
     async fn file(&self, key: SegmentKey, name: &str) -> io::Result<Rc<DmaFile>> {
@@ -165,14 +194,18 @@ impl Reader {
     }
 }
 
-/// `bytes` bytes of the file from `position` on, fewer at its end.
-async fn read_block(memory: &Memory, file: &DmaFile, position: usize, bytes: usize) -> io::Result<Bytes> {
-    let start = position / ALIGNMENT * ALIGNMENT;
-    let length = (position + bytes - start).next_multiple_of(ALIGNMENT);
-    let read = file.read_at_aligned(start as u64, length).await.map_err(plain)?;
-    let charge = Charge::new(memory, Purpose::Reads, read.len());
-    let block = Bytes::from_owner(Block(SendWrapper::new((read, charge))));
-    let from = (position - start).min(block.len());
-    let to = (from + bytes).min(block.len());
-    Ok(block.slice(from..to))
+impl Blocks {
+    /// `bytes` bytes of the file from `position` on, fewer at its end.
+    async fn read(&self, file: &DmaFile, position: usize, bytes: usize) -> io::Result<Bytes> {
+        let start = position / ALIGNMENT * ALIGNMENT;
+        let length = (position + bytes - start).next_multiple_of(ALIGNMENT);
+        let read = file.read_at_aligned(start as u64, length).await.map_err(plain)?;
+        let charge = Charge::new(&self.memory, Purpose::Reads, read.len());
+        self.places.borrow_mut().insert(read.as_ptr().addr(), read.len());
+        let held = Held { read, blocks: self.clone(), _charge: charge };
+        let block = Bytes::from_owner(Block(SendWrapper::new(held)));
+        let from = (position - start).min(block.len());
+        let to = (from + bytes).min(block.len());
+        Ok(block.slice(from..to))
+    }
 }

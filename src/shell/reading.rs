@@ -17,10 +17,17 @@ const WINDOW_BYTES_MIN: usize = 8 << 20;
 /// The window is counted in pieces of this size.
 const WINDOW_UNIT: usize = 1 << 10;
 
+/// A request that waits for memory to read so many bytes.
+struct Waiting {
+    ticket: u64,
+    request: RequestId,
+    bytes: usize,
+}
+
 /// Who waits for memory to read into.
 pub struct Reads {
     /// In order of arrival.
-    waiting: RefCell<VecDeque<u64>>,
+    waiting: RefCell<VecDeque<Waiting>>,
     ticket_next: Cell<u64>,
     /// Requests that read, with the number of their reads under way.
     admitted: RefCell<HashMap<RequestId, usize>>,
@@ -44,8 +51,8 @@ impl Reads {
         let window_units = (memory_bytes / 4).max(WINDOW_BYTES_MIN).div_ceil(WINDOW_UNIT) as u64;
         Reads {
             waiting: RefCell::default(),
-            admitted: RefCell::default(),
             ticket_next: Cell::new(0),
+            admitted: RefCell::default(),
             reserved: Cell::new(0),
             files: Semaphore::new(files_max as u64),
             window: Semaphore::new(window_units),
@@ -80,22 +87,27 @@ impl Reads {
         alone || memory.may_take(Purpose::Reads, bytes)
     }
 
+    /// Requests that wait for memory, in order, and how much of it must become free before the first of them can go on.
+    pub fn shortage(&self, core: &Core) -> (Vec<RequestId>, usize) {
+        let waiting = self.waiting.borrow();
+        let Some(first) = waiting.front().filter(|first| !self.has_room(core, first.bytes)) else {
+            return (Vec::new(), 0);
+        };
+        let memory = core.memory.borrow();
+        let (used, limit) = (memory.used(Purpose::Reads), memory.limit(Purpose::Reads));
+        let needed = (used + first.bytes).saturating_sub(limit).min(used.saturating_sub(limit / 2));
+        (waiting.iter().map(|waiting| waiting.request).collect(), needed)
+    }
+
     /// Waits for memory; false if nobody waits for the answer any more.
     async fn admit(&self, core: &Core, request: RequestId, bytes: usize) -> bool {
         let ticket = self.ticket_next.get();
         self.ticket_next.set(ticket + 1);
-        self.waiting.borrow_mut().push_back(ticket);
-        let gone = || !core.look(|shard| shard.is_wanted(request));
-        let ready = || {
-            let first = self.waiting.borrow().front() == Some(&ticket);
-            let ready = first && self.has_room(core, bytes);
-            if first && !ready {
-                core.note_shortage_of_answers();
-            }
-            ready || gone()
-        };
-        core.resumed.wait(ready).await;
-        self.waiting.borrow_mut().retain(|other| *other != ticket);
+        self.waiting.borrow_mut().push_back(Waiting { ticket, request, bytes });
+        let gone = || core.look(|shard| shard.connection_of(request).is_none());
+        let first = || self.waiting.borrow().front().is_some_and(|first| first.ticket == ticket);
+        core.resumed.wait(|| (first() && self.has_room(core, bytes)) || gone()).await;
+        self.waiting.borrow_mut().retain(|other| other.ticket != ticket);
         let wanted = !gone();
         if wanted {
             self.reserve(core, bytes);

@@ -51,8 +51,6 @@ struct Incoming<'a> {
     link: &'a Rc<Link>,
     limits: Limits,
     partial: BytesMut,
-    /// The capacity of `partial` as it is charged; 0 if that is a part of the shared buffer.
-    charged: usize,
     /// Size of the frame before, if that was large.
     large_bytes: usize,
 }
@@ -68,7 +66,7 @@ pub async fn receive(core: &Rc<Core>, link: &Rc<Link>) -> Result<(), String> {
             request: Duration::from_millis(u64::from(config.connection_request_timeout_ms)),
         }
     });
-    let mut incoming = Incoming { core, link, limits, partial: BytesMut::new(), charged: 0, large_bytes: 0 };
+    let mut incoming = Incoming { core, link, limits, partial: BytesMut::new(), large_bytes: 0 };
     let ended = incoming.run().await;
     incoming.uncharge();
     link.arriving.set(None);
@@ -174,7 +172,7 @@ impl Incoming<'_> {
             }
             let mut frame = self.partial.split_to(bytes);
             self.large_bytes = if bytes > LARGE_BYTES { bytes } else { 0 };
-            if bytes > LARGE_BYTES && self.charged == 0 {
+            if bytes > LARGE_BYTES && self.link.receive_bytes.get() == 0 {
                 frame = BytesMut::from(&frame[..]);
             }
             if self.partial.is_empty() {
@@ -190,7 +188,7 @@ impl Incoming<'_> {
     /// Gives up the connection's own buffer.
     fn uncharge(&mut self) {
         self.partial = BytesMut::new();
-        self.core.memory.borrow_mut().release(Purpose::Receiving, std::mem::take(&mut self.charged));
+        self.core.memory.borrow_mut().release(Purpose::Receiving, self.link.receive_bytes.take());
         if self.core.over_limit.get() == Some(self.link.id) {
             self.core.over_limit.set(None);
         }
@@ -199,7 +197,7 @@ impl Incoming<'_> {
     /// Gives a cut frame a buffer of its own, sized by what has arrived: of this frame, or of the one before.
     async fn make_room(&mut self) {
         let have = self.partial.len();
-        if have == 0 || (self.charged > 0 && self.partial.capacity() > have) {
+        if have == 0 || (self.link.receive_bytes.get() > 0 && self.partial.capacity() > have) {
             return;
         }
         let frame = self.frame_bytes().ok().flatten().unwrap_or(HEAD_BYTES);
@@ -211,7 +209,7 @@ impl Incoming<'_> {
         self.core.memory.borrow_mut().charge(Purpose::Receiving, room);
         let mut own = BytesMut::with_capacity(room);
         own.extend_from_slice(&self.partial);
-        self.core.memory.borrow_mut().release(Purpose::Receiving, std::mem::replace(&mut self.charged, room));
+        self.core.memory.borrow_mut().release(Purpose::Receiving, self.link.receive_bytes.replace(room));
         self.partial = own;
     }
 

@@ -12,7 +12,7 @@ use klamm::wire::messages::{
     ApiKey, ApiVersionsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, ProduceResponse,
 };
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -51,14 +51,19 @@ fn who_does_not_read_holds_up_nobody_else() {
     }
     let before = broker.memory();
     let mut slow = Client::connect(broker.address);
-    for number in 0..FETCHES {
+    // All at once, so that the broker has all of them before it has sent anything.
+    let requests = (0..FETCHES).flat_map(|number| {
         let request = fetch_of("t", (number % BATCHES) as i64, MEBIBYTE as i32, 0, 1);
-        slow.send(ApiKey::Fetch, 11, |w| request.encode(w, 11));
-    }
-    // Far more than sockets hold is asked for; others are served meanwhile.
-    for _ in 0..50 {
+        request_frame(ApiKey::Fetch, 11, number as i32 + 1, None, |w| request.encode(w, 11)).concat()
+    });
+    slow.stream.write_all(&requests.collect::<Vec<u8>>()).unwrap();
+    // Far more than sockets hold is asked for; others are served meanwhile, for longer than a connection that others wait for
+    // would be kept.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(6) {
         let offset = Produce::to("t", 0, batch(1)).write(&mut client);
         assert_eq!(fetch_once(&mut client, "t", 0, offset, 1000).0, 0);
+        std::thread::sleep(Duration::from_millis(50));
     }
     let grown = broker.memory().saturating_sub(before);
     assert!(grown < 150 << 20, "{grown} bytes for a reader that does not read");

@@ -17,6 +17,8 @@ pub struct Connection {
     slot_first: Slot,
     /// Of answers that wait for an older one.
     waiting_bytes: usize,
+    /// Of answers that have been put out and not yet taken.
+    leaving_bytes: usize,
     /// Of answers under way, as far as that is known: their limits.
     pub expected_bytes: usize,
     /// It is closed for this reason once all requests are answered; no more are taken.
@@ -33,6 +35,7 @@ impl Connection {
             slots: VecDeque::new(),
             slot_first: 0,
             waiting_bytes: 0,
+            leaving_bytes: 0,
             expected_bytes: 0,
             closing: None,
             requests: BTreeSet::new(),
@@ -44,9 +47,21 @@ impl Connection {
         self.slots.len()
     }
 
-    /// Bytes of answers that are being made, or wait for an older one.
+    /// Bytes of answers that are being made, wait for an older one, or have not left the shard.
     pub fn answer_bytes(&self) -> usize {
-        self.waiting_bytes + self.expected_bytes
+        self.waiting_bytes + self.leaving_bytes + self.expected_bytes
+    }
+
+    /// An answer has been put out; says whether it is the first one since [`Connection::left`].
+    pub fn put_out(&mut self, bytes: usize) -> bool {
+        let first = self.leaving_bytes == 0;
+        self.leaving_bytes += bytes;
+        first
+    }
+
+    /// All answers that were put out have left the shard.
+    pub fn left(&mut self) {
+        self.leaving_bytes = 0;
     }
 
     pub fn begin(&mut self) -> Slot {
@@ -93,5 +108,16 @@ mod tests {
         assert_eq!(connection.unanswered(), 0);
         let slot = connection.begin();
         assert_eq!(connection.finish(slot, answer("d")), [answer("d")]);
+    }
+
+    #[test]
+    fn an_answer_counts_until_it_has_left() {
+        let mut connection =
+            Connection::new(0, Caller { address: Ipv4Addr::LOCALHOST.into(), principal: Principal::Anonymous });
+        assert!(connection.put_out(10) && !connection.put_out(20));
+        assert_eq!(connection.answer_bytes(), 30);
+        connection.left();
+        assert_eq!(connection.answer_bytes(), 0);
+        assert!(connection.put_out(1));
     }
 }

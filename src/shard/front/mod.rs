@@ -50,6 +50,8 @@ pub struct Front {
     /// The index of the last image without a topic for groups whose lack the controller was told.
     wish: Option<u64>,
     out: Vec<Output>,
+    /// The connections that have answers in `out`, or had until it was last taken.
+    leaving: Vec<ConnectionId>,
     mail: Vec<(ShardId, Message)>,
 }
 
@@ -73,6 +75,7 @@ impl Front {
             queue: Queue::new(memory_bytes / 2),
             wish: None,
             out: Vec::new(),
+            leaving: Vec::new(),
             mail: Vec::new(),
         }
     }
@@ -130,9 +133,18 @@ impl Front {
         self.queue.forget(connection);
     }
 
-    /// Whether somebody waits for what a request reads.
-    pub fn is_wanted(&self, request: RequestId) -> bool {
-        self.requests.contains_key(&request)
+    /// All that was put out has left the shard.
+    pub fn output_left(&mut self) {
+        for connection in self.leaving.drain(..) {
+            if let Some(state) = self.connections.get_mut(&connection) {
+                state.left();
+            }
+        }
+    }
+
+    /// The connection that waits for the answer to a request, if one does.
+    pub fn connection_of(&self, request: RequestId) -> Option<ConnectionId> {
+        self.requests.get(&request).map(|request| request.connection)
     }
 
     /// Whether the connection's next request may be taken: otherwise the peer is to be slowed. Its answers may take so many
@@ -472,6 +484,9 @@ impl Front {
         for parts in state.finish(slot, response) {
             if is_unsayable(&parts) {
                 return self.close(now, view, connection, "an answer is longer than a message can say".into());
+            }
+            if state.put_out(parts.iter().map(Bytes::len).sum()) {
+                self.leaving.push(connection);
             }
             self.out.push(Output::Send { connection, parts });
         }
