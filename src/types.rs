@@ -1,5 +1,7 @@
 //! Newtypes and small vocabulary that every room shares. Depends on std alone.
 
+#![warn(missing_docs)]
+
 use std::fmt;
 use std::num::ParseIntError;
 use std::str::FromStr;
@@ -59,8 +61,10 @@ pub struct Uuid(pub [u8; 16]);
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl Uuid {
+    /// The id that means "none".
     pub const ZERO: Uuid = Uuid([0; 16]);
 
+    /// Whether this is the id that means "none".
     pub fn is_zero(self) -> bool {
         self == Self::ZERO
     }
@@ -111,7 +115,9 @@ impl fmt::Debug for Uuid {
 /// old name never meets the old one's data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct PartitionId {
+    /// The topic's id.
     pub topic: Uuid,
+    /// The partition's index in its topic.
     pub index: PartitionIndex,
 }
 
@@ -130,8 +136,10 @@ impl PartitionId {
 pub struct Time(pub u64);
 
 impl Time {
+    /// Nanoseconds of a millisecond.
     pub const MILLISECOND: u64 = 1_000_000;
 
+    /// The time so many milliseconds later; the end of time if there is none.
     pub fn after_ms(self, ms: u64) -> Time {
         Time(self.0.saturating_add(ms.saturating_mul(Self::MILLISECOND)))
     }
@@ -140,7 +148,9 @@ impl Time {
 /// The two clocks of a step: `mono` for deadlines, `wall_ms` for timestamps that are stored.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
+    /// The clock that never goes back.
     pub mono: Time,
+    /// The time of day, which may be set back.
     pub wall_ms: TimestampMs,
 }
 

@@ -1,5 +1,7 @@
 //! Readiness of sockets, edge triggered, with waits finer than a millisecond.
 
+#![allow(unsafe_code)]
+
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;

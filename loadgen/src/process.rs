@@ -1,5 +1,7 @@
 //! Processor time and memory of the broker's process, from `/proc`; this process's own limits.
 
+#![allow(unsafe_code)]
+
 use std::{fs, io};
 
 #[derive(Clone, Copy, PartialEq, Debug)]

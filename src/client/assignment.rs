@@ -15,11 +15,14 @@ pub type Share = Vec<(String, Vec<PartitionIndex>)>;
 /// What a member wants, and what it has if it tells that.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Subscription {
+    /// Names of the topics whose partitions the member wants.
     pub topics: Vec<String>,
+    /// The partitions that it has.
     pub owned: Option<Share>,
 }
 
 impl Subscription {
+    /// The bytes that a JoinGroup request carries for the member.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.put_i16(if self.owned.is_some() { SUBSCRIPTION_VERSION_OWNED } else { 0 });

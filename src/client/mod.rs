@@ -4,6 +4,8 @@
 //! to speak, whether an answer belongs to its request, where a partition goes and what an error means to a member of a group
 //! is decided here.
 
+#![warn(missing_docs)]
+
 pub mod address;
 pub mod assignment;
 pub mod membership;

@@ -9,6 +9,7 @@ use bytes::Bytes;
 /// Why a frame is not the answer that is waited for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mismatch {
+    /// The response header cannot be decoded.
     Unreadable,
     /// It carries the number of another request.
     AnotherRequest,
@@ -26,7 +27,9 @@ impl std::fmt::Display for Mismatch {
 /// What an answer must match.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Sent {
+    /// The API of the request.
     pub api: ApiKey,
+    /// The version of the request, in which the answer comes.
     pub version: i16,
     correlation_id: i32,
 }

@@ -16,6 +16,7 @@ pub struct Versions(BTreeMap<i16, (i16, i16)>);
 /// There is no version of an API that both sides know.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoCommonVersion {
+    /// The API that was to be used.
     pub api: ApiKey,
     /// What the broker speaks of it, if it has it.
     pub theirs: Option<(i16, i16)>,
@@ -59,6 +60,7 @@ impl fmt::Display for NoCommonVersion {
 /// What is wrong with a broker's answer to the question for its versions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum NegotiationError {
+    /// The answer cannot be decoded.
     Unreadable(DecodeError),
     /// Kafka's code.
     Refused(i16),

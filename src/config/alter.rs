@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, HashSet};
 /// What IncrementalAlterConfigs does to one setting (KIP-339), with Kafka's number of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AlterOp {
+    /// Gives it a value.
     Set = 0,
+    /// Takes its value away, so that the default holds.
     Delete = 1,
     /// Adds elements to a list.
     Append = 2,
@@ -18,6 +20,7 @@ pub enum AlterOp {
 }
 
 impl AlterOp {
+    /// The operation with Kafka's number; `None`: there is no such operation.
     pub fn from_number(number: i8) -> Option<AlterOp> {
         [AlterOp::Set, AlterOp::Delete, AlterOp::Append, AlterOp::Subtract].into_iter().find(|op| *op as i8 == number)
     }

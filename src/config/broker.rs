@@ -15,11 +15,17 @@ const JOURNAL_FILE_ALIGNMENT: u32 = 4096;
 /// Where a value comes from, with Kafka's number of it in DescribeConfigs. Of a broker's the smaller number wins.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Source {
+    /// Set for one topic.
     Topic = 1,
+    /// Set for this broker while it runs.
     DynamicBroker = 2,
+    /// Set for all brokers while they run.
     DynamicDefaultBroker = 3,
+    /// Given when the broker was started.
     StaticBroker = 4,
+    /// Nobody has given a value.
     Default = 5,
+    /// Set for one consumer group.
     Group = 8,
 }
 
@@ -43,7 +49,9 @@ pub(super) type Values = BTreeMap<&'static str, Vec<Given>>;
 pub struct Config {
     values: Values,
     pub(super) others: Others,
+    /// `node.id`
     pub node_id: BrokerId,
+    /// `broker.rack`
     pub rack: Option<String>,
     /// What to serve: at least one, all PLAINTEXT.
     pub listeners: Vec<Listener>,
@@ -51,44 +59,70 @@ pub struct Config {
     pub advertised_listeners: Vec<Listener>,
     /// Listeners that were given for controllers only, and are not opened.
     pub controller_listeners: Vec<String>,
+    /// `log.dirs`, which names one directory.
     pub data_dir: PathBuf,
     /// CPU numbers; empty: every CPU that the process may run on.
     pub cores: Vec<usize>,
+    /// `socket.request.max.bytes`
     pub socket_request_bytes_max: u32,
+    /// `max.connections`
     pub connections_max: u32,
     /// For addresses without a limit of their own: see [`Config::connections_max_of`].
     pub connections_per_ip_max: u32,
     connections_per_ip_overrides: BTreeMap<IpAddr, u32>,
     /// `None`: idle connections stay.
     pub connections_idle_ms_max: Option<u64>,
+    /// `connection.header.timeout.ms`
     pub connection_header_timeout_ms: u32,
+    /// `connection.request.timeout.ms`
     pub connection_request_timeout_ms: u32,
+    /// `connection.outgoing.bytes.max`
     pub connection_outgoing_bytes_max: u64,
+    /// `connection.requests.max`
     pub connection_requests_max: u32,
+    /// `core.memory.bytes`
     pub core_memory_bytes_max: u64,
+    /// `journal.file.bytes`
     pub journal_file_bytes: u32,
+    /// `journal.files.max`
     pub journal_files_max: u32,
+    /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
+    /// `delete.topic.enable`
     pub delete_topic_enable: bool,
+    /// `num.partitions`
     pub num_partitions: u32,
+    /// `default.replication.factor`
     pub default_replication_factor: i32,
+    /// `fetch.max.bytes`
     pub fetch_bytes_max: u32,
     /// Over all cores.
     pub fetch_session_slots: u32,
+    /// `max.request.partition.size.limit`
     pub describe_partitions_max: u32,
+    /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: u32,
+    /// `group.min.session.timeout.ms`
     pub group_session_ms_min: i32,
+    /// `group.max.session.timeout.ms`
     pub group_session_ms_max: i32,
+    /// `group.max.size`
     pub group_members_max: u32,
     /// Of each core.
     pub group_members_bytes_max: u64,
     /// How long the first rebalance of an empty group waits for the next join, and for all of them together.
     pub group_gather_ms: u32,
+    /// `group.initial.rebalance.delay.ms`
     pub group_gather_ms_max: u32,
+    /// `offset.metadata.max.bytes`
     pub offset_metadata_bytes_max: u32,
+    /// `offsets.retention.minutes`
     pub offsets_retention_minutes: u32,
+    /// `offsets.retention.check.interval.ms`
     pub offsets_retention_check_ms: u64,
+    /// `offsets.topic.num.partitions`
     pub offsets_topic_partitions: i32,
+    /// `offsets.topic.segment.bytes`
     pub offsets_topic_segment_bytes: u32,
     /// Kafka's number of the compression: 0, none, to 4, zstd.
     pub offsets_topic_codec: u8,

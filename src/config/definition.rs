@@ -7,36 +7,54 @@ use std::sync::OnceLock;
 /// What a setting is a setting of. A name may occur in several scopes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Scope {
+    /// Of the broker.
     Broker,
+    /// Of one topic.
     Topic,
+    /// Of one consumer group.
     Group,
+    /// Of one subscription to clients' metrics (KIP-714).
     ClientMetrics,
 }
 
 /// Type of a value, with Kafka's number of it in DescribeConfigs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Type {
+    /// `true` or `false`, in any case.
     Boolean = 1,
+    /// Any text.
     String = 2,
+    /// A number of 32 bits.
     Int = 3,
+    /// A number of 16 bits.
     Short = 4,
+    /// A number of 64 bits.
     Long = 5,
+    /// A number with a fraction.
     Double = 6,
+    /// Texts between commas.
     List = 7,
+    /// The name of a Java class.
     Class = 8,
+    /// A text that is never shown.
     Password = 9,
 }
 
+/// How much a user should care, in Kafka's words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Importance {
+    /// Nearly everybody should look at it.
     High,
+    /// Some should.
     Medium,
+    /// Few need it.
     Low,
 }
 
 /// How a setting may be changed while the broker runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Mode {
+    /// Only at the start.
     ReadOnly,
     /// For one broker only.
     PerBroker,
@@ -49,7 +67,9 @@ pub enum Mode {
 /// What this build makes of a setting.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
+    /// The broker does what the setting says.
     Obeyed,
+    /// The setting is accepted and changes nothing.
     None,
     /// Any other value than the default is refused.
     Refused(Refusal),
@@ -61,8 +81,11 @@ pub const NO_EFFECT: &str = "has no effect in this broker";
 /// Why a setting's promise cannot be kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
+    /// It names a Java class.
     Plugin,
+    /// It needs authentication or encryption.
     Security,
+    /// It needs tiered storage.
     Tiered,
 }
 
@@ -86,16 +109,22 @@ impl Refusal {
 /// One setting, as its table has it.
 #[derive(Debug)]
 pub struct Definition {
+    /// What the setting is a setting of.
     pub scope: Scope,
     /// Kafka's name, or ours in `klamm.txt`.
     pub name: &'static str,
+    /// The type of its value.
     pub value_type: Type,
+    /// The value that it has if nobody gives one; `None`: it has none.
     pub default: Option<&'static str>,
     pub(super) range: Range,
     /// The range as the table writes it: for messages.
     pub range_text: &'static str,
+    /// How much a user should care.
     pub importance: Importance,
+    /// How it may be changed while the broker runs.
     pub mode: Mode,
+    /// What this build makes of it.
     pub effect: Effect,
     /// Hidden from users.
     pub internal: bool,

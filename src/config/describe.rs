@@ -10,15 +10,21 @@ use std::collections::{BTreeMap, HashSet};
 /// One setting of a resource.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Described {
+    /// The setting's name.
     pub name: Cow<'static, str>,
     /// `None` for passwords, for what is not known, and for settings without a value.
     pub value: Option<String>,
+    /// Where the value comes from.
     pub source: Source,
+    /// Whether it can be changed only at the start.
     pub read_only: bool,
+    /// Whether nobody has given the value.
     pub is_default: bool,
+    /// Whether the value is hidden.
     pub sensitive: bool,
     /// `None`: the tables do not have it.
     pub config_type: Option<Type>,
+    /// What the setting does, for people.
     pub documentation: String,
     /// Everything that could give the value, strongest first.
     pub synonyms: Vec<Synonym>,
@@ -27,8 +33,11 @@ pub struct Described {
 /// A value that a setting has, or would have without the stronger ones.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Synonym {
+    /// The name under which the value was given.
     pub name: Cow<'static, str>,
+    /// The value; `None` if it is hidden.
     pub value: Option<String>,
+    /// Where the value comes from.
     pub source: Source,
 }
 

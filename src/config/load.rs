@@ -27,6 +27,7 @@ impl std::error::Error for ConfigError {}
 /// A configuration that can be used, and what to tell the user about it.
 #[derive(Debug)]
 pub struct Loaded {
+    /// The configuration itself.
     pub config: Config,
     /// Settings that were given and accepted though they change nothing, each `NAME (PLACE)`: to be logged once.
     pub no_effect: Vec<String>,

@@ -8,6 +8,8 @@
 //! write the environment into the file, so the environment wins there too.) Values set while the broker runs win over all
 //! of them: see [`Config::with_dynamic`].
 
+#![warn(missing_docs)]
+
 mod alter;
 mod broker;
 mod definition;

@@ -13,10 +13,12 @@ pub const FORMAT: &str = "klamm-1";
 pub struct NodeProperties {
     /// 22 characters of base64 if we made it; Kafka takes any text, and so do we.
     pub cluster_id: String,
+    /// The node that the data belongs to.
     pub node_id: BrokerId,
 }
 
 impl NodeProperties {
+    /// The file's text.
     pub fn encode(&self) -> String {
         let mut text = String::from("# Klamm\n");
         for (name, value) in self.pairs() {
@@ -53,6 +55,7 @@ impl NodeProperties {
         Ok(NodeProperties { cluster_id: cluster_id.into(), node_id })
     }
 
+    /// Whether the data belongs to this node. The error text is for the user.
     pub fn check_node(&self, node_id: BrokerId) -> Result<(), String> {
         match self.node_id {
             known if known == node_id => Ok(()),

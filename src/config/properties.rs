@@ -3,6 +3,7 @@
 /// One setting of a file.
 #[derive(Debug, PartialEq)]
 pub struct Property {
+    /// The text before the separator.
     pub key: String,
     /// Without the blanks around it.
     pub value: String,

@@ -28,23 +28,33 @@ pub enum AckValidation {
 pub enum Compression {
     /// Each batch as its producer sent it.
     Producer,
+    /// Batches are stored without compression.
     Uncompressed,
+    /// `gzip`
     Gzip,
+    /// `snappy`
     Snappy,
+    /// `lz4`
     Lz4,
+    /// `zstd`
     Zstd,
 }
 
+/// `message.timestamp.type`
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TimestampType {
+    /// Records keep the time that the producer gave them.
     CreateTime,
+    /// Records get the time at which they are appended.
     LogAppendTime,
 }
 
 /// What becomes of old segments; with neither everything stays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CleanupPolicy {
+    /// The last record of each key stays.
     pub compact: bool,
+    /// Old segments are deleted.
     pub delete: bool,
 }
 
@@ -52,29 +62,47 @@ pub struct CleanupPolicy {
 /// large where it means "no limit", and -1 is `None`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicSettings {
+    /// `ack.durability`
     pub ack_durability: AckDurability,
+    /// `ack.validation`
     pub ack_validation: AckValidation,
+    /// `cleanup.policy`
     pub cleanup_policy: CleanupPolicy,
+    /// `compression.type`
     pub compression: Compression,
     /// `None`: gzip's own choice.
     pub compression_gzip_level: Option<i32>,
+    /// `compression.zstd.level`
     pub compression_zstd_level: i32,
     /// Of one record, and of all records of a batch.
     pub decompressed_bytes_max: u32,
+    /// `flush.ms`
     pub flush_ms: u64,
+    /// `index.interval.bytes`
     pub index_interval_bytes: u32,
     /// Of a batch as it is stored.
     pub message_bytes_max: u32,
+    /// `min.insync.replicas`
     pub min_insync_replicas: u32,
+    /// `preallocate`
     pub preallocate: bool,
+    /// `retention.bytes`
     pub retention_bytes: Option<u64>,
+    /// `retention.ms`
     pub retention_ms: Option<u64>,
+    /// `segment.bytes`
     pub segment_bytes_max: u32,
+    /// `segment.index.bytes`
     pub segment_index_bytes_max: u32,
+    /// `segment.jitter.ms`
     pub segment_jitter_ms: u64,
+    /// `segment.ms`
     pub segment_ms: u64,
+    /// `message.timestamp.type`
     pub timestamp_type: TimestampType,
+    /// `message.timestamp.after.max.ms`
     pub timestamp_after_max_ms: u64,
+    /// `message.timestamp.before.max.ms`
     pub timestamp_before_max_ms: u64,
 }
 

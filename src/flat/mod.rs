@@ -1,10 +1,13 @@
 //! Rust that flatc makes from the schemas in `flatbuffers/`, whose top names the command. Read it with the verifying
 //! `root_as_*` functions only.
 
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 #[rustfmt::skip]
 pub mod checkpoint;
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 #[rustfmt::skip]
 pub mod metadata;
+#[allow(unsafe_code, clippy::undocumented_unsafe_blocks)]
 #[rustfmt::skip]
 pub mod types;
 

@@ -24,16 +24,40 @@ pub const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
 pub enum Write {
     /// A new file of these bytes and zeros up to `room`; then the files `remove` go, where a failure does no harm. If the
     /// file cannot be made nothing is left of it.
-    Begin { file: u64, bytes: Vec<u8>, room: u64, remove: Vec<u64> },
+    Begin {
+        /// The new file.
+        file: u64,
+        /// What it begins with.
+        bytes: Vec<u8>,
+        /// How long it becomes.
+        room: u64,
+        /// Files that go afterwards.
+        remove: Vec<u64>,
+    },
     /// Zeros from `from` to `to`. If there is no space for all of them the file is cut to `from` again.
-    Grow { file: u64, from: u64, to: u64 },
+    Grow {
+        /// The file that grows.
+        file: u64,
+        /// How long it is.
+        from: u64,
+        /// How long it becomes.
+        to: u64,
+    },
     /// Bytes at `position`. If there is no space for them the file is cut to `position`.
-    Append { file: u64, position: u64, bytes: Vec<u8> },
+    Append {
+        /// The file that is written.
+        file: u64,
+        /// Where its entries end.
+        position: u64,
+        /// The next entries.
+        bytes: Vec<u8>,
+    },
 }
 
 /// What came of a [`Write`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
+    /// The bytes are durable.
     Synced,
     /// There was no space; the file is as long as it was.
     Full,

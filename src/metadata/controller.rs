@@ -199,6 +199,7 @@ impl<L: DecidedLog> Controller<L> {
         self.names_held.insert_mut(name, held + 1);
     }
 
+    /// Takes back one [`Controller::hold_name`] of this name.
     pub fn free_name(&mut self, name: &str) {
         match *self.names_held.get(name).expect("the name is held") {
             1 => assert!(self.names_held.remove_mut(name)),

@@ -6,7 +6,12 @@ use super::record::{Record, RecordError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// This node, in this term; the entry `index_first` begins it.
-    Leader { term: u64, index_first: u64 },
+    Leader {
+        /// The term of what is proposed.
+        term: u64,
+        /// Index of the entry that begins the term.
+        index_first: u64,
+    },
     /// Another node, or nobody at the moment.
     Follower,
     /// The log of this node cannot be written until the next start.
@@ -22,10 +27,13 @@ pub struct NotLeader;
 pub struct Entry {
     /// Counted from 1 without gaps.
     pub index: u64,
+    /// The term in which the entry was proposed.
     pub term: u64,
+    /// What the entry says.
     pub body: Body,
 }
 
+/// What an entry of the log says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
     /// The first entry of a term, which changes nothing.
@@ -45,6 +53,7 @@ impl Entry {
 /// what it decided, and applies what is committed. Entries that are proposed are committed in their order or lost, from
 /// one of them on.
 pub trait DecidedLog {
+    /// Whether this node may propose.
     fn role(&self) -> Role;
 
     /// Index of the last entry, committed or not.

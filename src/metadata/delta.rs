@@ -10,6 +10,7 @@ use std::sync::Arc;
 /// What changed from one published image to the next. A topic that came and went in between is not in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
+    /// Topics that are new.
     pub topics_created: BTreeSet<Uuid>,
     /// Topics that are gone, as they were.
     pub topics_deleted: BTreeMap<Uuid, Arc<Topic>>,
@@ -26,6 +27,7 @@ pub struct Delta {
 }
 
 impl Delta {
+    /// Whether nothing changed.
     pub fn is_empty(&self) -> bool {
         *self == Delta::default()
     }

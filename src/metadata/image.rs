@@ -18,6 +18,7 @@ type TopicsById = HashTrieMapSync<Uuid, Arc<Topic>, BuildHasherDefault<DefaultHa
 pub struct Leader {
     /// -1: nobody can lead it.
     pub broker: BrokerId,
+    /// The epoch in which it leads.
     pub epoch: Epoch,
 }
 
@@ -77,10 +78,12 @@ impl Image {
         self.term
     }
 
+    /// The topic of this name.
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(name)
     }
 
+    /// The topic with this id.
     pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
         self.topics_by_id.get(&id)
     }
@@ -95,6 +98,7 @@ impl Image {
         self.topics.range::<str, _>((Bound::Included(name), Bound::Unbounded)).map(|(_, topic)| topic)
     }
 
+    /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.size()
     }
@@ -117,6 +121,7 @@ impl Image {
         Some(Leader { broker: placement.leader, epoch: placement.leader_epoch })
     }
 
+    /// How a broker is reached; `None`: no such broker has registered.
     pub fn broker(&self, id: BrokerId) -> Option<&Arc<Broker>> {
         self.brokers.get(&id)
     }
@@ -126,6 +131,7 @@ impl Image {
         self.brokers.iter().map(|(&id, broker)| (id, broker))
     }
 
+    /// How many brokers have registered.
     pub fn broker_count(&self) -> usize {
         self.brokers.size()
     }

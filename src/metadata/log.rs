@@ -32,7 +32,9 @@ const KIND_SNAPSHOT: u16 = 1;
 /// Largest payload that is accepted: a decision ([`DECISION_BYTES_MAX`](super::DECISION_BYTES_MAX)), or in a snapshot the
 /// largest topic and what stands before it.
 const PAYLOAD_BYTES_MAX: usize = 40 << 20;
+/// Bytes of the header of a file.
 pub const HEADER_BYTES: usize = size_of::<Header>();
+/// Bytes of the header of a frame.
 pub const FRAME_HEADER_BYTES: usize = size_of::<FrameHeader>();
 /// Bytes before each record of a payload.
 const RECORD_LENGTH_BYTES: usize = 4;
@@ -71,17 +73,44 @@ pub enum LogError {
     /// Written by another version of this program.
     Version(u16),
     /// Bytes at this position had been synced and cannot be read.
-    Corrupt { position: usize },
+    Corrupt {
+        /// Where the frame begins.
+        position: usize,
+    },
     /// The frame at this position does not follow what comes before it: entries between them are missing.
-    Gap { position: usize, index: u64, index_expected: u64 },
+    Gap {
+        /// Where the frame begins.
+        position: usize,
+        /// The index in it.
+        index: u64,
+        /// The index that should follow.
+        index_expected: u64,
+    },
     /// The frame at this position is of an older term than the one before.
-    Term { position: usize, term: u64, term_before: u64 },
+    Term {
+        /// Where the frame begins.
+        position: usize,
+        /// The term in it.
+        term: u64,
+        /// The term of the frame before.
+        term_before: u64,
+    },
     /// The frame at this position is of a kind that a later version of this program writes.
-    Kind { position: usize, kind: u8 },
+    Kind {
+        /// Where the frame begins.
+        position: usize,
+        /// The number of the kind.
+        kind: u8,
+    },
     /// There is no such file.
     Missing,
     /// The frame at this position holds something else than records.
-    Record { position: usize, error: RecordError },
+    Record {
+        /// Where the frame begins.
+        position: usize,
+        /// What is wrong with the payload.
+        error: RecordError,
+    },
 }
 
 impl fmt::Display for LogError {
@@ -143,9 +172,11 @@ fn header_crc(header: &Header) -> u32 {
 /// What a file begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// Whether the file is a snapshot, and no part of the log.
     pub is_snapshot: bool,
     /// Of the entry before the file's first; of a snapshot's last one.
     pub index: u64,
+    /// The term of that entry.
     pub term: u64,
 }
 
@@ -182,8 +213,11 @@ pub fn encode_snapshot_header(index_last: u64, term_last: u64) -> [u8; HEADER_BY
 /// What a frame holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// The records of one decision.
     Records,
+    /// The first entry of a term.
     TermBegins,
+    /// The last frame of a snapshot.
     SnapshotEnds,
     /// Of a later version of this program.
     Later(u8),
@@ -212,11 +246,15 @@ impl Kind {
 /// One frame of a log or a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
+    /// The entry's index; in a snapshot, the frame's number.
     pub index: u64,
     /// The last entry that was durable when the frame was made.
     pub index_synced: u64,
+    /// The entry's term.
     pub term: u64,
+    /// What the payload is.
     pub kind: Kind,
+    /// The bytes behind the header.
     pub payload: &'a [u8],
 }
 
@@ -229,6 +267,7 @@ impl<'a> Frame<'a> {
         (length <= PAYLOAD_BYTES_MAX).then_some(FRAME_HEADER_BYTES + length)
     }
 
+    /// Appends the frame's header and payload to `out`.
     pub fn encode(&self, out: &mut Vec<u8>) {
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX && self.index > self.index_synced);
         assert_eq!(self.payload.is_empty(), self.kind != Kind::Records);

@@ -4,6 +4,8 @@
 //! changes an [`Image`], live and at recovery. What the log commits is applied, and only then published to the cores, with
 //! what changed ([`Delta`]). Of logs there is one: that of a node that is alone ([`Alone`]), which the shell writes.
 
+#![warn(missing_docs)]
+
 mod alone;
 mod controller;
 mod decided;

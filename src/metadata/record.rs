@@ -64,63 +64,98 @@ impl Placement {
 /// The partitions `start` to `end` (exclusive) of a topic, placed alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionRange {
+    /// The first partition.
     pub start: PartitionIndex,
+    /// The one behind the last partition.
     pub end: PartitionIndex,
+    /// Where each of them is.
     pub placement: Placement,
 }
 
+/// One way to reach a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
+    /// Its name in `listeners`.
     pub name: String,
+    /// The host that clients are told.
     pub host: String,
+    /// The port that clients are told.
     pub port: u16,
 }
 
 /// What clients and other brokers must know to reach a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
+    /// The ways to reach it, by listener.
     pub listeners: Vec<Listener>,
+    /// `broker.rack`
     pub rack: Option<String>,
 }
 
 /// One decision. Settings are always the whole map after the change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Record {
+    /// A topic was created, with all its partitions.
     TopicCreated {
+        /// Its id, which no topic had before.
         id: Uuid,
+        /// Its name, which no other topic has.
         name: Arc<str>,
+        /// Its partitions from 0 on, without gaps.
         partitions: Vec<PartitionRange>,
+        /// Its settings.
         settings: Settings,
     },
+    /// A topic was deleted, with its partitions and settings.
     TopicDeleted {
+        /// The topic's id.
         id: Uuid,
     },
+    /// Partitions were added behind the last one.
     PartitionsAdded {
+        /// The topic's id.
         id: Uuid,
+        /// The new partitions, without gaps.
         partitions: Vec<PartitionRange>,
     },
     /// Partitions that are there are placed otherwise.
     PartitionsChanged {
+        /// The topic's id.
         id: Uuid,
+        /// The partitions, and where they are from now on.
         partitions: Vec<PartitionRange>,
     },
+    /// A topic has other settings.
     TopicSettingsSet {
+        /// The topic's id.
         id: Uuid,
+        /// The settings from now on.
         settings: Settings,
     },
+    /// A broker, or [`BrokerId::ALL`], has other dynamic settings.
     BrokerSettingsSet {
+        /// The broker's id.
         broker: BrokerId,
+        /// The settings from now on.
         settings: Settings,
     },
+    /// A block of producer ids was given to a core.
     ProducerIdsAllocated {
+        /// The first id that is still free.
         next: i64,
     },
+    /// A broker is there, or is reached otherwise.
     BrokerRegistered {
+        /// The broker's id.
         id: BrokerId,
+        /// How it is reached from now on.
         broker: Broker,
     },
+    /// A consumer group has other settings.
     GroupSettingsSet {
+        /// The group's id.
         group: Arc<str>,
+        /// The settings from now on.
         settings: Settings,
     },
 }

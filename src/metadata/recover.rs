@@ -18,6 +18,7 @@ pub const SNAPSHOT_NAME: &str = "snapshot";
 pub struct RecoverError {
     /// The name of the file that is at fault.
     pub file: String,
+    /// What is wrong with it.
     pub error: LogError,
 }
 
@@ -32,6 +33,7 @@ impl std::error::Error for RecoverError {}
 /// What recovery found. Before anything is written the shell does what the fields say.
 #[derive(Debug)]
 pub struct Recovered {
+    /// The controller, with everything applied that was read.
     pub controller: Controller,
     /// The last file of the log, and where its entries end: what stands behind is overwritten with zeros, and the file is
     /// synced.

@@ -18,7 +18,9 @@ pub const PARTITIONS_MAX: usize = 200_000;
 /// What stands for -1 in a request: `num.partitions` and `default.replication.factor`.
 #[derive(Clone, Copy, Debug)]
 pub struct Defaults {
+    /// `num.partitions`
     pub partitions: i32,
+    /// `default.replication.factor`
     pub replication_factor: i16,
 }
 
@@ -32,26 +34,33 @@ pub type PolicyCheck<'a> = &'a dyn Fn(&str, i32, i16) -> Result<(), String>;
 /// On which terms topics are made.
 #[derive(Clone, Copy)]
 pub struct Terms<'a> {
+    /// What stands for a count of -1.
     pub defaults: Defaults,
+    /// Says whether a topic may have a setting.
     pub setting: SettingCheck<'a>,
+    /// Says whether a topic may have such a name and such counts.
     pub policy: PolicyCheck<'a>,
 }
 
 /// The brokers that a request wants for one partition; the first becomes leader.
 #[derive(Clone, Debug)]
 pub struct Assignment {
+    /// The partition's index.
     pub index: PartitionIndex,
+    /// Ids of its replicas.
     pub brokers: Vec<BrokerId>,
 }
 
 /// A topic as CreateTopics (API 19) asks for it. With `assignments` both counts are -1.
 #[derive(Clone, Debug)]
 pub struct TopicSpec {
+    /// The topic's name, as the request gives it.
     pub name: String,
     /// -1: the default.
     pub partitions: i32,
     /// -1: the default.
     pub replication_factor: i16,
+    /// Where each partition is to be; empty: the controller places them.
     pub assignments: Vec<Assignment>,
     /// A key without a value is checked, and then left at its default.
     pub settings: Vec<(String, Option<String>)>,
@@ -71,15 +80,20 @@ impl TopicSpec {
 /// A topic that was made, or with `validate_only` could be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
+    /// The topic's new id.
     pub id: Uuid,
+    /// How many partitions it has.
     pub partitions: i32,
+    /// How many replicas each partition has.
     pub replication_factor: i16,
+    /// The settings that were set.
     pub settings: Settings,
 }
 
 /// More partitions for a topic, as CreatePartitions (API 37) asks for them.
 #[derive(Clone, Debug)]
 pub struct PartitionsSpec {
+    /// The topic's name.
     pub name: String,
     /// The number of partitions that the topic is to have.
     pub count: i32,
@@ -87,16 +101,23 @@ pub struct PartitionsSpec {
     pub assignments: Option<Vec<Vec<BrokerId>>>,
 }
 
+/// How a request names a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicKey {
+    /// By its name.
     Name(String),
+    /// By its id.
     Id(Uuid),
 }
 
+/// A topic that was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deleted {
+    /// The id that it had.
     pub id: Uuid,
+    /// The name that it had.
     pub name: Arc<str>,
+    /// How many partitions it had.
     pub partitions: i32,
 }
 

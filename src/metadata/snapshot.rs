@@ -12,8 +12,11 @@ const PART_BYTES: usize = 256 << 10;
 /// is written the file is synced and takes the snapshot's place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Part {
+    /// Where in the file they go.
     pub position: u64,
+    /// Bytes of the snapshot.
     pub bytes: Vec<u8>,
+    /// Whether the snapshot ends with them.
     pub last: bool,
 }
 

@@ -12,8 +12,11 @@ const INTERNAL_TOPICS: [&str; 3] = ["__consumer_offsets", "__transaction_state",
 /// Cheap to clone: clones share what has not changed since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {
+    /// The id, which no other topic ever has.
     pub id: Uuid,
+    /// The name, which another topic may have had before.
     pub name: Arc<str>,
+    /// The settings that were set, none of the defaults.
     pub settings: Settings,
     partitions: Ranges,
 }
@@ -39,6 +42,7 @@ impl Topic {
         topic.extended(partitions)
     }
 
+    /// How many partitions the topic has.
     pub fn partition_count(&self) -> PartitionIndex {
         self.partitions.last().map_or(0, |(_, range)| range.end)
     }
@@ -64,6 +68,7 @@ impl Topic {
         self.partitions.first().map_or(0, |(_, range)| range.placement.replicas.len() as i16)
     }
 
+    /// Whether the topic belongs to the brokers.
     pub fn is_internal(&self) -> bool {
         is_internal(&self.name)
     }

@@ -1,6 +1,8 @@
 //! The shell: everything that touches the kernel. One glommio executor a core, pinned; each runs a
 //! [`Shard`](crate::shard::Shard) and knows no rule of Kafka's.
 
+#![allow(unsafe_code)]
+
 mod blocking;
 mod charge;
 mod core;

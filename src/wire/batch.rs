@@ -20,8 +20,9 @@ pub const CRC_START: usize = 21;
 const COMBINE_BYTES_MIN: usize = 8 << 10;
 /// The version of the format in `magic`; Kafka 4 knows no other on the wire.
 pub const MAGIC: i8 = 2;
-/// `producer_id` and `base_sequence` of a batch from a producer that is not idempotent.
+/// `producer_id` of a batch from a producer that is not idempotent.
 pub const NO_PRODUCER_ID: i64 = -1;
+/// `base_sequence` of such a batch.
 pub const NO_SEQUENCE: i32 = -1;
 
 const COMPRESSION_MASK: i16 = 0b111;
@@ -34,30 +35,47 @@ const DELETE_HORIZON: i16 = 1 << 6;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(i16)]
 pub enum Compression {
+    /// As they are.
     None = 0,
+    /// By gzip.
     Gzip = 1,
+    /// By Snappy, in the blocks of snappy-java.
     Snappy = 2,
+    /// By LZ4, in its frame format.
     Lz4 = 3,
+    /// By Zstandard.
     Zstd = 4,
 }
 
+/// The first 61 bytes of a batch of format 2 (KIP-98), in Kafka's words. Numbers are big-endian.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct BatchHeader {
+    /// Offset of the first record; a producer sends 0.
     pub base_offset: I64,
     /// Bytes that follow this field.
     pub batch_length: I32,
+    /// Epoch of the leader that appended the batch; a producer sends -1.
     pub partition_leader_epoch: I32,
+    /// The format: 2.
     pub magic: i8,
+    /// CRC-32C of everything behind this field.
     pub crc: U32,
+    /// Bits 0 to 2: compression; 3: the time is the broker's; 4: transactional; 5: control; 6: delete horizon.
     pub attributes: I16,
+    /// Offset of the last record less that of the first.
     pub last_offset_delta: I32,
     /// Time of the first record, or the delete horizon if that attribute is set (KIP-534).
     pub base_timestamp: I64,
+    /// The latest time of a record, in milliseconds since 1970.
     pub max_timestamp: I64,
+    /// Who produced it; -1: a producer that is not idempotent.
     pub producer_id: I64,
+    /// The producer's epoch; -1 without a producer id.
     pub producer_epoch: I16,
+    /// The first record's number in the producer's sequence; -1 without a producer id.
     pub base_sequence: I32,
+    /// How many records follow.
     pub records_count: I32,
 }
 
@@ -98,10 +116,12 @@ impl BatchHeader {
         self.attributes.get() & LOG_APPEND_TIME != 0
     }
 
+    /// Whether the batch belongs to a transaction.
     pub fn is_transactional(&self) -> bool {
         self.attributes.get() & TRANSACTIONAL != 0
     }
 
+    /// Whether its records are markers that brokers write, not users' records.
     pub fn is_control(&self) -> bool {
         self.attributes.get() & CONTROL != 0
     }
@@ -121,6 +141,7 @@ pub enum BatchError {
     Length,
     /// A format other than version 2.
     Magic(i8),
+    /// The checksum is another one.
     Crc,
 }
 
@@ -142,6 +163,7 @@ impl std::error::Error for BatchError {}
 pub struct Batch<'a> {
     /// Where the batch begins in the bytes that were walked.
     pub position: usize,
+    /// The batch's header.
     pub header: &'a BatchHeader,
     /// The batch, header included.
     pub bytes: &'a [u8],
@@ -264,10 +286,15 @@ pub fn replace_records(batch: &[u8], compression: Compression, records: &[u8]) -
 /// One record of a batch. Times and offsets count from the batch's base.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Record<'a> {
+    /// Milliseconds since the batch's `base_timestamp`.
     pub timestamp_delta: i64,
+    /// Offset less the batch's `base_offset`.
     pub offset_delta: i32,
+    /// The key; `None` is Kafka's null.
     pub key: Option<&'a [u8]>,
+    /// The value; `None` is Kafka's null.
     pub value: Option<&'a [u8]>,
+    /// Names and values, in order; names may repeat.
     pub headers: Vec<(&'a str, Option<&'a [u8]>)>,
 }
 
@@ -363,6 +390,7 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    /// A batch without records that begins at an offset.
     pub fn new(base_offset: i64) -> Self {
         let header = BatchHeader {
             base_offset: base_offset.into(),
@@ -390,15 +418,18 @@ impl BatchBuilder {
         self
     }
 
+    /// Says which leader's epoch the batch is of.
     pub fn leader_epoch(mut self, epoch: i32) -> Self {
         self.header.partition_leader_epoch = epoch.into();
         self
     }
 
+    /// Makes the batch part of a transaction.
     pub fn transactional(self) -> Self {
         self.attribute(TRANSACTIONAL)
     }
 
+    /// Makes the batch one of markers.
     pub fn control(self) -> Self {
         self.attribute(CONTROL)
     }
@@ -413,6 +444,7 @@ impl BatchBuilder {
         self.record_with_headers(timestamp_ms, key, value, &[])
     }
 
+    /// Adds a record with headers at the next offset.
     pub fn record_with_headers(
         mut self,
         timestamp_ms: i64,

@@ -109,7 +109,9 @@ pub fn join_text<'a>(items: impl IntoIterator<Item = &'a str>, separator: &str) 
 /// Record batches, untouched: as they lie in a received message, or as spans to send without copying.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Records<'a> {
+    /// Bytes of the message that was received.
     Slice(&'a [u8]),
+    /// Bytes that lie elsewhere, to be sent one after the other.
     Spans(Vec<Bytes>),
 }
 
@@ -122,6 +124,7 @@ impl Records<'_> {
         }
     }
 
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -6,10 +6,14 @@ macro_rules! error_codes {
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         #[repr(i16)]
         pub enum ErrorCode {
-            $($variant = $code,)*
+            $(
+                #[doc = concat!("`", stringify!($name), "`")]
+                $variant = $code,
+            )*
         }
 
         impl ErrorCode {
+            /// Every code, in the order of the numbers.
             pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$variant,)*];
 
             /// `None` for a number that Kafka has not given out.

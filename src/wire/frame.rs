@@ -30,28 +30,39 @@ pub fn api_name(key: i16) -> Option<&'static str> {
 /// The head of a request in a frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head<'a> {
+    /// The request's API.
     pub api: ApiKey,
+    /// The version in which it is encoded, and its answer will be.
     pub version: i16,
+    /// The client's number for the request, which the answer repeats.
     pub correlation_id: i32,
+    /// How the client calls itself.
     pub client_id: Option<Cow<'a, str>>,
     /// Where the body begins in the frame (without its length).
     pub body_start: usize,
 }
 
+/// Why a frame is no request that can be answered as usual.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FrameError {
     /// An API that this build cannot decode: the connection is closed.
     UnknownApi {
+        /// The number in the frame.
         key: i16,
+        /// The version in the frame.
         version: i16,
     },
     /// A version that this build cannot decode. ApiVersions is answered with UNSUPPORTED_VERSION and a body of version 0
     /// (KIP-511); on any other API the connection is closed.
     UnsupportedVersion {
+        /// The request's API.
         api: ApiKey,
+        /// The version in the frame.
         version: i16,
+        /// The client's number for the request.
         correlation_id: i32,
     },
+    /// The frame does not hold what it claims to.
     Malformed(DecodeError),
 }
 

@@ -21,7 +21,8 @@ mod prelude {
 }
 use prelude::{DecodeError, RangeInclusive, Reader, Writer};
 
-#[allow(clippy::all, unused)]
+// What the fields mean is said in messages.txt and in Kafka's documentation.
+#[allow(clippy::all, missing_docs, unused)]
 mod generated {
     use super::*;
     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
@@ -40,11 +41,14 @@ impl ApiKey {
 
 /// A request, with the response that belongs to it.
 pub trait Exchange {
+    /// The API that both belong to.
     const API: ApiKey;
     /// Borrows from the bytes that it is decoded from.
     type Response<'a>;
 
+    /// Writes the request's body.
     fn encode(&self, w: &mut Writer, version: i16);
+    /// Reads the response's body.
     fn decode_response<'a>(r: &mut Reader<'a>, version: i16) -> Result<Self::Response<'a>, DecodeError>;
 }
 

@@ -6,6 +6,8 @@
 //!
 //! Adding a message is adding its block to `messages.txt`.
 
+#![warn(missing_docs)]
+
 pub mod batch;
 pub mod codec;
 pub mod compression;

@@ -1,5 +1,7 @@
 //! What the machine gives and takes: signals, descriptors, standard error, file systems, the program's name.
 
+#![allow(unsafe_code)]
+
 use crate::batches::batch;
 use crate::client::{Client, Produce, ask, fetch_once, read_frame};
 use crate::process::{Broker, cores, klamm, run_to_end, wait_for};

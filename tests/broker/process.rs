@@ -1,5 +1,7 @@
 //! The real program as a child process with a data directory of its own.
 
+#![allow(unsafe_code)]
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;

@@ -1,5 +1,7 @@
 //! Starting and stopping: one line when it is ready, one error when it cannot be.
 
+#![allow(unsafe_code)]
+
 use crate::batches::batch;
 use crate::client::{Client, Produce, ask, read_all};
 use crate::process::{Broker, cores, cpus, klamm, run_to_end, wait_for};

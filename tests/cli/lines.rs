@@ -1,5 +1,7 @@
 //! The command line itself: help, completion, faults of typing, brokers that are not there.
 
+#![allow(unsafe_code)]
+
 use crate::process::{klamm, run_to_end};
 use crate::stage::{Stage, alone, tool_alone};
 use std::io::{Read, Write};

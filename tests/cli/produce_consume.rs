@@ -1,5 +1,7 @@
 //! `klamm produce`, `klamm consume`, and Kafka's console tools: what goes in comes out.
 
+#![allow(unsafe_code)]
+
 use crate::process::{klamm, wait_for};
 use crate::stage::{Stage, alone};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -12,6 +12,7 @@ pub struct Reader<'a> {
 
 macro_rules! read_integers {
     ($($name:ident)*) => { $(
+        #[doc = concat!("The next bytes as an `", stringify!($name), "`.")]
         pub fn $name(&mut self) -> Result<$name, DecodeError> {
             Ok($name::from_be_bytes(*self.chunk()?))
         }
@@ -19,6 +20,7 @@ macro_rules! read_integers {
 }
 
 impl<'a> Reader<'a> {
+    /// Reads from the first of these bytes on.
     pub fn new(bytes: &'a [u8]) -> Self {
         Reader { rest: bytes }
     }
@@ -35,10 +37,12 @@ impl<'a> Reader<'a> {
 
     read_integers! { i8 i16 u16 i32 u32 i64 f64 }
 
+    /// One byte; any but 0 is true.
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         Ok(self.i8()? != 0)
     }
 
+    /// Sixteen bytes.
     pub fn uuid(&mut self) -> Result<Uuid, DecodeError> {
         Ok(Uuid(*self.chunk()?))
     }
@@ -101,6 +105,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A string or null.
     pub fn nullable_string(&mut self, flexible: bool) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let length = if flexible {
             self.length(true)?
@@ -118,6 +123,7 @@ impl<'a> Reader<'a> {
         Ok(Some(Cow::Borrowed(text)))
     }
 
+    /// A string; null is an error.
     pub fn string(&mut self, flexible: bool) -> Result<Cow<'a, str>, DecodeError> {
         self.nullable_string(flexible)?.ok_or(DecodeError::Null)
     }
@@ -129,18 +135,22 @@ impl<'a> Reader<'a> {
         self.take(length).map(Some)
     }
 
+    /// Bytes or null.
     pub fn nullable_bytes(&mut self, flexible: bool) -> Result<Option<Cow<'a, [u8]>>, DecodeError> {
         Ok(self.nullable_slice(flexible)?.map(Cow::Borrowed))
     }
 
+    /// Bytes; null is an error.
     pub fn bytes(&mut self, flexible: bool) -> Result<Cow<'a, [u8]>, DecodeError> {
         self.nullable_bytes(flexible)?.ok_or(DecodeError::Null)
     }
 
+    /// Record batches or null.
     pub fn nullable_records(&mut self, flexible: bool) -> Result<Option<Records<'a>>, DecodeError> {
         Ok(self.nullable_slice(flexible)?.map(Records::Slice))
     }
 
+    /// Record batches; null is an error.
     pub fn records(&mut self, flexible: bool) -> Result<Records<'a>, DecodeError> {
         self.nullable_records(flexible)?.ok_or(DecodeError::Null)
     }
@@ -167,6 +177,7 @@ impl<'a> Reader<'a> {
         Ok(Some(elements))
     }
 
+    /// The elements of an array; null is an error. `element_bytes_min` is as for [`Reader::nullable_array`].
     pub fn array<T>(
         &mut self,
         flexible: bool,

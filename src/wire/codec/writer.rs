@@ -27,6 +27,7 @@ impl Default for Writer {
 
 macro_rules! write_integers {
     ($($put:ident $type:ident)*) => { $(
+        #[doc = concat!("The bytes of an `", stringify!($type), "`.")]
         pub fn $put(&mut self, value: $type) {
             self.put_slice(&value.to_be_bytes());
         }
@@ -34,6 +35,7 @@ macro_rules! write_integers {
 }
 
 impl Writer {
+    /// A writer without room: what is written makes it.
     pub fn new() -> Self {
         Self::default()
     }
@@ -52,6 +54,7 @@ impl Writer {
         self.fields.len() + self.span_bytes
     }
 
+    /// Whether nothing has been written, or what was written cannot be said.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -107,14 +110,17 @@ impl Writer {
         self.fields[position..position + 4].copy_from_slice(&value.to_be_bytes());
     }
 
+    /// One byte, 0 or 1.
     pub fn put_bool(&mut self, value: bool) {
         self.put_i8(i8::from(value));
     }
 
+    /// Sixteen bytes.
     pub fn put_uuid(&mut self, value: Uuid) {
         self.put_slice(&value.0);
     }
 
+    /// The bytes themselves, without a length.
     pub fn put_slice(&mut self, bytes: &[u8]) {
         match bytes.len() <= self.fields_max - self.fields.len() {
             true => self.fields.extend_from_slice(bytes),
@@ -122,14 +128,17 @@ impl Writer {
         }
     }
 
+    /// A number of one to five bytes, seven bits in each.
     pub fn put_uvarint(&mut self, value: u32) {
         self.put_varint_bits(u64::from(value));
     }
 
+    /// The same for signed numbers, which alternate: 0, -1, 1, -2.
     pub fn put_varint(&mut self, value: i32) {
         self.put_uvarint((value << 1 ^ value >> 31) as u32);
     }
 
+    /// The same for 64 bits, in one to ten bytes.
     pub fn put_varlong(&mut self, value: i64) {
         self.put_varint_bits((value << 1 ^ value >> 63) as u64);
     }
@@ -175,6 +184,7 @@ impl Writer {
         self.put_string(&cut_text(text, bytes_max.min(STRING_BYTES_MAX)), flexible);
     }
 
+    /// A string or null.
     pub fn put_nullable_string(&mut self, text: Option<&str>, flexible: bool) {
         match text {
             Some(text) => self.put_string(text, flexible),
@@ -182,6 +192,7 @@ impl Writer {
         }
     }
 
+    /// Bytes behind their length.
     pub fn put_bytes(&mut self, bytes: &[u8], flexible: bool) {
         self.put_length(Some(bytes.len()), flexible);
         self.put_slice(bytes);

@@ -22,6 +22,7 @@ const SNAPPY_JAVA_HEADER_BYTES: usize = 16;
 /// How records are to be compressed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Codec {
+    /// The format.
     pub compression: Compression,
     /// Of gzip and zstd; `None` is the codec's own choice. The others have one level.
     pub level: Option<i32>,
@@ -46,6 +47,7 @@ pub enum DecompressError {
     TooLarge,
 }
 
+/// The bytes in compressed form.
 pub fn compress(codec: Codec, bytes: &[u8]) -> Vec<u8> {
     const TO_MEMORY: &str = "writing to memory does not fail";
     let out = Vec::with_capacity(bytes.len() / 2);

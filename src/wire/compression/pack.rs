@@ -25,6 +25,7 @@ enum State {
 }
 
 impl Pack {
+    /// Begins a stream.
     pub fn new(codec: Codec) -> Pack {
         Pack(match codec.compression {
             Compression::None => State::Plain(Vec::new()),
@@ -44,6 +45,7 @@ impl Pack {
         })
     }
 
+    /// Adds bytes to what is compressed.
     pub fn write(&mut self, mut bytes: &[u8]) {
         match &mut self.0 {
             State::Plain(out) => out.extend_from_slice(bytes),
@@ -73,6 +75,7 @@ impl Pack {
         }
     }
 
+    /// Ends the stream, and returns all of it.
     pub fn finish(self) -> Vec<u8> {
         match self.0 {
             State::Plain(out) => out,

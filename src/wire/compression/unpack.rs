@@ -64,12 +64,14 @@ enum State {
 
 /// Some of the decompressed bytes, perhaps none.
 pub struct Piece<'a> {
+    /// The bytes that have become readable.
     pub bytes: &'a [u8],
     /// What it took to make it: nanoseconds, about, on a machine of no particular kind.
     pub cost: usize,
 }
 
 impl Unpack {
+    /// Nothing is unpacked yet.
     pub fn new(compression: Compression) -> Unpack {
         let state = match compression {
             Compression::None => State::Plain,
