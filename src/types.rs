@@ -8,8 +8,6 @@ use std::str::FromStr;
 
 /// Position of a record in a partition, counted from 0. Kafka: int64.
 pub type Offset = i64;
-/// Generation of a partition's leadership. Kafka: int32.
-pub type Epoch = i32;
 /// Index of a partition in its topic.
 pub type PartitionIndex = i32;
 /// Milliseconds since the Unix epoch, as Kafka stores them.
@@ -47,6 +45,27 @@ impl FromStr for BrokerId {
 
     fn from_str(text: &str) -> Result<BrokerId, ParseIntError> {
         text.parse().map(BrokerId)
+    }
+}
+
+/// Counts the leaders that a partition has had: its records carry the epoch of the leader that appended them. Kafka: int32.
+/// Epochs of producers and of clients' sessions are others.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Epoch(pub i32);
+
+impl Epoch {
+    /// Stands for no epoch: none is known, or none is asked for.
+    pub const NONE: Epoch = Epoch(-1);
+
+    /// The epoch, unless a message says with a negative number that there is none.
+    pub fn known(self) -> Option<Epoch> {
+        (self.0 >= 0).then_some(self)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

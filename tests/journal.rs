@@ -8,7 +8,7 @@ use klamm::journal::{
 };
 use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment};
 use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
-use klamm::types::{PartitionId, Uuid};
+use klamm::types::{Epoch, PartitionId, Uuid};
 use std::collections::BTreeMap;
 
 const FILE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
@@ -21,7 +21,7 @@ fn partition() -> PartitionId {
 
 fn entry(offset: i64, payload: &[u8]) -> Entry {
     let payload_bytes = payload.len() as u32;
-    Entry { kind: EntryKind::Batch, roll: false, partition: partition(), epoch: 0, offset, payload_bytes }
+    Entry { kind: EntryKind::Batch, roll: false, partition: partition(), epoch: Epoch(0), offset, payload_bytes }
 }
 
 /// A journal with its files.
@@ -360,7 +360,7 @@ fn same(bytes: &[u8], name: &str) {
 #[test]
 fn a_block_has_the_bytes_that_were_written_down() {
     let mut journal = Journal::new(LIMITS, CORE, 9, vec![0], 1);
-    let batch = Entry { roll: true, epoch: 5, ..entry(0x0102_0304, b"xyz") };
+    let batch = Entry { roll: true, epoch: Epoch(5), ..entry(0x0102_0304, b"xyz") };
     append(&mut journal, &batch, Bytes::from_static(b"xyz"));
     append(&mut journal, &Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
     append(&mut journal, &Entry { kind: EntryKind::LogStart, ..entry(8, b"") }, Bytes::new());
@@ -387,7 +387,7 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
         commit_end: 102,
         segments: vec![segment],
         producers,
-        epochs: vec![(0, 100), (2, 102)],
+        epochs: vec![(Epoch(0), 100), (Epoch(2), 102)],
         lost_from: Some(103),
     };
     let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88, ended: true };

@@ -37,7 +37,7 @@ pub fn offsets(options: &Options, groups: &[Described], rows: &[Vec<Row>]) -> Re
             let row = |row: &Row| {
                 let member = row.member.map(|member| &group.members[member].id);
                 json!({ "topic": row.place.topic, "partition": row.place.partition, "committed": row.committed,
-                    "leader_epoch": row.leader_epoch, "end": row.end, "lag": row.lag(), "member": member })
+                    "leader_epoch": row.leader_epoch.map(|epoch| epoch.0), "end": row.end, "lag": row.lag(), "member": member })
             };
             json!({ "group": group.id, "state": group.state, "lag": rows.iter().filter_map(Row::lag).sum::<i64>(),
                 "offsets": rows.iter().map(row).collect::<Value>() })

@@ -273,12 +273,13 @@ fn places(share: &Share) -> Vec<TopicPartition> {
 mod tests {
     use super::*;
     use crate::cli::client::{Partition, Topic};
+    use crate::types::Epoch;
 
     fn topic(name: &str, partitions: i32) -> Topic {
         let partition = |index| Partition {
             index,
             leader: Some(BrokerId(1)),
-            leader_epoch: 0,
+            leader_epoch: Epoch(0),
             replicas: Vec::new(),
             in_sync: Vec::new(),
             offline: Vec::new(),

@@ -137,7 +137,7 @@ fn list_at(client: &mut Client, options: &Options, places: &[TopicPartition], ti
     let json = || {
         let row = |(place, found): (&TopicPartition, &offsets::Found)| {
             json!({ "topic": place.topic, "partition": place.partition, "offset": found.offset,
-                "timestamp": found.timestamp, "leader_epoch": found.leader_epoch })
+                "timestamp": found.timestamp, "leader_epoch": found.leader_epoch.map(|epoch| epoch.0) })
         };
         found.iter().map(row).collect::<Value>()
     };

@@ -301,7 +301,7 @@ fn describe_human(described: &[(Topic, Vec<Entry>)]) -> String {
 fn describe_json(described: &[(Topic, Vec<Entry>)]) -> Value {
     let topic = |(topic, settings): &(Topic, Vec<Entry>)| {
         let partition = |partition: &super::client::Partition| {
-            json!({ "partition": partition.index, "leader": partition.leader.map(|leader| leader.0), "leader_epoch": partition.leader_epoch,
+            json!({ "partition": partition.index, "leader": partition.leader.map(|leader| leader.0), "leader_epoch": partition.leader_epoch.0,
                 "replicas": BrokerId::numbers(&partition.replicas), "in_sync": BrokerId::numbers(&partition.in_sync),
                 "offline": BrokerId::numbers(&partition.offline) })
         };

@@ -86,7 +86,7 @@ impl Entry {
         b.put_u32_le(self.payload_bytes);
         b.put_slice(&self.partition.topic.0);
         b.put_i32_le(self.partition.index);
-        b.put_i32_le(self.epoch);
+        b.put_i32_le(self.epoch.0);
         b.put_i64_le(self.offset);
         assert_eq!(b.len(), ENTRY_HEADER_BYTES);
         let check = entry_check(place, &b);
@@ -109,7 +109,7 @@ impl Entry {
             roll: b[1] & FLAG_ROLL != 0,
             payload_bytes: u32_at(b, 4),
             partition: PartitionId { topic: Uuid(array(b, 8)), index: i32::from_le_bytes(array(b, 24)) },
-            epoch: i32::from_le_bytes(array(b, 28)),
+            epoch: Epoch(i32::from_le_bytes(array(b, 28))),
             offset: i64::from_le_bytes(array(b, 32)),
         })
     }
@@ -221,8 +221,14 @@ mod tests {
 
     fn block() -> Vec<u8> {
         let partition = PartitionId { topic: Uuid([0xab; 16]), index: 2 };
-        let batch =
-            Entry { kind: EntryKind::Batch, roll: true, partition, epoch: 5, offset: 0x0102_0304, payload_bytes: 3 };
+        let batch = Entry {
+            kind: EntryKind::Batch,
+            roll: true,
+            partition,
+            epoch: Epoch(5),
+            offset: 0x0102_0304,
+            payload_bytes: 3,
+        };
         let start = Entry { kind: EntryKind::LogStart, roll: false, payload_bytes: 0, ..batch };
         let parts = [batch.encode((9, 77)), Bytes::from_static(b"xyz"), start.encode((9, 77))];
         let bytes = (BLOCK_HEADER_BYTES + 2 * ENTRY_HEADER_BYTES + 3) as u32;

@@ -342,7 +342,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{PartitionId, Uuid};
+    use crate::types::{Epoch, PartitionId, Uuid};
 
     fn limits() -> Limits {
         Limits { file_bytes: 4 << 20, files_max: 4, waiting_bytes_max: 1 << 20 }
@@ -353,7 +353,7 @@ mod tests {
             kind: EntryKind::Batch,
             roll: false,
             partition: PartitionId { topic: Uuid([1; 16]), index: 3 },
-            epoch: 0,
+            epoch: Epoch(0),
             offset,
             payload_bytes: bytes as u32,
         }

@@ -161,7 +161,7 @@ impl Log {
             id,
             name,
             settings,
-            epoch: 0,
+            epoch: Epoch(0),
             start: 0,
             end: 0,
             durable_end: 0,
@@ -587,7 +587,7 @@ impl Log {
         log.unclosed = from.segments.iter().find(|segment| !segment.indexed).map_or(log.end, |segment| segment.base);
         log.segments = from.segments.into();
         log.producers = from.producers;
-        log.epoch = from.epochs.last().map_or(0, |(epoch, _)| *epoch);
+        log.epoch = from.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
         log.epochs = from.epochs;
         // Batches before that may still be in the journal.
         log.is_lost = from.lost_from.is_some_and(|offset| offset <= log.end);

@@ -33,7 +33,7 @@ fn batch(times: &[TimestampMs], value_bytes: usize) -> (BytesMut, BatchInfo) {
 fn append(log: &mut Log, times: &[TimestampMs], value_bytes: usize, journal: u64) -> Placement {
     let (mut bytes, info) = batch(times, value_bytes);
     let at = log.decide(&info, bytes.len(), times[0]);
-    patch_base_offset_and_epoch(&mut bytes, at.offset, at.epoch);
+    patch_base_offset_and_epoch(&mut bytes, at.offset, at.epoch.0);
     log.apply(at, &info, bytes.freeze(), journal, SEEN_MS);
     at
 }
@@ -234,7 +234,7 @@ fn what_a_checkpoint_says_is_durable_and_restores() {
     let Read::Memory { parts, .. } = log.read(14, 20, usize::MAX) else { panic!("it is in memory") };
     let replay = |log: &mut Log, part: &Bytes, roll| {
         let offset = i64::from_be_bytes(part[..8].try_into().unwrap());
-        log.replay(Placement { offset, epoch: 0, roll }, &check::info(part).unwrap(), part.clone(), SEEN_MS)
+        log.replay(Placement { offset, epoch: Epoch(0), roll }, &check::info(part).unwrap(), part.clone(), SEEN_MS)
     };
     assert!(!replay(&mut restored, &parts[1], false), "a batch is missing");
     for part in &parts {
@@ -262,12 +262,12 @@ fn the_high_watermark_is_set_from_outside_and_does_not_go_back() {
 #[test]
 fn batches_keep_the_epoch_of_their_own() {
     let mut log = ten();
-    log.epoch = 2;
+    log.epoch = Epoch(2);
     append(&mut log, &[1, 2], 10, 11);
-    log.epoch = 7;
+    log.epoch = Epoch(7);
     let mut epochs = Vec::new();
     log.carry(|at, bytes| {
-        epochs.push(at.epoch);
+        epochs.push(at.epoch.0);
         (99, bytes.clone())
     });
     assert_eq!(epochs, [[0; 10].as_slice(), &[2]].concat());
@@ -276,9 +276,9 @@ fn batches_keep_the_epoch_of_their_own() {
     log.durable(log.end());
     flush_all(&mut log);
     let made = log.checkpoint();
-    assert_eq!(made.epochs, [(0, 0), (2, 20)]);
+    assert_eq!(made.epochs, [(Epoch(0), 0), (Epoch(2), 20)]);
     let restored = Log::restore(log.id(), log.name().clone(), Arc::new(settings()), made);
-    assert_eq!(restored.epoch(), 2);
+    assert_eq!(restored.epoch(), Epoch(2));
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn behind_lost_records_nothing_is_read_or_written() {
     let mut other = ten();
     append(&mut other, &[1, 2], 10, 11);
     let Read::Memory { parts, .. } = other.read(20, 22, 1) else { panic!("it is in memory") };
-    let at = Placement { offset: 20, epoch: 0, roll: false };
+    let at = Placement { offset: 20, epoch: Epoch(0), roll: false };
     assert!(!restored.replay(at, &check::info(&parts[0]).unwrap(), parts[0].clone(), SEEN_MS));
 }
 
@@ -309,14 +309,14 @@ fn first_at(batches: Vec<Bytes>, timestamp: TimestampMs, start: Offset) -> Optio
 #[test]
 fn epochs_and_their_ends() {
     let mut log = ten();
-    assert_eq!(log.epoch_end(0), Some((0, 20)));
-    assert_eq!(log.epoch_end(1), None);
-    log.epoch = 3;
-    assert_eq!(log.epoch_end(2), Some((0, 20)));
+    assert_eq!(log.epoch_end(Epoch(0)), Some((Epoch(0), 20)));
+    assert_eq!(log.epoch_end(Epoch(1)), None);
+    log.epoch = Epoch(3);
+    assert_eq!(log.epoch_end(Epoch(2)), Some((Epoch(0), 20)));
     append(&mut log, &[2000], 10, 20);
-    assert_eq!(log.epoch_end(0), Some((0, 20)));
-    assert_eq!(log.epoch_end(3), Some((3, 21)));
-    assert_eq!(log.epoch_end(-1), None);
+    assert_eq!(log.epoch_end(Epoch(0)), Some((Epoch(0), 20)));
+    assert_eq!(log.epoch_end(Epoch(3)), Some((Epoch(3), 21)));
+    assert_eq!(log.epoch_end(Epoch(-1)), None);
 }
 
 mod batches {

@@ -394,14 +394,14 @@ mod tests {
         let mut image = Image::default();
         apply(&mut image, 1, &created(1, "t", vec![range(0, 2, 1)])).unwrap();
         let partition = |index| PartitionId { topic: Uuid([1; 16]), index };
-        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(1), epoch: 0 }));
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(1), epoch: Epoch(0) }));
         let mut change = range(1, 2, 2);
-        change.placement.leader_epoch = 4;
+        change.placement.leader_epoch = Epoch(4);
         change.placement.partition_epoch = 1;
         let record = Record::PartitionsChanged { id: Uuid([1; 16]), partitions: vec![change] };
         apply(&mut image, 2, &record).unwrap();
-        assert_eq!(image.leader(partition(0)), Some(Leader { broker: BrokerId(1), epoch: 0 }));
-        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(2), epoch: 4 }));
+        assert_eq!(image.leader(partition(0)), Some(Leader { broker: BrokerId(1), epoch: Epoch(0) }));
+        assert_eq!(image.leader(partition(1)), Some(Leader { broker: BrokerId(2), epoch: Epoch(4) }));
         assert_eq!(image.leader(partition(2)), None);
         assert_eq!(image.leader(PartitionId { topic: Uuid([2; 16]), index: 0 }), None);
     }

@@ -19,7 +19,7 @@ pub struct Placement {
     /// Raised with each change of leader.
     pub leader_epoch: Epoch,
     /// Raised with each change of the placement.
-    pub partition_epoch: Epoch,
+    pub partition_epoch: i32,
     /// Never empty; the preferred leader is the first.
     pub replicas: Arc<[BrokerId]>,
     /// The replicas that have all that is committed.
@@ -34,7 +34,7 @@ impl Placement {
         let replicas: Arc<[BrokerId]> = replicas.into();
         Placement {
             leader: replicas.first().copied().unwrap_or(BrokerId::NONE),
-            leader_epoch: 0,
+            leader_epoch: Epoch(0),
             partition_epoch: 0,
             isr: replicas.clone(),
             directories: vec![Uuid::ZERO; replicas.len()].into(),
@@ -54,7 +54,7 @@ impl Placement {
             }
             () if directories.len() != replicas.len() => "not each replica has a directory",
             () if *leader != BrokerId::NONE && !replicas_set.contains(leader) => "the leader is no replica",
-            () if *leader_epoch < 0 || *partition_epoch < 0 => "an epoch is negative",
+            () if leader_epoch.known().is_none() || *partition_epoch < 0 => "an epoch is negative",
             () => return Ok(()),
         };
         Err(RecordError(wrong.into()))
@@ -325,7 +325,7 @@ fn build_ranges<'a>(
                 start: range.start,
                 end: range.end,
                 leader: range.placement.leader.0,
-                leader_epoch: range.placement.leader_epoch,
+                leader_epoch: range.placement.leader_epoch.0,
                 replicas: Some(fbb.create_vector(&BrokerId::numbers(&range.placement.replicas))),
                 isr: Some(fbb.create_vector(&BrokerId::numbers(&range.placement.isr))),
                 partition_epoch: range.placement.partition_epoch,
@@ -377,7 +377,7 @@ fn decode_ranges(ranges: Vector<'_, ForwardsUOffset<flat::PartitionRange<'_>>>) 
         end: range.end(),
         placement: Placement {
             leader: BrokerId(range.leader()),
-            leader_epoch: range.leader_epoch(),
+            leader_epoch: Epoch(range.leader_epoch()),
             replicas: range.replicas().iter().map(BrokerId).collect(),
             partition_epoch: range.partition_epoch(),
             isr: range.isr().iter().map(BrokerId).collect(),
@@ -414,7 +414,7 @@ pub(super) mod tests {
         let listener = Listener { name: "PLAINTEXT".into(), host: "::1".into(), port: 9092 };
         let placement = Placement {
             leader: BrokerId(2),
-            leader_epoch: 3,
+            leader_epoch: Epoch(3),
             partition_epoch: 5,
             replicas: [1, 2].map(BrokerId).into(),
             isr: [BrokerId(2)].into(),

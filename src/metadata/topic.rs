@@ -171,14 +171,14 @@ fn put(ranges: &mut Ranges, mut range: PartitionRange) {
 mod tests {
     use super::*;
     use crate::metadata::record::tests::{range, settings};
-    use crate::types::BrokerId;
+    use crate::types::{BrokerId, Epoch};
 
     fn topic(partitions: &[PartitionRange]) -> Topic {
         Topic::new(Uuid([1; 16]), "t".into(), settings(&[]), partitions).unwrap()
     }
 
     fn later(mut range: PartitionRange, leader_epoch: i32, partition_epoch: i32) -> PartitionRange {
-        range.placement.leader_epoch = leader_epoch;
+        range.placement.leader_epoch = Epoch(leader_epoch);
         range.placement.partition_epoch = partition_epoch;
         range
     }
@@ -234,7 +234,7 @@ mod tests {
                 topic = topic.changed(&[later(range(start, end, leader), epoch, epoch)]).unwrap();
                 plain[start as usize..end as usize].fill((BrokerId(leader), epoch));
                 let seen: Vec<_> =
-                    (0..20).map(|i| topic.partition(i).map(|p| (p.leader, p.leader_epoch)).unwrap()).collect();
+                    (0..20).map(|i| topic.partition(i).map(|p| (p.leader, p.leader_epoch.0)).unwrap()).collect();
                 assert_eq!(seen, plain, "seed {seed}");
                 let ranges: Vec<_> = topic.partition_ranges().collect();
                 assert!(ranges.windows(2).all(|p| p[0].end == p[1].start && p[0].placement != p[1].placement));

@@ -3,7 +3,7 @@
 
 use crate::flat::checkpoint as flat;
 use crate::log::{IndexEntry, Producer, ProducerBatch, Producers, Restored, Segment};
-use crate::types::PartitionId;
+use crate::types::{Epoch, PartitionId};
 use flatbuffers::{FlatBufferBuilder, WIPOffset};
 
 /// A checkpoint being written, a few partitions at a time.
@@ -36,7 +36,7 @@ impl CheckpointBuilder {
     pub fn add(&mut self, id: PartitionId, log: &Restored) {
         let segments: Vec<_> = log.segments.iter().map(segment_meta).collect();
         let marks: Vec<_> = log.segments.iter().flat_map(index_marks).collect();
-        let epochs: Vec<_> = log.epochs.iter().map(|(epoch, start)| flat::EpochStart::new(*epoch, *start)).collect();
+        let epochs: Vec<_> = log.epochs.iter().map(|(epoch, start)| flat::EpochStart::new(epoch.0, *start)).collect();
         let producers: Vec<_> = log.producers.iter().map(|(id, producer)| self.producer(id, producer)).collect();
         let partition = flat::PartitionCheckpointArgs {
             topic: Some(&id.topic.into()),
@@ -174,7 +174,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         flushed_end: partition.flushed_end(),
         segments,
         producers,
-        epochs: partition.epochs().iter().map(|e| (e.epoch(), e.start())).collect(),
+        epochs: partition.epochs().iter().map(|e| (Epoch(e.epoch()), e.start())).collect(),
         commit_end: partition.commit_end(),
         lost_from: Some(partition.lost_from()).filter(|offset| *offset >= 0),
     })
@@ -238,7 +238,7 @@ mod tests {
             commit_end: 1400,
             segments: vec![closed, cut],
             producers,
-            epochs: vec![(0, 100), (3, 600)],
+            epochs: vec![(Epoch(0), 100), (Epoch(3), 600)],
             lost_from: Some(1500),
         };
         let id = PartitionId { topic: Uuid([5; 16]), index: 4 };

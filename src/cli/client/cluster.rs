@@ -65,7 +65,7 @@ impl Topic {
         let partition = |partition: &crate::wire::messages::metadata_response::MetadataResponsePartition| Partition {
             index: partition.partition_index,
             leader: Some(BrokerId(partition.leader_id)).filter(|&id| id > NO_LEADER),
-            leader_epoch: partition.leader_epoch,
+            leader_epoch: Epoch(partition.leader_epoch),
             replicas: BrokerId::from_numbers(&partition.replica_nodes),
             in_sync: BrokerId::from_numbers(&partition.isr_nodes),
             offline: BrokerId::from_numbers(&partition.offline_replicas),

@@ -36,7 +36,7 @@ fn dump_partition(id: PartitionId, log: &Restored, out: &mut Printer) -> Result<
         "partition": id.index,
         "log_start": log.start,
         "flushed_end": log.flushed_end,
-        "epochs": log.epochs,
+        "epochs": log.epochs.iter().map(|(epoch, start)| (epoch.0, start)).collect::<Vec<_>>(),
     }))?;
     for segment in &log.segments {
         out.row(json!({

@@ -73,7 +73,7 @@ fn dump_entry(entry: &Entry, payload: &[u8], position: u64, depth: Depth, out: &
         "position": position,
         "topic": entry.partition.topic.to_string(),
         "partition": entry.partition.index,
-        "epoch": entry.epoch,
+        "epoch": entry.epoch.0,
         "offset": entry.offset,
         "bytes": entry.payload_bytes,
         "segment_begins": entry.roll,

@@ -88,7 +88,7 @@ fn ranges(partitions: &[PartitionRange]) -> Value {
             "start": range.start,
             "end": range.end,
             "leader": placement.leader.0,
-            "epoch": placement.leader_epoch,
+            "epoch": placement.leader_epoch.0,
             "partition_epoch": placement.partition_epoch,
             "replicas": BrokerId::numbers(&placement.replicas),
             "isr": BrokerId::numbers(&placement.isr),

@@ -185,10 +185,10 @@ pub fn committed(client: &mut Client, group: &str) -> Result<BTreeMap<TopicParti
         let answer = link.ask_in(&request, version)?;
         let what = || format!("offsets of group {group}");
         let mut offsets = BTreeMap::new();
-        let mut keep = |topic: &str, partition, offset, epoch: Epoch, metadata: Option<&str>, code| {
+        let mut keep = |topic: &str, partition, offset, epoch: i32, metadata: Option<&str>, code| {
             let place = TopicPartition::new(topic, partition);
             Failure::check(format_args!("offset of group {group} for {place}"), code, None)?;
-            let leader_epoch = Some(epoch).filter(|&epoch| epoch >= 0);
+            let leader_epoch = Epoch(epoch).known();
             let metadata = metadata.unwrap_or_default().to_string();
             offsets.insert(place, Committed { offset, leader_epoch, metadata });
             Ok(())

@@ -110,7 +110,7 @@ fn list_of(
             let found = Found {
                 offset: Some(partition.offset).filter(|&offset| offset >= 0),
                 timestamp: Some(partition.timestamp).filter(|&timestamp| timestamp >= 0),
-                leader_epoch: Some(partition.leader_epoch).filter(|&epoch| epoch >= 0),
+                leader_epoch: Epoch(partition.leader_epoch).known(),
             };
             let result = Failure::check(format_args!("offsets of {place}"), partition.error_code, None);
             // A leader that does not know yet that it is one is asked again for all.

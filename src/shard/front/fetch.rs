@@ -7,7 +7,7 @@ use crate::metadata::Topic;
 use crate::shard::message::{Answer, Data, Op};
 use crate::shard::port::ReadPlan;
 use crate::shard::view::View;
-use crate::types::{Offset, PartitionId, Time, Uuid};
+use crate::types::{Epoch, Offset, PartitionId, Time, Uuid};
 use crate::wire::batch::batches;
 use crate::wire::codec::{DecodeError, Reader, Records};
 use crate::wire::error::ErrorCode;
@@ -322,7 +322,7 @@ fn wanted(request: &FetchRequest<'_>, version: i16) -> (Vec<(Key, Wanted)>, Vec<
             let want = Wanted {
                 offset: p.fetch_offset,
                 bytes_max: p.partition_max_bytes,
-                leader_epoch: p.current_leader_epoch,
+                leader_epoch: Epoch(p.current_leader_epoch),
             };
             let key = (reference.clone(), p.partition);
             match seen.get(&key) {

@@ -1,6 +1,6 @@
 //! Incremental fetch sessions (KIP-227): the broker remembers what a client fetches.
 
-use crate::types::{Offset, PartitionIndex, Uuid};
+use crate::types::{Epoch, Offset, PartitionIndex, Uuid};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub enum TopicRef {
 pub struct Wanted {
     pub offset: Offset,
     pub bytes_max: i32,
-    pub leader_epoch: i32,
+    pub leader_epoch: Epoch,
 }
 
 pub type Key = (TopicRef, PartitionIndex);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     fn wanted(offset: i64) -> Wanted {
-        Wanted { offset, bytes_max: 100, leader_epoch: -1 }
+        Wanted { offset, bytes_max: 100, leader_epoch: Epoch::NONE }
     }
 
     #[test]

@@ -6,14 +6,14 @@ use crate::shard::message::{
 };
 use crate::types::{Epoch, Offset, TimestampMs};
 use crate::wire::error::ErrorCode;
+use std::cmp::Ordering;
 
-/// What is wrong with the leader epoch that a client believes in; -1: it believes in none.
+/// What is wrong with the leader epoch that a client believes in, if it says that it believes in one.
 fn epoch_error(log: &Log, leader_epoch: Epoch) -> Option<ErrorCode> {
-    match leader_epoch {
-        ..0 => None,
-        asked if asked < log.epoch() => Some(ErrorCode::FencedLeaderEpoch),
-        asked if asked > log.epoch() => Some(ErrorCode::UnknownLeaderEpoch),
-        _ => None,
+    match leader_epoch.known()?.cmp(&log.epoch()) {
+        Ordering::Less => Some(ErrorCode::FencedLeaderEpoch),
+        Ordering::Greater => Some(ErrorCode::UnknownLeaderEpoch),
+        Ordering::Equal => None,
     }
 }
 
@@ -21,7 +21,7 @@ pub fn epoch_end(log: &Log, epoch: Epoch, leader_epoch: Epoch) -> Answer {
     match (epoch_error(log, leader_epoch), log.epoch_end(epoch)) {
         (Some(error), _) => Answer::Failed(error),
         (None, Some((epoch, offset))) => Answer::EpochEnd { epoch, offset },
-        (None, None) => Answer::EpochEnd { epoch: -1, offset: -1 },
+        (None, None) => Answer::EpochEnd { epoch: Epoch::NONE, offset: -1 },
     }
 }
 
@@ -68,7 +68,7 @@ pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> An
         return Answer::Failed(error);
     }
     let epoch = log.epoch();
-    let none = Answer::Offset { timestamp: -1, offset: -1, epoch: -1 };
+    let none = Answer::Offset { timestamp: -1, offset: -1, epoch: Epoch::NONE };
     match timestamp {
         LATEST | MAX_TIMESTAMP if log.lost_from().is_some() => Answer::Failed(ErrorCode::KafkaStorageError),
         LATEST => Answer::Offset { timestamp: -1, offset: log.high_watermark(), epoch },

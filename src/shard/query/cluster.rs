@@ -118,6 +118,7 @@ mod tests {
     use super::*;
     use crate::metadata::{Broker, Listener};
     use crate::shard::query::fixture::{World, ask};
+    use crate::types::Epoch;
 
     #[test]
     fn every_version_describes_the_cluster() {
@@ -168,8 +169,11 @@ mod tests {
         let endpoints = Endpoints::of(&world.node, world.controller.image_decided(), 0);
         let seen: Vec<_> = endpoints.iter().map(|e| (e.id.0, e.host, e.port)).collect();
         assert_eq!(seen, [(0, "host0", 9000), (1, "broker.example", 19092)]);
-        let placement =
-            |leader| Placement { leader: BrokerId(leader), leader_epoch: 3, ..Placement::new(&[0, 2].map(BrokerId)) };
+        let placement = |leader| Placement {
+            leader: BrokerId(leader),
+            leader_epoch: Epoch(3),
+            ..Placement::new(&[0, 2].map(BrokerId))
+        };
         assert_eq!(endpoints.leader(&placement(0)), (ErrorCode::None, BrokerId(0)));
         assert_eq!(endpoints.leader(&placement(2)), (ErrorCode::LeaderNotAvailable, BrokerId::NONE));
         assert_eq!(endpoints.offline(&placement(0)), [2]);

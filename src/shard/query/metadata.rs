@@ -119,7 +119,7 @@ fn describe<'a>(topic: &'a Arc<Topic>, endpoints: &Endpoints<'_>, operations: i3
             error_code: error.code(),
             partition_index: index,
             leader_id: leader.0,
-            leader_epoch: placement.leader_epoch,
+            leader_epoch: placement.leader_epoch.0,
             replica_nodes: BrokerId::numbers(&placement.replicas),
             isr_nodes: BrokerId::numbers(&placement.isr),
             offline_replicas: endpoints.offline(placement),

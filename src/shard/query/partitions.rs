@@ -93,7 +93,7 @@ impl Page<'_> {
             error_code: error.code(),
             partition_index: index,
             leader_id: leader.0,
-            leader_epoch: placement.leader_epoch,
+            leader_epoch: placement.leader_epoch.0,
             replica_nodes: BrokerId::numbers(&placement.replicas),
             isr_nodes: BrokerId::numbers(&placement.isr),
             // Kafka's answer where nobody has left the in-sync replicas.

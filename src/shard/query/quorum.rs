@@ -4,7 +4,7 @@ use super::{partitions_once, reply};
 use crate::metadata::Image;
 use crate::shard::context::Context;
 use crate::shard::node::Node;
-use crate::types::{Epoch, TimestampMs, Uuid};
+use crate::types::{TimestampMs, Uuid};
 use crate::wire::codec::{DecodeError, Reader};
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
@@ -55,7 +55,7 @@ fn describe<'a>(node: &'a Node, image: &Image, now_ms: TimestampMs) -> DescribeQ
         partition_index: METADATA_PARTITION,
         error_message: None,
         leader_id: node.id.0,
-        leader_epoch: Epoch::try_from(image.term()).unwrap_or(Epoch::MAX),
+        leader_epoch: i32::try_from(image.term()).unwrap_or(i32::MAX),
         high_watermark: end,
         current_voters: vec![voter],
         ..Default::default()

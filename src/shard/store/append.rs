@@ -70,7 +70,7 @@ impl Store {
         }
         let partition = stored.log.id();
         let at = stored.log.decide(info, batch.len(), now.wall_ms);
-        patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch);
+        patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch.0);
         let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
         let block = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
         self.apply(index, at, info, bytes, block, now.wall_ms);

@@ -29,7 +29,10 @@ impl Each for EpochEnds {
             questions.extend(topic.partitions.iter().map(|partition| Question {
                 topic: name.clone(),
                 index: partition.partition,
-                op: Op::EpochEnd { epoch: partition.leader_epoch, leader_epoch: partition.current_leader_epoch },
+                op: Op::EpochEnd {
+                    epoch: Epoch(partition.leader_epoch),
+                    leader_epoch: Epoch(partition.current_leader_epoch),
+                },
             }));
         }
         Ok(questions)
@@ -42,8 +45,13 @@ impl Each for EpochEnds {
 
     fn encode(parts: &Parts<Option<(Epoch, Offset)>>, _: &View, w: &mut Writer, version: i16) {
         let partition = |part: &Part<Option<(Epoch, Offset)>>| {
-            let (leader_epoch, end_offset) = part.answer.unwrap_or((-1, -1));
-            EpochEndOffset { error_code: part.code.code(), partition: part.index, leader_epoch, end_offset }
+            let (leader_epoch, end_offset) = part.answer.unwrap_or((Epoch::NONE, -1));
+            EpochEndOffset {
+                error_code: part.code.code(),
+                partition: part.index,
+                leader_epoch: leader_epoch.0,
+                end_offset,
+            }
         };
         let topics = parts.by_topic(|name, parts| OffsetForLeaderTopicResult {
             topic: Cow::Borrowed(name),

@@ -34,7 +34,7 @@ struct Found {
 
 impl Default for Found {
     fn default() -> Found {
-        Found { timestamp: -1, offset: -1, epoch: -1, find: None, again: false }
+        Found { timestamp: -1, offset: -1, epoch: Epoch::NONE, find: None, again: false }
     }
 }
 
@@ -87,7 +87,7 @@ fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named
                 _ => true,
             };
             let timestamp = if known { p.timestamp } else { TimestampMs::MIN };
-            let op = Op::ListOffset { timestamp, leader_epoch: p.current_leader_epoch };
+            let op = Op::ListOffset { timestamp, leader_epoch: Epoch(p.current_leader_epoch) };
             questions.push(Question { topic: name.clone(), index: p.partition_index, op });
         }
     }
@@ -157,11 +157,11 @@ impl ListOffsets {
     /// Begins the search from the log's start again, which has moved.
     fn search_again(&mut self, scatter: &mut Scatter<'_>, number: u32) {
         let (timestamp, _) = self.parts.parts[number as usize].answer.find.expect("a timestamp was looked for");
-        self.ask(scatter, number, Op::ListOffset { timestamp, leader_epoch: -1 });
+        self.ask(scatter, number, Op::ListOffset { timestamp, leader_epoch: Epoch::NONE });
     }
 
     fn go_on(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset) {
-        self.ask(scatter, number, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: -1 });
+        self.ask(scatter, number, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: Epoch::NONE });
     }
 
     fn ask(&mut self, scatter: &mut Scatter<'_>, number: u32, op: Op) {
@@ -245,7 +245,7 @@ fn encode(parts: &Parts<Found>, w: &mut Writer, version: i16) {
         error_code: part.code.code(),
         timestamp: part.answer.timestamp,
         offset: part.answer.offset,
-        leader_epoch: part.answer.epoch,
+        leader_epoch: part.answer.epoch.0,
     };
     let topics = parts.by_topic(|name, parts| ListOffsetsTopicResponse {
         name: Cow::Borrowed(name),
