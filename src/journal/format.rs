@@ -13,17 +13,20 @@
 //!        36  u32  CRC-32C of 0..36 and entries   32  i64  base offset; kind 3: the new log start
 //!        40       entries                        40       payload
 //! ```
-//! Blocks are padded with zeros to 4 KiB. Whatever stands behind the last block of a file is older: a block counts only
-//! where its core, generation and sequence are the ones expected. A check is the lower half of a CRC-32C: that of an entry
-//! is of its block's generation and sequence and of its own header without the check, so that the entries of a damaged
-//! block can be told from garbage one by one.
+//! Blocks are padded with zeros to 4 KiB. Files are recycled, so whatever stands behind the last block of a file is older:
+//! a block counts only where its core, generation and sequence are the ones expected.
+//!
+//! A check is the lower half of a CRC-32C. That of an entry covers its block's generation and sequence and the entry's own
+//! header without the check. So the entries of a damaged block can be told from garbage one by one.
 
 use crate::types::{Epoch, Offset, PartitionId, Uuid};
 use crate::wire::crc::combine;
 use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Range;
 
+/// Bytes of a block before its entries.
 pub const BLOCK_HEADER_BYTES: usize = 40;
+/// Bytes of an entry before its payload.
 pub const ENTRY_HEADER_BYTES: usize = 40;
 const MAGIC: u32 = u32::from_le_bytes(*b"KLJ1");
 const VERSION: u16 = 2;
@@ -31,37 +34,48 @@ const CHECK_POSITION: usize = 34;
 const CRC_POSITION: usize = 36;
 const FLAG_ROLL: u8 = 1;
 
+/// What an entry says of its partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryKind {
     /// One record batch as a client will read it.
     Batch = 1,
     /// A batch that an older block holds too, written again so that the older one's file can be recycled.
     Carried = 2,
-    /// The partition's log start moved to `offset`; no payload.
+    /// The partition's log start moved to `offset`. There is no payload.
     LogStart = 3,
 }
 
 /// What stands before an entry's payload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
+    /// What the entry says.
     pub kind: EntryKind,
     /// The batch is the first of a new segment.
     pub roll: bool,
+    /// The partition that it is about.
     pub partition: PartitionId,
+    /// Epoch of the leader that appended the batch.
     pub epoch: Epoch,
+    /// Offset of the batch's first record, or the new log start.
     pub offset: Offset,
+    /// Bytes of the batch behind the header.
     pub payload_bytes: u32,
 }
 
+/// What stands before a block's entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BlockHeader {
+    /// The core whose journal it is, in a node with as many cores as there were.
     pub core: u16,
+    /// The journal's generation: the number of the process that wrote the block.
     pub generation: u64,
+    /// The block's number in its generation, from 1 without gaps.
     pub sequence: u64,
     /// Header and entries, without padding.
     pub bytes: u32,
+    /// How many entries follow.
     pub entries: u32,
-    /// So many blocks right before it were not known to be durable when it was made.
+    /// How many blocks right before it were not known to be durable when it was made.
     pub in_flight: u16,
 }
 
@@ -179,8 +193,8 @@ pub fn decode_entries(block: &[u8]) -> Option<Vec<(Entry, Range<usize>)>> {
     (end == block.len() && entries.len() == header.entries as usize).then_some(entries)
 }
 
-/// What can be told of the entries of a damaged block, which begins `bytes` and ends before them: those whose headers are
-/// sound up to the first that is not; payloads are unchecked. The flag says that there are no others.
+/// The entries of a damaged block, as far as they can be told; `bytes` begin with the block and may go on behind it. Entries
+/// count whose headers are sound, up to the first that is not; payloads are unchecked. The flag says whether these are all.
 pub fn salvage_entries(bytes: &[u8], place: Place) -> (Vec<(Entry, Range<usize>)>, bool) {
     let header = BlockHeader::decode(bytes).filter(|header| (header.generation, header.sequence) == place);
     let (entries, end) = walk(bytes, place);

@@ -8,6 +8,8 @@
 //! Flow: [`Journal::append`] gathers entries; [`Journal::plan_block`] returns the next write, if one may start;
 //! [`Journal::written`] says that it is durable. [`Journal::release`] gives files back whose blocks nobody needs.
 
+#![warn(missing_docs)]
+
 mod format;
 mod replay;
 
@@ -35,12 +37,15 @@ pub type FileIndex = u32;
 /// The next block as one write: `parts` in order, then zeros up to `bytes`.
 #[derive(Debug)]
 pub struct BlockWrite {
+    /// The file that is written.
     pub file: FileIndex,
     /// Byte position in the file, a multiple of [`ALIGNMENT`].
     pub position: u64,
+    /// Header and entries.
     pub parts: Vec<Bytes>,
     /// Length with padding, a multiple of [`ALIGNMENT`].
     pub bytes: usize,
+    /// The block's sequence: what [`Journal::written`] is told.
     pub sequence: u64,
 }
 
@@ -73,6 +78,7 @@ pub struct Limits {
     pub waiting_bytes_max: usize,
 }
 
+/// One core's journal while it is written.
 #[derive(Debug)]
 pub struct Journal {
     limits: Limits,
@@ -100,8 +106,9 @@ pub struct Journal {
     file_next: FileIndex,
 }
 
-/// A number for a start's journal that no other has: it is above all `known` ones, and its lower half is `random`, so that
-/// one which a crash has left no trace of is not used again, and no client can guess it.
+/// The generation of a journal that is begun now. It is above `known`, the largest of which blocks are left. Its lower half
+/// is `random`: a crash may have left no block of an older generation, whose number is not to be used again, and no client
+/// can guess it and send bytes that look like a block.
 pub fn generation_next(known: u64, random: u32) -> u64 {
     ((known >> 32) + 1) << 32 | u64::from(random)
 }
@@ -133,6 +140,7 @@ impl Journal {
         }
     }
 
+    /// The number that all blocks of this process carry.
     pub fn generation(&self) -> u64 {
         self.generation
     }
@@ -152,12 +160,13 @@ impl Journal {
         self.limits.file_bytes as usize - BLOCK_HEADER_BYTES - ENTRY_HEADER_BYTES
     }
 
-    /// More waits than the limit allows: appends must be refused or held back.
+    /// Whether more waits to be written than the limit allows: appends must be refused or held back.
     pub fn is_full(&self) -> bool {
         self.waiting_bytes >= self.limits.waiting_bytes_max
     }
 
-    /// So many more bytes of entries can be written after all that waits, without a file that a release would bring.
+    /// Whether `bytes` more of entries can be written behind what waits already, with the files that are free now: without
+    /// waiting for [`Journal::release`].
     pub fn has_room(&self, bytes: usize) -> bool {
         // What follows the last block goes into others, half full at the least, and each is padded.
         let padding = (self.waiting.len() + 2 + 2 * bytes / BLOCK_BYTES_MAX) * ALIGNMENT;
@@ -165,7 +174,7 @@ impl Journal {
         !self.free.is_empty() && all <= self.limits.file_bytes
     }
 
-    /// A write failed: nothing more will become durable.
+    /// Whether a write has failed: nothing more will become durable.
     pub fn is_failed(&self) -> bool {
         self.failed
     }
@@ -250,7 +259,8 @@ impl Journal {
         }
     }
 
-    /// A block under way, or a file that it needed, failed. There is no retry: what the device holds is unknown.
+    /// The write of a block failed, or a file that it needed could not be opened. There is no retry: what the device holds
+    /// is unknown.
     pub fn fail(&mut self) {
         self.failed = true;
         self.in_flight.clear();
@@ -270,6 +280,7 @@ impl Journal {
         Some((self.file_next - 1, self.limits.file_bytes))
     }
 
+    /// A file that [`Journal::plan_prepare`] asked for is ready to be written.
     pub fn prepared(&mut self, file: FileIndex) {
         assert!(self.preparing > 0 && !self.free.contains(&file));
         self.preparing -= 1;
@@ -277,7 +288,8 @@ impl Journal {
         self.free.push_front(file);
     }
 
-    /// A file could not be made, and nothing of it is left. Until one can, files are released as in a ring that has no others.
+    /// The file that [`Journal::plan_prepare`] asked for could not be made, and nothing of it is left. The ring goes on with
+    /// the files that it has until one can be made.
     pub fn prepare_failed(&mut self, file: FileIndex) {
         assert!(self.preparing > 0 && self.files > 0 && file + 1 == self.file_next);
         self.preparing -= 1;
@@ -286,12 +298,12 @@ impl Journal {
         self.short = true;
     }
 
-    /// The ring has no file at all: none could be made yet.
+    /// Whether the ring has no file at all, because none could be made yet.
     pub fn is_without_files(&self) -> bool {
         self.used.is_empty() && self.free.is_empty()
     }
 
-    /// What waits needs a file, and none is there.
+    /// Whether the oldest waiting block needs another file, and none is free.
     fn is_stuck(&self) -> bool {
         let fits = |block: &WaitingBlock| {
             let bytes = block.bytes.next_multiple_of(ALIGNMENT) as u64;
@@ -305,8 +317,8 @@ impl Journal {
         self.in_flight.back().map_or(self.sequence_durable, |(sequence, _)| *sequence)
     }
 
-    /// The sequence up to which blocks must become unnecessary so that the ring does not run out, if it is short of files:
-    /// the older half of the used ones; all where the only one is full.
+    /// If the ring is about to run out of free files: the sequence up to which blocks must become unnecessary, so that files
+    /// can be recycled. Those are the blocks of the older half of the used files, or all if the only one is full.
     pub fn release_wanted(&self) -> Option<u64> {
         let others = if self.short { 0 } else { self.limits.files_max - self.files };
         let spare = self.free.len() as u32 + self.preparing + others;
@@ -321,7 +333,8 @@ impl Journal {
         Some(self.used[keep_from].sequence_first - 1)
     }
 
-    /// Nobody needs the blocks up to and including `sequence` any more: files that hold no later ones are free again.
+    /// Frees the files that hold no block above `sequence`: whatever the blocks up to it say is in segments, or was written
+    /// again behind it.
     pub fn release(&mut self, sequence: u64) {
         assert!(sequence <= self.sequence_durable);
         while self.used.len() >= 2 && self.used[1].sequence_first <= sequence + 1 {
@@ -334,6 +347,7 @@ impl Journal {
         }
     }
 
+    /// How many files hold blocks that somebody may need.
     pub fn files_used(&self) -> usize {
         self.used.len()
     }

@@ -1,9 +1,9 @@
 //! Reading a core's journal back. The reader of files stands outside: [`Replay`] says which bytes it wants next.
 //!
 //! Blocks follow each other by sequence. Where the next one is not found, either the journal ends there, perhaps with
-//! writes that a crash has torn, or what stood there is damaged. A later block tells: it says up to which sequence all
-//! were durable when it was made. So everything behind is searched for blocks, and what they prove to have been durable
-//! is shown, as far as it can still be read.
+//! writes that a crash has torn, or what stood there is damaged. A later block decides which: it says up to which sequence
+//! all blocks were durable when it was made. So the replay searches everything behind for blocks. What those prove to have
+//! been durable is damage, and is shown as far as it can still be read.
 
 use super::format::{BlockHeader, Entry, decode_entries, salvage_entries};
 use super::{ALIGNMENT, FileIndex};
@@ -16,7 +16,9 @@ pub const HEAD_BYTES: usize = 16 * ALIGNMENT;
 /// A place in the journal's files.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Spot {
+    /// The file.
     pub file: FileIndex,
+    /// The byte in it.
     pub position: u64,
 }
 
@@ -25,7 +27,9 @@ pub struct Spot {
 pub struct Damage {
     /// Where they begin.
     pub spot: Spot,
+    /// Sequence of the first of them.
     pub sequence_first: u64,
+    /// Sequence of the last of them.
     pub sequence_last: u64,
     /// All entries of the blocks are known from their headers: they are in what [`Replay::feed`] returned.
     pub complete: bool,
@@ -34,6 +38,7 @@ pub struct Damage {
 /// One block of the journal.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Block {
+    /// The block's sequence.
     pub sequence: u64,
     /// Each with the range of its payload in what was fed.
     pub entries: Vec<(Entry, Range<usize>)>,
@@ -44,8 +49,11 @@ pub struct Block {
 /// Bytes of a file that [`Replay`] wants to see: at least so many, or all up to the file's end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wanted {
+    /// The file.
     pub file: FileIndex,
+    /// Where the bytes begin in it.
     pub position: u64,
+    /// How many there are.
     pub bytes: usize,
 }
 
@@ -219,6 +227,7 @@ impl Replay {
         self.files.iter().map(|(_, file)| *file).chain(self.unknown.iter().copied())
     }
 
+    /// The blocks that were durable and cannot be read, as far as the replay has come.
     pub fn damages(&self) -> &[Damage] {
         &self.damages
     }
@@ -271,6 +280,7 @@ impl Replay {
         }
     }
 
+    /// The bytes that [`Replay::feed`] is to be given next; `None` if the replay is at its end.
     pub fn want(&self) -> Option<Wanted> {
         match &self.step {
             Step::Survey(search) | Step::Search(search) => search.want(),

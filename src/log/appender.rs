@@ -28,7 +28,9 @@ pub struct Appender {
 pub struct PageWrite {
     /// The file must be as long as this before, if it is not yet.
     pub grow: Option<u64>,
+    /// Where in the file the write begins: at a page.
     pub position: u64,
+    /// How long it is: whole pages.
     pub bytes: usize,
 }
 
@@ -47,6 +49,7 @@ impl Appender {
         Appender { segment, allocated, end, page }
     }
 
+    /// Base offset of the segment.
     pub fn segment(&self) -> Offset {
         self.segment
     }

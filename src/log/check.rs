@@ -44,13 +44,16 @@ pub struct Rules {
 /// Why a batch is refused.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Refusal {
+    /// Kafka's code for the answer.
     pub code: ErrorCode,
+    /// The reason, for people.
     pub message: String,
     /// The records at fault, by their index in the batch, and what is wrong with each (KIP-467).
     pub faults: Vec<(i32, &'static str)>,
 }
 
 impl Refusal {
+    /// A refusal of the batch as a whole.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Refusal {
         Refusal { code, message: message.into(), faults: Vec::new() }
     }
@@ -63,7 +66,9 @@ fn refuse<T>(code: ErrorCode, message: impl Into<String>) -> Result<T, Refusal> 
 /// A batch that may be appended: compressed and with times as its topic wants them.
 #[derive(Debug)]
 pub struct Checked {
+    /// The batch's bytes; offset and epoch are still the producer's.
     pub batch: BytesMut,
+    /// What the log needs to know of it.
     pub info: BatchInfo,
 }
 

@@ -36,6 +36,7 @@ struct Walk {
 }
 
 impl Find {
+    /// Looks in these batches for the first record from offset `start` on that is not older than `timestamp`.
     pub fn new(parts: Vec<Bytes>, timestamp: TimestampMs, start: Offset) -> Find {
         Find { parts, timestamp, start, part: 0, at: 0, walk: None, offset_end: None }
     }

@@ -8,7 +8,9 @@ pub const INDEX_BLOCK_BYTES: usize = 96 << 10;
 /// An entry of `.index`, big-endian: the last offset of a batch relative to the segment's base, and where the batch begins.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct OffsetEntry {
+    /// The last offset of the batch, less the segment's base.
     pub relative: u32,
+    /// Where the batch begins in the segment.
     pub position: u32,
 }
 
@@ -16,13 +18,17 @@ pub struct OffsetEntry {
 /// to the segment's base.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimeEntry {
+    /// The largest timestamp so far.
     pub timestamp: TimestampMs,
+    /// The last offset of the batch that has it, less the segment's base.
     pub relative: u32,
 }
 
 impl OffsetEntry {
+    /// Bytes of an entry.
     pub const BYTES: usize = 8;
 
+    /// The entry in these bytes.
     pub fn decode(bytes: &[u8; Self::BYTES]) -> OffsetEntry {
         let [relative, position] = [0, 4].map(|at| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("4 bytes")));
         OffsetEntry { relative, position }
@@ -30,8 +36,10 @@ impl OffsetEntry {
 }
 
 impl TimeEntry {
+    /// Bytes of an entry.
     pub const BYTES: usize = 12;
 
+    /// The entry in these bytes.
     pub fn decode(bytes: &[u8; Self::BYTES]) -> TimeEntry {
         let timestamp = i64::from_be_bytes(bytes[..8].try_into().expect("8 bytes"));
         TimeEntry { timestamp, relative: u32::from_be_bytes(bytes[8..].try_into().expect("4 bytes")) }
@@ -65,10 +73,12 @@ impl Search {
         Search { key, low: 0, high: None, found: None, next: Some(0) }
     }
 
+    /// Looks in an `.index` for the batch that holds `offset`, in a segment that begins at `base`.
     pub fn offset(offset: Offset, base: Offset) -> Search {
         Search::new(Key::Offset(u32::try_from(offset - base).unwrap_or(u32::MAX)))
     }
 
+    /// Looks in a `.timeindex` for the last entry that is older than `timestamp`.
     pub fn time(timestamp: TimestampMs) -> Search {
         Search::new(Key::Time(timestamp))
     }

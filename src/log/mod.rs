@@ -9,6 +9,8 @@
 //!    |---- on disk only ----|---- disk and memory ----|---- journal and memory ----|---|
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod appender;
 pub mod check;
 pub mod find;
@@ -50,16 +52,22 @@ pub struct Settings {
 /// What the log needs to know of a batch; its bytes stay opaque.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BatchInfo {
+    /// How many records it has.
     pub records: i32,
+    /// Offset of the last record, less that of the first.
     pub last_offset_delta: i32,
+    /// The latest time of a record; -1: none has one.
     pub timestamp_max: TimestampMs,
+    /// Who produced it, if the producer is idempotent.
     pub producer: Option<ProducerStamp>,
 }
 
 /// Where a batch goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Placement {
+    /// Offset of its first record.
     pub offset: Offset,
+    /// Epoch of the leader that appends it.
     pub epoch: Epoch,
     /// It begins a new segment.
     pub roll: bool,
@@ -79,12 +87,16 @@ struct Batch {
     bytes: Bytes,
 }
 
-/// The next write to a segment file.
+/// A write of batches to a segment's file.
 #[derive(Debug)]
 pub struct Flush {
+    /// Base offset of the segment.
     pub segment: Offset,
+    /// Where in the segment's file the batches go.
     pub position: u32,
+    /// Whole batches, in order.
     pub parts: Vec<Bytes>,
+    /// Bytes of all of them.
     pub bytes: usize,
     /// The offset after the last batch that it writes.
     pub offset_end: Offset,
@@ -93,15 +105,20 @@ pub struct Flush {
 /// A closed segment whose file is to be cut to its length and given its index files.
 #[derive(Debug)]
 pub struct Close {
+    /// Base offset of the segment.
     pub segment: Offset,
+    /// The length to which its file is cut.
     pub bytes: u32,
+    /// Content of its `.index`.
     pub index: Bytes,
+    /// Content of its `.timeindex`.
     pub timeindex: Bytes,
 }
 
-/// Where to read older batches.
+/// A place in a segment's file from which older batches are read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskRead {
+    /// Base offset of the segment.
     pub segment: Offset,
     /// Begins a batch at or before the one that is wanted.
     pub position: u32,
@@ -113,21 +130,27 @@ pub struct DiskRead {
     pub timestamp: Option<TimestampMs>,
 }
 
+/// What there is from an offset on.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Read {
     /// Whole batches, the first of which holds the offset.
     Memory {
+        /// The batches, in order.
         parts: Vec<Bytes>,
+        /// Bytes of all of them.
         bytes: usize,
     },
+    /// The batches are in a segment's file alone.
     Disk(DiskRead),
     /// The offset is the end of what may be read.
     Empty,
     /// Records from the log's end on are lost: see [`Log::lost_from`].
     Lost,
+    /// The offset is below the log's start or above what may be read.
     OutOfRange,
 }
 
+/// One partition's log.
 #[derive(Debug)]
 pub struct Log {
     id: PartitionId,
@@ -156,6 +179,7 @@ pub struct Log {
 }
 
 impl Log {
+    /// An empty log.
     pub fn new(id: PartitionId, name: Arc<str>, settings: Arc<Settings>) -> Log {
         Log {
             id,
@@ -179,6 +203,7 @@ impl Log {
         }
     }
 
+    /// The partition, by its topic's id.
     pub fn id(&self) -> PartitionId {
         self.id
     }
@@ -188,14 +213,17 @@ impl Log {
         &self.name
     }
 
+    /// What the log obeys at the moment.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
+    /// The topic's settings have changed.
     pub fn set_settings(&mut self, settings: Arc<Settings>) {
         self.settings = settings;
     }
 
+    /// The first offset that may be read.
     pub fn start(&self) -> Offset {
         self.start
     }
@@ -217,6 +245,7 @@ impl Log {
         self.is_lost = true;
     }
 
+    /// The offset after the last record that is on disk, in the journal or in a segment.
     pub fn durable_end(&self) -> Offset {
         self.durable_end
     }
@@ -226,18 +255,22 @@ impl Log {
         self.commit_end
     }
 
+    /// The current leader epoch.
     pub fn epoch(&self) -> Epoch {
         self.epoch
     }
 
+    /// The states of idempotent producers.
     pub fn producers(&self) -> &Producers {
         &self.producers
     }
 
+    /// The same, to be changed.
     pub fn producers_mut(&mut self) -> &mut Producers {
         &mut self.producers
     }
 
+    /// The segments, oldest first; the last one is active.
     pub fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments.iter()
     }
@@ -252,18 +285,22 @@ impl Log {
         self.tail.iter().map(|batch| batch.bytes.len()).sum()
     }
 
+    /// Bytes of the batches that are in no segment's file yet.
     pub fn unflushed_bytes(&self) -> usize {
         self.unflushed_bytes
     }
 
+    /// How many batches are in no segment's file yet.
     pub fn unflushed_batches(&self) -> usize {
         self.tail.len() - self.tail_flushed
     }
 
+    /// Whether a write to a segment is under way.
     pub fn is_flushing(&self) -> bool {
         self.flushing
     }
 
+    /// Whether every batch is in a segment's file.
     pub fn is_flushed(&self) -> bool {
         self.flushed_end == self.end
     }
@@ -332,7 +369,7 @@ impl Log {
         self.commit_end = self.commit_end.max(offset);
     }
 
-    /// Work for the shell: the next batches of one segment, durable ones only. One write at a time.
+    /// Work for the shell: a write of the next batches of one segment, durable ones only. There is one write at a time.
     pub fn plan_flush(&mut self) -> Option<Flush> {
         if self.flushing {
             return None;
@@ -361,8 +398,8 @@ impl Log {
         Some(flush)
     }
 
-    /// The write that ended at `offset_end` is in the file. Returns the segments that are complete: the one that it
-    /// completed, and the one before, if that had all its batches already when the next one began.
+    /// The write that ended at `offset_end` is in the file. Returns the segments that can be closed: those that have all
+    /// their batches and that another one follows.
     pub fn flushed(&mut self, offset_end: Offset) -> Vec<Close> {
         assert!(self.flushing && offset_end > self.flushed_end && offset_end <= self.end);
         self.flushing = false;
@@ -404,7 +441,8 @@ impl Log {
         self.flushing = false;
     }
 
-    /// The batches that are in no segment yet, to be written to the journal again; `journal` is the block that gets them.
+    /// Carries the batches forward that are in no segment's file yet: `write` puts each into the journal again, and returns
+    /// the block that holds it from then on and its bytes.
     pub fn carry(&mut self, mut write: impl FnMut(Placement, &Bytes) -> (u64, Bytes)) {
         assert!(!self.flushing);
         let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();
@@ -480,8 +518,8 @@ impl Log {
         }
     }
 
-    /// Segments that may hold the first record with a timestamp of `timestamp` or later, as reads from the disk, and the
-    /// batches in memory that may, in order of offset.
+    /// Where a search begins for the first record with a timestamp of `timestamp` or later: an offset at or before it, and
+    /// the batches from there on, in memory or in one segment. `None` if no record has such a timestamp.
     pub fn find_time(&self, timestamp: TimestampMs) -> Option<(Offset, Read)> {
         let segment = self.segments.iter().find(|s| s.timestamp_max >= timestamp && s.timestamp_max >= 0)?;
         let position = segment.position_of_time(timestamp);
@@ -520,7 +558,8 @@ impl Log {
         self.take_outlived()
     }
 
-    /// The segments below the log's start that may go: asked for again when a segment was written, and after a restart.
+    /// Takes out the segments below the log's start that may go. A segment may go only when it is written, so this is asked
+    /// again after each write, and after a restart.
     pub fn take_outlived(&mut self) -> Vec<Segment> {
         let mut removed = Vec::new();
         // A segment goes once it is written: an unwritten batch still has its place in it.
@@ -538,11 +577,17 @@ impl Log {
 /// What a checkpoint says of a log.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Restored {
+    /// The first offset that may be read.
     pub start: Offset,
+    /// The offset after the last batch that is in a segment's file.
     pub flushed_end: Offset,
+    /// The high watermark.
     pub commit_end: Offset,
+    /// The segments up to `flushed_end`, oldest first.
     pub segments: Vec<Segment>,
+    /// The states of producers, by their durable batches.
     pub producers: Producers,
+    /// Leader epochs, and the offset at which each began, ascending.
     pub epochs: Vec<(Epoch, Offset)>,
     /// Records from this offset on were acknowledged and are lost.
     pub lost_from: Option<Offset>,
@@ -575,6 +620,7 @@ impl Log {
         }
     }
 
+    /// The log that a checkpoint describes. What follows is in the journal: see [`Log::replay`].
     pub fn restore(id: PartitionId, name: Arc<str>, settings: Arc<Settings>, from: Restored) -> Log {
         let mut log = Log::new(id, name, settings);
         // The start may lie above: records can be deleted before they are in a segment.
@@ -594,7 +640,8 @@ impl Log {
         log
     }
 
-    /// A batch found in the journal. One that the log has already changes nothing; `false` if batches are missing before it.
+    /// Adds a batch that the journal holds. One that the log has already changes nothing. Returns `false` if batches are
+    /// missing before it.
     pub fn replay(&mut self, at: Placement, info: &BatchInfo, bytes: Bytes, seen_ms: TimestampMs) -> bool {
         if at.offset + i64::from(info.last_offset_delta) < self.end {
             return true;

@@ -6,17 +6,25 @@ use std::collections::{HashMap, VecDeque};
 /// Batches remembered for each producer: as many as a client may have in flight.
 pub const BATCHES_MAX: usize = 5;
 
+/// A batch that a producer has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProducerBatch {
+    /// Sequence of its first record.
     pub sequence_first: i32,
+    /// Sequence of its last record.
     pub sequence_last: i32,
+    /// Offset of its first record.
     pub offset_first: Offset,
+    /// Offset of its last record.
     pub offset_last: Offset,
+    /// The latest time of a record in it.
     pub timestamp: TimestampMs,
 }
 
+/// What is known of one producer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
+    /// The epoch of its last batch: a producer that starts again under its id has a higher one.
     pub epoch: i16,
     /// Oldest first, at most [`BATCHES_MAX`].
     pub batches: VecDeque<ProducerBatch>,
@@ -27,12 +35,17 @@ pub struct Producer {
 /// The producer's part of a batch header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProducerStamp {
+    /// The producer's id.
     pub id: i64,
+    /// The producer's epoch.
     pub epoch: i16,
+    /// Sequence of the first record.
     pub sequence_first: i32,
+    /// How many records the batch has, each the next in the sequence.
     pub records: i32,
 }
 
+/// Why a batch does not continue what its producer has written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SequenceError {
     /// INVALID_PRODUCER_EPOCH: a newer incarnation of the producer has written.
@@ -45,17 +58,20 @@ pub enum SequenceError {
 /// What to do with a batch whose sequence was checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
+    /// It continues what is there.
     Append,
     /// It is in the log already: answer as if it had been appended just then.
     Written(ProducerBatch),
 }
 
+/// The producers of one partition.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
 pub struct Producers {
     by_id: HashMap<i64, Producer>,
 }
 
 impl ProducerStamp {
+    /// Sequence of the batch's last record.
     pub fn sequence_last(&self) -> i32 {
         sequence_add(self.sequence_first, self.records - 1)
     }
@@ -68,6 +84,7 @@ fn sequence_add(sequence: i32, by: i32) -> i32 {
 }
 
 impl Producers {
+    /// Whether a batch continues what its producer has written.
     pub fn check(&self, stamp: &ProducerStamp) -> Result<Verdict, SequenceError> {
         assert!(stamp.id >= 0 && stamp.records > 0);
         // No state: the producer is new, or its state expired; any sequence is accepted (KIP-360).
@@ -124,7 +141,7 @@ impl Producers {
         });
     }
 
-    /// The states without batches that end at or above `durable_end`: a crash may still lose those.
+    /// The same producers without the batches that end at or above `durable_end`, which a crash may still lose.
     pub fn durable(&self, durable_end: Offset) -> Producers {
         let mut durable = self.clone();
         for producer in durable.by_id.values_mut() {
@@ -133,19 +150,23 @@ impl Producers {
         durable
     }
 
+    /// Puts in a producer that a checkpoint describes.
     pub fn insert(&mut self, id: i64, producer: Producer) {
         assert!(id >= 0 && producer.batches.len() <= BATCHES_MAX);
         self.by_id.insert(id, producer);
     }
 
+    /// Every producer with its id, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
         self.by_id.iter().map(|(id, producer)| (*id, producer))
     }
 
+    /// How many producers are known.
     pub fn len(&self) -> usize {
         self.by_id.len()
     }
 
+    /// Whether no producer is known.
     pub fn is_empty(&self) -> bool {
         self.by_id.is_empty()
     }

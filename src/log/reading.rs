@@ -22,30 +22,43 @@ const AHEAD_MAX: usize = 32;
 /// A segment, whatever its directory is called: names are used again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct SegmentKey {
+    /// The partition, by its topic's id.
     pub partition: PartitionId,
+    /// Base offset of the segment.
     pub base: Offset,
 }
 
 /// A file of a segment, by its ending.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SegmentFile {
+    /// `.log`: the batches.
     Log,
+    /// `.index`: positions by offset.
     Index,
+    /// `.timeindex`: offsets by time.
     TimeIndex,
 }
 
 /// Bytes of a file that a [`Reading`] wants to see; fewer where the file ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Want {
+    /// Which of the segment's files.
     pub file: SegmentFile,
+    /// Where the bytes begin in it.
     pub position: u64,
+    /// How many there are.
     pub bytes: usize,
 }
 
 /// Why a segment cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Damage {
-    NoBatch { position: u32 },
+    /// What begins at a position is no batch.
+    NoBatch {
+        /// The position in the segment.
+        position: u32,
+    },
+    /// The file ends before the batches that are known to be in it.
     Short,
 }
 
@@ -61,8 +74,11 @@ impl std::fmt::Display for Damage {
 /// What follows what was read: the next reader's offset, where its batches begin, and how much to read ahead of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ahead {
+    /// The offset after what was read.
     pub offset: Offset,
+    /// Where its batch begins in the segment.
     pub position: u32,
+    /// How much is worth reading there.
     pub bytes: usize,
 }
 

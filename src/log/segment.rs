@@ -10,18 +10,23 @@ use bytes::{BufMut, Bytes, BytesMut};
 /// Bytes between two entries of the index that stays in memory for a closed segment and goes into checkpoints.
 pub const INDEX_INTERVAL_COARSE: u32 = 256 << 10;
 
+/// A batch that a search can begin with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct IndexEntry {
     /// Last offset of the batch at `position`.
     pub offset: Offset,
+    /// Where it begins in the segment.
     pub position: u32,
-    /// Largest timestamp of the segment before `position`, and the last offset of the batch that has it.
+    /// Largest timestamp of the segment before `position`.
     pub timestamp_max: TimestampMs,
+    /// The last offset of the batch that has it.
     pub timestamp_offset: Offset,
 }
 
+/// What is known of a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
+    /// Offset of its first record: the name of its files.
     pub base: Offset,
     /// Bytes of all batches, also of those still on their way to the file.
     pub bytes: u32,
@@ -40,6 +45,7 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// An empty segment that begins at an offset.
     pub fn new(base: Offset) -> Segment {
         assert!(base >= 0);
         Segment {
@@ -102,6 +108,7 @@ impl Segment {
         }
     }
 
+    /// The index as it is in memory.
     pub fn index(&self) -> &[IndexEntry] {
         &self.index
     }
@@ -117,11 +124,13 @@ impl Segment {
         coarse
     }
 
+    /// Keeps of the index only what a checkpoint would.
     pub fn thin_out(&mut self) {
         self.index = self.index_coarse(u32::MAX);
         self.index.shrink_to_fit();
     }
 
+    /// Puts in the index that a checkpoint has.
     pub fn restore_index(&mut self, index: Vec<IndexEntry>) {
         assert!(index.is_sorted_by_key(|entry| entry.position) && self.index.is_empty());
         self.indexed_to = index.last().map_or(0, |entry| entry.position);
