@@ -6,7 +6,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use klamm::journal::{self, Journal};
 use klamm::log::check::Rules;
 use klamm::log::{self, BatchInfo, Read, Settings};
-use klamm::shard::store::{DiskOp, Done, Limits, LogIndex, Store};
+use klamm::shard::store::{DiskOp, Limits, LogIndex, Store};
 use klamm::types::{Now, PartitionId, Time, Uuid};
 use klamm::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, crc_ok, replace_records};
 use klamm::wire::codec::Reader;
@@ -70,19 +70,7 @@ impl Bench {
                 break;
             }
             for op in std::mem::take(&mut self.ops) {
-                let done = match op {
-                    DiskOp::JournalWrite(write) => Done::JournalWrite { sequence: black_box(write).sequence, ok: true },
-                    DiskOp::JournalPrepare { file, .. } => Done::JournalPrepare { file, ok: true },
-                    DiskOp::SegmentWrite { log, flush, .. } => {
-                        Done::SegmentWrite { log, offset_end: black_box(flush).offset_end, ok: true }
-                    }
-                    DiskOp::SegmentClose { log, close, .. } => {
-                        Done::SegmentClose { log, segment: close.segment, ok: true }
-                    }
-                    DiskOp::Sync => Done::Sync { ok: true },
-                    DiskOp::Checkpoint(_) => Done::Checkpoint { ok: true },
-                    DiskOp::SegmentsRemove { .. } => continue,
-                };
+                let done = black_box(op).done(true);
                 self.store.done(NOW, done);
             }
         }

@@ -6,7 +6,7 @@ use klamm::journal::{
     ALIGNMENT, BLOCK_BYTES_MAX, BlockWrite, Damage, Entry, EntryKind, FileIndex, HEAD_BYTES, Journal, Limits, Replay,
     Spot, decode_entries, generation_next,
 };
-use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment};
+use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment, SegmentId};
 use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
 use klamm::types::{Epoch, PartitionId, Uuid};
 use std::collections::BTreeMap;
@@ -373,7 +373,7 @@ fn a_block_has_the_bytes_that_were_written_down() {
 
 #[test]
 fn a_checkpoint_has_the_bytes_that_were_written_down() {
-    let mut segment = Segment::new(100);
+    let mut segment = Segment::new(SegmentId::new(100, 0));
     for i in 0..3 {
         segment.push(100 + i, 100 + i, 300 << 10, 5000 + i, 4096);
     }

@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x62571bde;
+pub const SCHEMA_CRC32C: u32 = 0x52090ac5;
 
 pub enum CheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -1315,6 +1315,7 @@ impl ::core::fmt::Debug for SegmentMeta {
       .field("timestamp_max_offset", &self.timestamp_max_offset())
       .field("first_timestamp", &self.first_timestamp())
       .field("indexed", &self.indexed())
+      .field("generation", &self.generation())
       .finish()
   }
 }
@@ -1365,6 +1366,7 @@ impl<'a> SegmentMeta {
     timestamp_max_offset: i64,
     first_timestamp: i64,
     indexed: bool,
+    generation: u32,
   ) -> Self {
     let mut s = Self([0; 48]);
     s.set_base_offset(base_offset);
@@ -1373,6 +1375,7 @@ impl<'a> SegmentMeta {
     s.set_timestamp_max_offset(timestamp_max_offset);
     s.set_first_timestamp(first_timestamp);
     s.set_indexed(indexed);
+    s.set_generation(generation);
     s
   }
 
@@ -1548,6 +1551,36 @@ impl<'a> SegmentMeta {
         &x_le as *const _ as *const u8,
         self.0[40..].as_mut_ptr(),
         ::core::mem::size_of::<<bool as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  /// Of its files: later ones of the same base offset have taken the place of earlier ones.
+  pub fn generation(&self) -> u32 {
+    let mut mem = ::core::mem::MaybeUninit::<<u32 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[44..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_generation(&mut self, x: u32) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[44..].as_mut_ptr(),
+        ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }

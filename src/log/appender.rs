@@ -4,8 +4,7 @@
 //! A pure machine for one file that is written from its end on. Whoever has the file asks [`Appender::want`] what has to be
 //! read first, shows it to [`Appender::feed`], and carries out what [`Appender::plan`] returns.
 
-use super::Flush;
-use crate::types::Offset;
+use super::{Flush, SegmentId};
 
 /// The unit of direct I/O.
 pub const PAGE_BYTES: u64 = 4096;
@@ -16,7 +15,7 @@ const GROWTH_BYTES_MIN: u64 = 64 << 10;
 /// What the file holds.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Appender {
-    segment: Offset,
+    segment: SegmentId,
     allocated: u64,
     end: u64,
     /// The last page as far as it is filled; `None` if that is not known.
@@ -44,13 +43,13 @@ fn page_start(position: u64) -> u64 {
 
 impl Appender {
     /// A file of `allocated` bytes, of which the first `end` are batches.
-    pub fn new(segment: Offset, end: u64, allocated: u64) -> Appender {
+    pub fn new(segment: SegmentId, end: u64, allocated: u64) -> Appender {
         let page = (end == page_start(end)).then(Vec::new);
         Appender { segment, allocated, end, page }
     }
 
-    /// Base offset of the segment.
-    pub fn segment(&self) -> Offset {
+    /// The segment that the file is of.
+    pub fn segment(&self) -> SegmentId {
         self.segment
     }
 
@@ -111,9 +110,11 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
+    const SEGMENT: SegmentId = SegmentId { base: 7, generation: 0 };
+
     fn flush(position: u32, content: &[u8]) -> Flush {
         let parts = vec![Bytes::copy_from_slice(content)];
-        Flush { segment: 7, position, parts, bytes: content.len(), offset_end: 0 }
+        Flush { segment: SEGMENT, position, parts, bytes: content.len(), offset_end: 0 }
     }
 
     /// Carries out a write on a file in memory.
@@ -136,7 +137,7 @@ mod tests {
 
     #[test]
     fn pages_that_are_written_again_keep_what_they_hold() {
-        let (mut appender, mut file, mut all) = (Appender::new(7, 0, 0), Vec::new(), Vec::new());
+        let (mut appender, mut file, mut all) = (Appender::new(SEGMENT, 0, 0), Vec::new(), Vec::new());
         for (number, bytes) in [100, 3996, 1, 5000, 70_000, 4095, 200_000].into_iter().enumerate() {
             let content = vec![number as u8 + 1; bytes];
             write(&mut appender, &mut file, &content);
@@ -145,7 +146,7 @@ mod tests {
             assert!(file[all.len()..].iter().all(|byte| *byte == 0) && file.len().is_multiple_of(64 << 10));
             // Another process goes on where this one ended.
             if number % 2 == 0 {
-                appender = Appender::new(7, appender.end(), file.len() as u64);
+                appender = Appender::new(SEGMENT, appender.end(), file.len() as u64);
             }
         }
     }
@@ -153,7 +154,7 @@ mod tests {
     #[test]
     fn a_file_grows_by_doubling_up_to_its_limit() {
         let grow = |end: u64, bytes, limit| {
-            let mut appender = Appender::new(7, end, end);
+            let mut appender = Appender::new(SEGMENT, end, end);
             if let Some((_, head)) = appender.want() {
                 appender.feed(&vec![0; head]).unwrap();
             }
@@ -165,12 +166,12 @@ mod tests {
         assert_eq!(grow(mib, 1, most), Some(2 * mib));
         assert_eq!(grow(700 * mib, 1, most), Some(764 * mib + 4096));
         assert_eq!(grow(mib, 1, 1 << 20), Some(mib + 4096), "the limit, and what a last batch needs");
-        assert_eq!(Appender::new(7, 0, 64 << 10).plan(&flush(0, &[1]), 1 << 20).grow, None);
+        assert_eq!(Appender::new(SEGMENT, 0, 64 << 10).plan(&flush(0, &[1]), 1 << 20).grow, None);
     }
 
     #[test]
     fn a_file_that_is_too_short_is_not_written() {
-        let mut appender = Appender::new(7, 5000, 8192);
+        let mut appender = Appender::new(SEGMENT, 5000, 8192);
         assert_eq!(appender.want(), Some((4096, 904)));
         assert_eq!(appender.feed(&[0; 903]), Err(Truncated));
     }

@@ -24,7 +24,7 @@ mod segment;
 pub use producers::{
     BATCHES_MAX, Producer, ProducerBatch, ProducerStamp, Producers, SequenceError, Verdict as SequenceVerdict,
 };
-pub use segment::{IndexEntry, Segment, file_stem};
+pub use segment::{FILE_ENDINGS, IndexEntry, Segment, SegmentId};
 
 use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
 use bytes::Bytes;
@@ -80,7 +80,7 @@ struct Batch {
     last: Offset,
     epoch: Epoch,
     timestamp_max: TimestampMs,
-    segment: Offset,
+    segment: SegmentId,
     position: u32,
     /// The journal block that makes it durable.
     journal: u64,
@@ -90,8 +90,8 @@ struct Batch {
 /// A write of batches to a segment's file.
 #[derive(Debug)]
 pub struct Flush {
-    /// Base offset of the segment.
-    pub segment: Offset,
+    /// The segment that it is of.
+    pub segment: SegmentId,
     /// Where in the segment's file the batches go.
     pub position: u32,
     /// Whole batches, in order.
@@ -105,8 +105,8 @@ pub struct Flush {
 /// A closed segment whose file is to be cut to its length and given its index files.
 #[derive(Debug)]
 pub struct Close {
-    /// Base offset of the segment.
-    pub segment: Offset,
+    /// The segment that it is of.
+    pub segment: SegmentId,
     /// The length to which its file is cut.
     pub bytes: u32,
     /// Content of its `.index`.
@@ -118,8 +118,8 @@ pub struct Close {
 /// A place in a segment's file from which older batches are read.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DiskRead {
-    /// Base offset of the segment.
-    pub segment: Offset,
+    /// The segment that it is of.
+    pub segment: SegmentId,
     /// Begins a batch at or before the one that is wanted.
     pub position: u32,
     /// What may be read of the segment.
@@ -331,13 +331,13 @@ impl Log {
         assert!(!bytes.is_empty() && self.tail.back().is_none_or(|last| last.journal <= journal));
         let last = at.offset + i64::from(info.last_offset_delta);
         if at.roll || self.segments.is_empty() {
-            self.segments.push_back(Segment::new(at.offset));
+            self.segments.push_back(Segment::new(SegmentId::new(at.offset, 0)));
         }
         if self.epochs.last().is_none_or(|(epoch, _)| *epoch < at.epoch) {
             self.epochs.push((at.epoch, at.offset));
         }
         let segment = self.segments.back_mut().expect("there is an active segment");
-        let (base, position) = (segment.base, segment.bytes);
+        let (id, position) = (segment.id(), segment.bytes);
         segment.push(at.offset, last, bytes.len() as u32, info.timestamp_max, self.settings.index_interval);
         if let Some(stamp) = &info.producer {
             self.producers.apply(stamp, at.offset, info.timestamp_max, seen_ms);
@@ -348,7 +348,7 @@ impl Log {
             last,
             epoch: at.epoch,
             timestamp_max: info.timestamp_max,
-            segment: base,
+            segment: id,
             position,
             journal,
             bytes,
@@ -408,7 +408,7 @@ impl Log {
             self.unflushed_bytes -= batch.bytes.len();
             self.tail_flushed += 1;
             // One that DeleteRecords has taken away has its segment until it is written.
-            let segment = self.segments.iter_mut().rfind(|segment| segment.base == batch.segment);
+            let segment = self.segments.iter_mut().rfind(|segment| segment.id() == batch.segment);
             segment.expect("a batch is in a segment").written(batch.last, batch.timestamp_max);
         }
         let mut closes = Vec::new();
@@ -425,12 +425,12 @@ impl Log {
         let segment = &mut self.segments[at];
         let (index, timeindex) = segment.index_files(self.settings.index_bytes_max);
         segment.thin_out();
-        Close { segment: segment.base, bytes: segment.bytes, index, timeindex }
+        Close { segment: segment.id(), bytes: segment.bytes, index, timeindex }
     }
 
     /// The index files of a closed segment are there.
-    pub fn closed(&mut self, base: Offset) {
-        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.base == base) {
+    pub fn closed(&mut self, id: SegmentId) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id() == id) {
             segment.indexed = true;
         }
     }
@@ -485,7 +485,7 @@ impl Log {
         assert!(at > 0, "a segment begins at or before the log's start");
         let segment = &self.segments[at - 1];
         Read::Disk(DiskRead {
-            segment: segment.base,
+            segment: segment.id(),
             position: segment.position_of(offset),
             position_end: self.position_flushed(segment),
             indexed: segment.indexed,
@@ -513,7 +513,7 @@ impl Log {
     /// Bytes of `segment` that are in its file.
     fn position_flushed(&self, segment: &Segment) -> u32 {
         match self.tail.get(self.tail_flushed) {
-            Some(batch) if batch.segment == segment.base => batch.position,
+            Some(batch) if batch.segment == segment.id() => batch.position,
             _ => segment.bytes,
         }
     }
@@ -598,7 +598,7 @@ impl Log {
     pub fn checkpoint(&self) -> Restored {
         let mut segments: Vec<Segment> = Vec::new();
         for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
-            let mut cut = Segment::new(segment.base);
+            let mut cut = Segment::new(segment.id());
             cut.bytes = self.position_flushed(segment);
             (cut.timestamp_max, cut.timestamp_offset) = segment.timestamp_written;
             cut.timestamp_written = segment.timestamp_written;

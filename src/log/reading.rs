@@ -4,7 +4,7 @@
 //! has the files shows them the bytes.
 
 use super::index::{INDEX_BLOCK_BYTES, Search};
-use super::{DiskRead, scan};
+use super::{DiskRead, SegmentId, scan};
 use crate::types::{Offset, PartitionId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -24,8 +24,8 @@ const AHEAD_MAX: usize = 32;
 pub struct SegmentKey {
     /// The partition, by its topic's id.
     pub partition: PartitionId,
-    /// Base offset of the segment.
-    pub base: Offset,
+    /// Its name in the partition's directory.
+    pub segment: SegmentId,
 }
 
 /// A file of a segment, by its ending.
@@ -108,12 +108,12 @@ pub struct Reading {
 impl Reading {
     /// Of at most `bytes_max` bytes, but one batch at least.
     pub fn new(read: DiskRead, offset: Offset, bytes_max: usize) -> Reading {
-        assert!(offset >= read.segment && read.position <= read.position_end);
+        assert!(offset >= read.segment.base && read.position <= read.position_end);
         let stage = match read.timestamp {
             _ if !read.indexed => Stage::Batches,
             Some(timestamp) => Stage::Times(Search::time(timestamp)),
-            None if offset == read.segment => Stage::Batches,
-            None => Stage::Offsets(Search::offset(offset, read.segment)),
+            None if offset == read.segment.base => Stage::Batches,
+            None => Stage::Offsets(Search::offset(offset, read.segment.base)),
         };
         let position = read.position as usize;
         let bytes = bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX).max(SEEK_BYTES);
@@ -150,14 +150,14 @@ impl Reading {
 
     /// Takes bytes from the position that was wanted on, fewer where the file ends.
     pub fn feed(&mut self, bytes: Bytes) -> Result<(), Damage> {
+        let base = self.read.segment.base;
         match &mut self.stage {
             Stage::Times(search) => {
                 search.feed(&bytes);
                 if search.want().is_none() {
                     // Records after the last older one may be what is looked for.
-                    let after =
-                        search.found().map_or(self.read.segment, |older| self.read.segment + i64::from(older) + 1);
-                    self.stage = Stage::Offsets(Search::offset(self.offset.max(after), self.read.segment));
+                    let after = search.found().map_or(base, |older| base + i64::from(older) + 1);
+                    self.stage = Stage::Offsets(Search::offset(self.offset.max(after), base));
                 }
                 Ok(())
             }
@@ -254,16 +254,16 @@ impl<T> ReadAhead<T> {
         self.blocks.remove(at).map(|(_, ahead, block)| (ahead.position, block))
     }
 
-    /// The partition's files are removed: those of some segments, or all.
-    pub fn forget(&mut self, partition: PartitionId, segments: Option<&[Offset]>) {
-        self.blocks.retain(|(key, ..)| !key.is_of(partition, segments));
+    /// The partition's files are removed: those of a segment, or all.
+    pub fn forget(&mut self, partition: PartitionId, segment: Option<SegmentId>) {
+        self.blocks.retain(|(key, ..)| !key.is_of(partition, segment));
     }
 }
 
 impl SegmentKey {
-    /// Whether it is one of the partition's segments named here, of all if none are named.
-    pub fn is_of(&self, partition: PartitionId, segments: Option<&[Offset]>) -> bool {
-        self.partition == partition && segments.is_none_or(|segments| segments.contains(&self.base))
+    /// Whether it is the partition's segment named here, or one of them all if none is named.
+    pub fn is_of(&self, partition: PartitionId, segment: Option<SegmentId>) -> bool {
+        self.partition == partition && segment.is_none_or(|segment| segment == self.segment)
     }
 }
 
@@ -279,7 +279,7 @@ mod tests {
 
     /// A segment from offset 100 on of batches of two records each, and its index files.
     fn segment() -> (DiskRead, [Vec<u8>; 3]) {
-        let (mut log, mut segment) = (Vec::new(), Segment::new(100));
+        let (mut log, mut segment) = (Vec::new(), Segment::new(SegmentId::new(100, 0)));
         for number in 0..BATCHES {
             let (base, value) = (100 + 2 * number, vec![number as u8; 5000 + 7 * number as usize]);
             let record = |builder: BatchBuilder| builder.record(1000 + number, None, Some(&value));
@@ -289,8 +289,13 @@ mod tests {
             log.extend_from_slice(&batch);
         }
         let (index, times) = segment.index_files(10 << 20);
-        let read =
-            DiskRead { segment: 100, position: 0, position_end: log.len() as u32, indexed: true, timestamp: None };
+        let read = DiskRead {
+            segment: SegmentId::new(100, 0),
+            position: 0,
+            position_end: log.len() as u32,
+            indexed: true,
+            timestamp: None,
+        };
         (read, [log, index.to_vec(), times.to_vec()])
     }
 
@@ -349,7 +354,8 @@ mod tests {
     #[test]
     fn a_reader_that_goes_on_gets_what_was_read_ahead() {
         let (read, files) = segment();
-        let key = SegmentKey { partition: PartitionId { topic: Uuid([1; 16]), index: 0 }, base: 100 };
+        let key =
+            SegmentKey { partition: PartitionId { topic: Uuid([1; 16]), index: 0 }, segment: SegmentId::new(100, 0) };
         let (mut ahead, mut offset, mut answers) = (ReadAhead::<Bytes>::default(), 100, 0);
         while offset < 100 + 2 * BATCHES {
             let known = ahead.take(key, offset);
@@ -374,10 +380,10 @@ mod tests {
         }
         assert!(answers > 30, "{answers}");
         ahead.put(key, Ahead { offset: 1, position: 0, bytes: 1 }, Bytes::new());
-        ahead.forget(key.partition, Some(&[99]));
-        assert!(ahead.take(SegmentKey { base: 99, ..key }, 1).is_none());
+        ahead.forget(key.partition, Some(SegmentId::new(99, 0)));
+        assert!(ahead.take(SegmentKey { segment: SegmentId::new(100, 1), ..key }, 1).is_none());
         ahead.forget(PartitionId { topic: Uuid([2; 16]), index: 0 }, None);
-        ahead.forget(key.partition, Some(&[100]));
+        ahead.forget(key.partition, Some(SegmentId::new(100, 0)));
         assert!(ahead.take(key, 1).is_none());
     }
 

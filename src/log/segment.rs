@@ -7,6 +7,8 @@
 use crate::types::{Offset, TimestampMs};
 use bytes::{BufMut, Bytes, BytesMut};
 
+/// Endings of a segment's files.
+pub const FILE_ENDINGS: [&str; 3] = ["log", "index", "timeindex"];
 /// Bytes between two entries of the index that stays in memory for a closed segment and goes into checkpoints.
 pub const INDEX_INTERVAL_COARSE: u32 = 256 << 10;
 
@@ -23,11 +25,54 @@ pub struct IndexEntry {
     pub timestamp_offset: Offset,
 }
 
+/// Names a segment's files in its partition's directory.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SegmentId {
+    /// The segment begins at this offset.
+    pub base: Offset,
+    /// Counts the files that there have been of this base offset, from 0: later ones take the place of earlier ones, which
+    /// may still be there or be read.
+    pub generation: u32,
+}
+
+impl SegmentId {
+    /// The name of a segment that begins at an offset, and of its files by number.
+    pub fn new(base: Offset, generation: u32) -> SegmentId {
+        assert!(base >= 0);
+        SegmentId { base, generation }
+    }
+
+    /// The name of one of its files: the base offset in 20 digits, as in Kafka, and the generation if there were others before.
+    pub fn file_name(&self, ending: &str) -> String {
+        let SegmentId { base, generation } = self;
+        match generation {
+            0 => format!("{base:020}.{ending}"),
+            _ => format!("{base:020}.{generation}.{ending}"),
+        }
+    }
+
+    /// The segment that a file of this name belongs to, if it has the name of a segment's file.
+    pub fn of_file(name: &str) -> Option<SegmentId> {
+        let (stem, ending) = name.rsplit_once('.')?;
+        let (base, generation) = stem.split_once('.').unwrap_or((stem, "0"));
+        let id = SegmentId { base: base.parse().ok().filter(|base| *base >= 0)?, generation: generation.parse().ok()? };
+        (FILE_ENDINGS.contains(&ending) && id.file_name(ending) == name).then_some(id)
+    }
+}
+
+impl std::fmt::Display for SegmentId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.file_name("log").trim_end_matches(".log"))
+    }
+}
+
 /// What is known of a segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
     /// Offset of its first record: the name of its files.
     pub base: Offset,
+    /// Of its files: see [`SegmentId`].
+    pub generation: u32,
     /// Bytes of all batches, also of those still on their way to the file.
     pub bytes: u32,
     /// Largest timestamp; -1 while empty.
@@ -45,11 +90,11 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// An empty segment that begins at an offset.
-    pub fn new(base: Offset) -> Segment {
-        assert!(base >= 0);
+    /// An empty segment of this name.
+    pub fn new(id: SegmentId) -> Segment {
         Segment {
-            base,
+            base: id.base,
+            generation: id.generation,
             bytes: 0,
             timestamp_max: -1,
             timestamp_offset: -1,
@@ -59,6 +104,11 @@ impl Segment {
             index: Vec::new(),
             indexed_to: 0,
         }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> SegmentId {
+        SegmentId::new(self.base, self.generation)
     }
 
     /// Notes a batch at the segment's end.
@@ -161,18 +211,12 @@ impl Segment {
     }
 }
 
-/// The name of a segment's file without its ending: the base offset in 20 digits.
-pub fn file_stem(base: Offset) -> String {
-    assert!(base >= 0);
-    format!("{base:020}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn segment() -> Segment {
-        let mut segment = Segment::new(100);
+        let mut segment = Segment::new(SegmentId::new(100, 0));
         for i in 0..10 {
             segment.push(100 + i * 10, 109 + i * 10, 3000, 1000 + i * 5, 4096);
         }
@@ -190,6 +234,20 @@ mod tests {
         assert_eq!(segment.position_of(1000), 24000);
         assert_eq!(segment.position_of_time(0), 0);
         assert_eq!(segment.position_of_time(1006), 6000);
+    }
+
+    #[test]
+    fn files_have_kafkas_names_until_others_take_their_place() {
+        assert_eq!(SegmentId::new(4711, 0).file_name("log"), "00000000000000004711.log");
+        for id in [SegmentId::new(0, 0), SegmentId::new(i64::MAX, 0), SegmentId::new(4711, 12)] {
+            for ending in FILE_ENDINGS {
+                assert_eq!(SegmentId::of_file(&id.file_name(ending)), Some(id));
+            }
+        }
+        assert_eq!(SegmentId::new(7, 1).to_string(), "00000000000000000007.1");
+        let others =
+            ["partition.metadata", "7.log", "00000000000000000007.snapshot", "00000000000000000007.0.log", "x.log"];
+        assert!(others.iter().all(|name| SegmentId::of_file(name).is_none()));
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn only_durable_batches_of_one_segment_are_flushed_one_write_at_a_time() {
     assert!(log.plan_flush().is_none(), "nothing is durable");
     log.durable(6);
     let flush = log.plan_flush().unwrap();
-    assert_eq!((flush.segment, flush.position, flush.offset_end, flush.parts.len()), (0, 0, 6, 3));
+    assert_eq!((flush.segment.base, flush.position, flush.offset_end, flush.parts.len()), (0, 0, 6, 3));
     assert!(log.plan_flush().is_none() && log.is_flushing());
     log.flush_failed();
     let again = log.plan_flush().unwrap();
@@ -111,9 +111,9 @@ fn only_durable_batches_of_one_segment_are_flushed_one_write_at_a_time() {
 
     let closed = flush_all(&mut log);
     let segments: Vec<(Offset, u32)> = log.segments().map(|segment| (segment.base, segment.bytes)).collect();
-    assert_eq!(closed.iter().map(|close| (close.segment, close.bytes)).collect::<Vec<_>>(), segments[..2]);
+    assert_eq!(closed.iter().map(|close| (close.segment.base, close.bytes)).collect::<Vec<_>>(), segments[..2]);
     assert!(log.is_flushed() && log.journal_oldest().is_none());
-    log.closed(0);
+    log.closed(SegmentId::new(0, 0));
     assert!(log.segments().next().unwrap().indexed);
 }
 
@@ -139,7 +139,7 @@ fn every_offset_is_found_in_memory_and_on_disk() {
     for offset in 0..10 {
         let Read::Disk(read) = log.read(offset, 20, 1) else { panic!("{offset} has left memory") };
         let segment = log.segments().filter(|segment| segment.base <= offset).last().unwrap();
-        assert_eq!((read.segment, read.position_end), (segment.base, segment.bytes));
+        assert_eq!((read.segment, read.position_end), (segment.id(), segment.bytes));
         let batches_before = (offset - segment.base) / 2;
         let position = batches_before as u32 * (segment.bytes / 4);
         assert!(read.position <= position && !read.indexed, "{offset}: {read:?}");
@@ -506,7 +506,7 @@ mod closing {
         while let Some(flush) = log.plan_flush() {
             for close in log.flushed(flush.offset_end) {
                 log.closed(close.segment);
-                closed.push((close.segment, close.bytes));
+                closed.push((close.segment.base, close.bytes));
             }
         }
         closed

@@ -2,7 +2,7 @@
 //! the CRC-32C of it as a little-endian u32.
 
 use crate::flat::checkpoint as flat;
-use crate::log::{IndexEntry, Producer, ProducerBatch, Producers, Restored, Segment};
+use crate::log::{IndexEntry, Producer, ProducerBatch, Producers, Restored, Segment, SegmentId};
 use crate::types::{Epoch, PartitionId};
 use flatbuffers::{FlatBufferBuilder, WIPOffset};
 
@@ -100,6 +100,7 @@ fn segment_meta(segment: &Segment) -> flat::SegmentMeta {
         segment.timestamp_offset,
         segment.timestamp_first,
         segment.indexed,
+        segment.generation,
     )
 }
 
@@ -142,7 +143,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         if meta.base_offset() < 0 {
             return None;
         }
-        let mut segment = Segment::new(meta.base_offset());
+        let mut segment = Segment::new(SegmentId::new(meta.base_offset(), meta.generation()));
         segment.bytes = u32::try_from(meta.bytes()).ok()?;
         segment.timestamp_max = meta.timestamp_max();
         segment.timestamp_offset = meta.timestamp_max_offset();
@@ -197,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_index_out_of_order_is_refused() {
-        let mut segment = Segment::new(0);
+        let mut segment = Segment::new(SegmentId::new(0, 0));
         for i in 0..3 {
             segment.push(i, i, 1000, 5, 1);
         }
@@ -221,13 +222,13 @@ mod tests {
 
     #[test]
     fn round_trip() {
-        let mut active = Segment::new(500);
+        let mut active = Segment::new(SegmentId::new(500, 7));
         for i in 0..1000 {
             active.push(500 + i, 500 + i, 1000, 5000 + i, 4096);
         }
         let mut cut = active.clone();
         cut.thin_out();
-        let mut closed = Segment::new(100);
+        let mut closed = Segment::new(SegmentId::new(100, 0));
         closed.bytes = 77;
         closed.indexed = true;
         let mut producers = Producers::default();
@@ -253,6 +254,8 @@ mod tests {
         assert_eq!(read.len(), 1);
         assert_eq!((read[0].1.flushed_end, read[0].1.commit_end, read[0].1.lost_from), (1500, 1400, Some(1500)));
         assert_eq!(read[0].1.segments[1].index(), log.segments[1].index());
+        let ids = |log: &Restored| log.segments.iter().map(Segment::id).collect::<Vec<_>>();
+        assert_eq!(ids(&read[0].1), ids(&log));
         assert_eq!(read[0].1.producers, log.producers);
         assert!(indexed_to_ignored(&read[0].1).contains("indexed: true"));
         assert_eq!(decode(&bytes[..bytes.len() / 2]), None);

@@ -12,12 +12,13 @@ use super::reader::Reader;
 use super::reading::Reads;
 use super::report;
 use super::turns::{Cause, Turns};
+use crate::log::SegmentId;
 use crate::shard::memory::{Account, Purpose};
 use crate::shard::message::Message;
 use crate::shard::port::{ConnectionId, Reader as ReadFor};
 use crate::shard::store::{DiskOp, Done, LogIndex};
 use crate::shard::{Input, Output, ReadPlan, Shard};
-use crate::types::{Now, Offset, PartitionId, ShardId, Time};
+use crate::types::{Now, PartitionId, ShardId, Time};
 use glommio::channels::shared_channel::ConnectedSender;
 use glommio::{Latency, Shares, TaskQueueHandle};
 use std::cell::{Cell, RefCell};
@@ -51,7 +52,7 @@ pub enum CoreMessage {
     /// Files that are removed are not to be held open.
     Forget {
         partition: PartitionId,
-        segments: Option<Vec<Offset>>,
+        segment: Option<SegmentId>,
     },
     Connection {
         socket: OwnedFd,
@@ -368,35 +369,19 @@ impl Core {
     fn carry_out_disk(self: &Rc<Self>, op: DiskOp) {
         let core = self.clone();
         match op {
-            DiskOp::JournalWrite(write) => self.disk_task(async move { core.disk.journal_write(write).await }),
-            DiskOp::JournalPrepare { file, bytes } => {
-                self.disk_task(async move { core.disk.journal_prepare(file, bytes).await });
+            op @ (DiskOp::JournalWrite(_) | DiskOp::JournalPrepare { .. }) => {
+                self.disk_task(self.disk.carry_out(op));
             }
-            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
-                let access = self.disk.access(log);
-                let work = async move { core.disk.segment_write(access, name, topic, segment_bytes, flush).await };
+            DiskOp::SegmentRemove { partition, segment, .. } => {
+                let removed = self.disk.carry_out(op);
+                let work = async move {
+                    let done = removed.await;
+                    core.forget_everywhere(partition, Some(segment));
+                    done
+                };
                 self.background(self.clone().turn_after(work, Input::DiskDone));
             }
-            DiskOp::SegmentClose { log, name, topic, close } => {
-                let access = self.disk.access(log);
-                let work = async move { core.disk.segment_close(access, name, topic, close).await };
-                self.background(self.clone().turn_after(work, Input::DiskDone));
-            }
-            DiskOp::Sync => {
-                let work = async move { core.disk.sync().await };
-                self.background(self.clone().turn_after(work, Input::DiskDone));
-            }
-            DiskOp::Checkpoint(bytes) => {
-                let work = async move { core.disk.checkpoint(bytes).await };
-                self.background(self.clone().turn_after(work, Input::DiskDone));
-            }
-            DiskOp::SegmentsRemove { log, name, partition, segments } => {
-                let access = self.disk.access(log);
-                self.background(async move {
-                    core.disk.segments_remove(access, name, partition.topic, segments.clone()).await;
-                    core.forget_everywhere(partition, Some(&segments));
-                });
-            }
+            op => self.background(self.clone().turn_after(self.disk.carry_out(op), Input::DiskDone)),
         }
     }
 
@@ -418,13 +403,12 @@ impl Core {
         }
     }
 
-    /// No core holds files open that have been removed, which take up space as long as they are open: those of some segments of
-    /// a partition, or of all. They have lost their names before, so that none is opened afterwards.
-    fn forget_everywhere(&self, partition: PartitionId, segments: Option<&[Offset]>) {
-        self.reader.forget(partition, segments);
+    /// No core holds files open that have been removed, which take up space as long as they are open: those of a segment of a
+    /// partition, or of all. They have lost their names before, so that none is opened afterwards.
+    fn forget_everywhere(&self, partition: PartitionId, segment: Option<SegmentId>) {
+        self.reader.forget(partition, segment);
         for (to, _) in self.peers.borrow().iter().enumerate().filter(|(_, peer)| peer.is_some()) {
-            let segments = segments.map(<[Offset]>::to_vec);
-            self.post(ShardId(to as u16), CoreMessage::Forget { partition, segments });
+            self.post(ShardId(to as u16), CoreMessage::Forget { partition, segment });
         }
     }
 
@@ -523,7 +507,7 @@ impl Core {
                 self.input(Input::Message { from, message });
                 self.end_turn();
             }
-            CoreMessage::Forget { partition, segments } => self.reader.forget(partition, segments.as_deref()),
+            CoreMessage::Forget { partition, segment } => self.reader.forget(partition, segment),
             CoreMessage::Connection { socket, listener, guard } => super::net::serve(self, socket, listener, guard),
         }
     }

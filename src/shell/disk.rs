@@ -16,7 +16,7 @@ use super::core::Signal;
 use super::data_dir::PROBE;
 use super::report::{self, succeeded};
 use crate::journal::{BlockWrite, FileIndex};
-use crate::shard::store::{Done, LogIndex};
+use crate::shard::store::{DiskOp, Done, LogIndex};
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use std::cell::RefCell;
@@ -256,13 +256,49 @@ impl Disk {
         }
     }
 
-    pub async fn journal_write(&self, write: BlockWrite) -> Done {
-        let sequence = write.sequence;
-        let ok = self.journal_write_all(write).await;
-        Done::JournalWrite { sequence, ok: succeeded(report::JOURNAL, self.journal_place(), ok) }
+    /// Carries out an operation, which belongs to the log that it is about from now on, although it begins later.
+    pub fn carry_out(self: &Rc<Self>, op: DiskOp) -> impl Future<Output = Done> + use<> {
+        let (well, badly) = (op.done(true), op.done(false));
+        let (disk, access) = (self.clone(), op.log().map(|log| self.access(log)));
+        async move {
+            let forsaken = access.as_ref().is_some_and(|access| access.forsaken);
+            // Of a deleted topic nothing is written any more.
+            if forsaken || disk.perform(op).await { well } else { badly }
+        }
     }
 
-    async fn journal_write_all(&self, write: BlockWrite) -> io::Result<()> {
+    async fn perform(&self, op: DiskOp) -> bool {
+        match op {
+            DiskOp::JournalWrite(write) => {
+                let written = self.journal_write(write).await;
+                succeeded(report::JOURNAL, self.journal_place(), written)
+            }
+            DiskOp::JournalPrepare { file, bytes } => {
+                let prepared = self.journal_prepare(file, bytes).await;
+                succeeded(report::JOURNAL_FILE, self.journal_place(), prepared)
+            }
+            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
+                let written = self.segment_write(log, &name, topic, segment_bytes, flush).await;
+                succeeded(report::SEGMENT, name, written)
+            }
+            DiskOp::SegmentClose { log, name, topic, close } => {
+                let closed = self.segment_close(log, &name, topic, close).await;
+                succeeded(report::SEGMENT, name, closed)
+            }
+            DiskOp::Sync => succeeded(report::SYNC, self.root.display(), self.sync().await),
+            DiskOp::Checkpoint(bytes) => {
+                let path = checkpoint_path(&self.root, self.core, self.cores);
+                let place = path.display().to_string();
+                succeeded(report::CHECKPOINT, place, self.checkpoint(path, bytes).await)
+            }
+            DiskOp::SegmentRemove { name, partition, segment, .. } => {
+                let removed = self.segment_remove(&name, partition.topic, segment).await;
+                succeeded(report::SEGMENT_REMOVE, name, removed)
+            }
+        }
+    }
+
+    async fn journal_write(&self, write: BlockWrite) -> io::Result<()> {
         let file = self.journal_file(write.file).await?;
         let mut buffer = file.alloc_dma_buffer(write.bytes);
         copy_all(buffer.as_bytes_mut(), write.parts.iter().map(|part| &part[..]));
@@ -270,18 +306,13 @@ impl Disk {
         write_all(&file, buffer, write.position).await
     }
 
-    /// Makes a journal file: allocated, and written once so that later writes change no metadata.
-    pub async fn journal_prepare(&self, file: FileIndex, bytes: u64) -> Done {
-        let ok = self.journal_prepare_all(file, bytes).await;
-        Done::JournalPrepare { file, ok: succeeded(report::JOURNAL_FILE, self.journal_place(), ok) }
-    }
-
     fn journal_place(&self) -> String {
         journal_dir(&self.root, self.core).display().to_string()
     }
 
-    /// The file has its name once all of it is written.
-    async fn journal_prepare_all(&self, file: FileIndex, bytes: u64) -> io::Result<()> {
+    /// Makes a journal file: allocated, and written once so that later writes change no metadata. It has its name once all of
+    /// it is written.
+    async fn journal_prepare(&self, file: FileIndex, bytes: u64) -> io::Result<()> {
         let path = journal_path(&self.root, self.core, file);
         let made = path.with_extension("tmp");
         let prepared = prepare(&made, bytes).await;
@@ -299,29 +330,25 @@ impl Disk {
     }
 
     /// Makes everything durable that was written before.
-    pub async fn sync(&self) -> Done {
+    async fn sync(&self) -> io::Result<()> {
         let synced = self.synced.clone();
-        let ok = blocking(Kind::Sync, move || {
+        blocking(Kind::Sync, move || {
             // SAFETY: a system call on a descriptor that is open; no memory is passed.
             if unsafe { libc::syncfs(synced.root.as_raw_fd()) } != 0 {
                 return Err(io::Error::last_os_error());
             }
             synced.probe.sync_all()
         })
-        .await;
-        Done::Sync { ok: succeeded(report::SYNC, self.root.display(), ok) }
+        .await
     }
 
-    pub async fn checkpoint(&self, bytes: Vec<u8>) -> Done {
-        let path = checkpoint_path(&self.root, self.core, self.cores);
-        let place = path.display().to_string();
+    async fn checkpoint(&self, path: PathBuf, bytes: Vec<u8>) -> io::Result<()> {
         let (path, bytes) = (Arc::new(path), Arc::new(bytes));
-        let written = patiently(async || {
+        patiently(async || {
             let (path, bytes) = (path.clone(), bytes.clone());
             blocking(Kind::Sync, move || replace_file(&path, &bytes)).await
         })
-        .await;
-        Done::Checkpoint { ok: succeeded(report::CHECKPOINT, place, written) }
+        .await
     }
 }
 

@@ -2,7 +2,7 @@
 //! that nobody makes files of the same names meanwhile.
 
 use super::disk::{self, belongs_to, check_owner, checkpoint_cores, remove_partition_dir, sync_dir};
-use crate::log::file_stem;
+use crate::log::SegmentId;
 use crate::metadata::Image;
 use crate::shard::recovery::Found;
 use crate::types::{Offset, Uuid};
@@ -89,8 +89,8 @@ pub fn remove_old_segments(root: &Path, name: &str, topic: Uuid, first: Offset) 
         check_owner(&dir, topic)?;
         for entry in entries {
             let path = entry?.path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| stem.len() == file_stem(0).len());
-            if stem.and_then(|stem| stem.parse::<Offset>().ok()).is_some_and(|base| base < first) {
+            let segment = path.file_name().and_then(|name| SegmentId::of_file(name.to_str()?));
+            if segment.is_some_and(|segment| segment.base < first) {
                 fs::remove_file(&path)?;
             }
         }

@@ -6,10 +6,10 @@ use super::disk::{check_owner, patiently, plain};
 use super::report;
 use crate::journal::ALIGNMENT;
 use crate::log::reading::{READ_BYTES_MAX, ReadAhead, Reading, SEEK_BYTES, SegmentFile, SegmentKey};
-use crate::log::{file_stem, reading};
+use crate::log::{SegmentId, reading};
 use crate::shard::ReadPlan;
 use crate::shard::memory::Purpose;
-use crate::types::{Offset, PartitionId};
+use crate::types::PartitionId;
 use bytes::Bytes;
 use glommio::io::{DmaFile, OpenOptions, ReadResult};
 use send_wrapper::SendWrapper;
@@ -90,7 +90,7 @@ impl Reader {
         match self.read_batches(plan).await {
             Ok(parts) => Some(parts),
             Err(error) => {
-                let place = format!("{}/{}", plan.name, file_stem(plan.read.segment));
+                let place = format!("{}/{}", plan.name, plan.read.segment);
                 report::failed(report::SEGMENT_READ, place, &error);
                 None
             }
@@ -99,7 +99,7 @@ impl Reader {
 
     async fn read_batches(&self, plan: &ReadPlan) -> io::Result<Vec<Bytes>> {
         let damaged = |damage| io::Error::other(format!("{damage}"));
-        let key = SegmentKey { partition: plan.partition, base: plan.read.segment };
+        let key = SegmentKey { partition: plan.partition, segment: plan.read.segment };
         let file = self.file(key, &plan.name).await?;
         let known = self.ahead.borrow_mut().take(key, plan.offset);
         let (read, offset, bytes_max) = (plan.read.clone(), plan.offset, plan.bytes_max);
@@ -179,18 +179,18 @@ impl Reader {
         };
         let (dir, topic) = (self.root.join(name), key.partition.topic);
         let mut options = OpenOptions::new();
-        let path = dir.join(file_stem(key.base)).with_extension(ending);
+        let path = dir.join(key.segment.file_name(ending));
         let file = options.read(true).dma_open(path).await.map_err(plain)?;
         // Not before: the file is the topic's if its directory is afterwards.
         blocking::run(Kind::Files, move || check_owner(&dir, topic)).await?;
         Ok(file)
     }
 
-    /// Files of the partition are removed: those of some segments, or all.
-    pub fn forget(&self, partition: PartitionId, segments: Option<&[Offset]>) {
+    /// Files of the partition are removed: those of a segment, or all.
+    pub fn forget(&self, partition: PartitionId, segment: Option<SegmentId>) {
         self.forgets.set(self.forgets.get() + 1);
-        self.handles.borrow_mut().retain(|(key, _)| !key.is_of(partition, segments));
-        self.ahead.borrow_mut().forget(partition, segments);
+        self.handles.borrow_mut().retain(|(key, _)| !key.is_of(partition, segment));
+        self.ahead.borrow_mut().forget(partition, segment);
     }
 }
 

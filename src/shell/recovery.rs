@@ -6,7 +6,6 @@ use crate::journal::{ALIGNMENT, FileIndex, HEAD_BYTES, Wanted};
 use crate::metadata::Image;
 use crate::shard::node::Node;
 use crate::shard::recovery::{Found, Recovery};
-use crate::shard::store::{DiskOp, Done};
 use crate::types::ShardId;
 use bytes::Bytes;
 use glommio::channels::local_channel;
@@ -241,14 +240,9 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
             recovery.plan(now(start), &mut ops);
         }
         for op in ops {
-            under_way += usize::from(!matches!(op, DiskOp::SegmentsRemove { .. }));
-            let (disk, sender) = (disk.clone(), sender.clone());
-            glommio::spawn_local(async move {
-                if let Some(done) = carry_out(&disk, op).await {
-                    let _ = sender.try_send(done);
-                }
-            })
-            .detach();
+            under_way += 1;
+            let (work, sender) = (disk.carry_out(op), sender.clone());
+            glommio::spawn_local(async move { drop(sender.try_send(work.await)) }).detach();
         }
         match recovery.deadline() {
             Some(deadline) if deadline <= now(start).mono && !recovery.is_refused() => {
@@ -263,23 +257,4 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
         }
     }
     Ok(())
-}
-
-async fn carry_out(disk: &Rc<Disk>, op: DiskOp) -> Option<Done> {
-    Some(match op {
-        DiskOp::JournalWrite(write) => disk.journal_write(write).await,
-        DiskOp::JournalPrepare { file, bytes } => disk.journal_prepare(file, bytes).await,
-        DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
-            disk.segment_write(disk.access(log), name, topic, segment_bytes, flush).await
-        }
-        DiskOp::SegmentClose { log, name, topic, close } => {
-            disk.segment_close(disk.access(log), name, topic, close).await
-        }
-        DiskOp::Sync => disk.sync().await,
-        DiskOp::Checkpoint(bytes) => disk.checkpoint(bytes).await,
-        DiskOp::SegmentsRemove { log, name, partition, segments } => {
-            disk.segments_remove(disk.access(log), name, partition.topic, segments).await;
-            return None;
-        }
-    })
 }

@@ -4,7 +4,7 @@ use crate::disk::{Disk, Stamp, resize};
 use crate::node::Slow;
 use bytes::Bytes;
 use klamm::journal::ALIGNMENT;
-use klamm::log::{Close, Flush, file_stem, scan};
+use klamm::log::{Close, FILE_ENDINGS, Flush, SegmentId, scan};
 use klamm::metadata::{Part, Write, Written, file_name};
 use klamm::shard::ReadPlan;
 use klamm::shard::port::Reader;
@@ -61,8 +61,8 @@ fn group_checkpoint_path(name: &str) -> String {
     format!("{name}/group.checkpoint")
 }
 
-fn segment_path(name: &str, base: i64, ending: &str) -> String {
-    format!("{name}/{}.{ending}", file_stem(base))
+fn segment_path(name: &str, segment: SegmentId, ending: &str) -> String {
+    format!("{name}/{}", segment.file_name(ending))
 }
 
 impl Job {
@@ -93,7 +93,7 @@ impl Job {
             Work::Disk(DiskOp::SegmentClose { name, close, .. }) => format!("close {name}/{}", close.segment),
             Work::Disk(DiskOp::Sync) => "sync".into(),
             Work::Disk(DiskOp::Checkpoint(bytes)) => format!("checkpoint ({})", bytes.len()),
-            Work::Disk(DiskOp::SegmentsRemove { name, segments, .. }) => format!("remove {name}/{segments:?}"),
+            Work::Disk(DiskOp::SegmentRemove { name, segment, .. }) => format!("remove {name}/{segment}"),
             Work::Read { plan, .. } => format!("read {} from {} {:?}", plan.name, plan.offset, plan.read),
             Work::MetadataWrite(Write::Begin { file, .. }) => format!("metadata begins {file}"),
             Work::MetadataWrite(Write::Grow { to, .. }) => format!("metadata grows to {to}"),
@@ -206,27 +206,27 @@ fn disk_op(
     disk: &mut Disk,
     fault: bool,
 ) -> Option<Outcome> {
-    let ok = !fault;
-    let done = match op {
+    let (well, badly) = (Some(Outcome::Disk(op.done(true))), Some(Outcome::Disk(op.done(false))));
+    match op {
         DiskOp::JournalWrite(write) => {
-            let (path, sequence) = (journal_path(core, write.file), write.sequence);
+            let path = journal_path(core, write.file);
             if step == 1 {
                 let mut bytes = write.parts.concat();
                 assert!(bytes.len() <= write.bytes && write.bytes.is_multiple_of(ALIGNMENT));
                 resize(&mut bytes, write.bytes);
                 *stamp = disk.write(&path, write.position as usize, bytes);
-                return fault.then_some(Outcome::Disk(Done::JournalWrite { sequence, ok: false }));
+                return if fault { badly } else { None };
             }
             disk.written(&path, *stamp);
             disk.sync_file(&path);
-            Done::JournalWrite { sequence, ok: true }
+            return well;
         }
         DiskOp::JournalPrepare { file, bytes } => {
             let path = journal_path(core, *file);
             if fault {
                 // It has failed, so nothing of it reaches the file later, and the file is removed.
                 disk.unlink(&path);
-                return Some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: false }));
+                return badly;
             }
             match step {
                 1 => disk.create(&path),
@@ -235,61 +235,51 @@ fn disk_op(
                 _ => {
                     disk.written(&path, *stamp);
                     disk.sync_file(&path);
-                    return Some(Outcome::Disk(Done::JournalPrepare { file: *file, ok: true }));
+                    return well;
                 }
             }
             return None;
         }
-        DiskOp::SegmentWrite { log, name, flush, .. } => {
+        DiskOp::SegmentWrite { .. } if removed => return well,
+        DiskOp::SegmentWrite { name, flush, .. } => {
             let path = segment_path(name, flush.segment, "log");
-            let done = |ok| Done::SegmentWrite { log: *log, offset_end: flush.offset_end, ok };
-            if removed {
-                done(true)
-            } else if step == 1 {
+            if step == 1 {
                 disk.create(&path);
                 if fault {
-                    return Some(Outcome::Disk(done(false)));
+                    return badly;
                 }
                 *stamp = segment_write(disk, &path, flush);
                 return None;
-            } else {
-                disk.written(&path, *stamp);
-                done(ok)
             }
+            disk.written(&path, *stamp);
         }
-        DiskOp::SegmentClose { log, name, close, .. } => {
-            if !removed && ok && !segment_close(disk, name, close, step) {
+        DiskOp::SegmentClose { name, close, .. } => {
+            if !removed && !fault && !segment_close(disk, name, close, step) {
                 return None;
             }
-            Done::SegmentClose { log: *log, segment: close.segment, ok }
         }
         DiskOp::Sync => {
             if step == 1 {
                 *stamp = disk.now();
                 return None;
             }
-            if ok {
+            if !fault {
                 disk.sync_all(*stamp);
             }
-            Done::Sync { ok }
         }
         DiskOp::Checkpoint(bytes) => {
-            if ok && !replace(disk, &checkpoint_path(core, cores), bytes, step) {
+            if !fault && !replace(disk, &checkpoint_path(core, cores), bytes, step) {
                 return None;
             }
-            Done::Checkpoint { ok }
         }
-        DiskOp::SegmentsRemove { name, segments, .. } => {
-            let Some(base) = segments.last().filter(|_| !removed) else { return Some(Outcome::Nothing) };
-            let ending = ["log", "index", "timeindex"][(step - 1) % 3];
-            disk.unlink(&segment_path(name, *base, ending));
-            if step.is_multiple_of(3) {
-                segments.pop();
+        DiskOp::SegmentRemove { name, segment, .. } => {
+            if let Some(ending) = FILE_ENDINGS.get(step - 1).filter(|_| !removed && !fault) {
+                disk.unlink(&segment_path(name, *segment, ending));
+                return None;
             }
-            return None;
         }
-    };
-    Some(Outcome::Disk(done))
+    }
+    if fault { badly } else { well }
 }
 
 /// Direct I/O: whole pages, the first of them with what it holds already.
@@ -336,12 +326,12 @@ fn replace(disk: &mut Disk, path: &str, bytes: &[u8], step: usize) -> bool {
 fn read(disk: &Disk, plan: &ReadPlan) -> Option<Vec<Bytes>> {
     let read = &plan.read;
     let mut position = read.position;
-    if read.indexed && plan.offset != read.segment {
+    if read.indexed && plan.offset != read.segment.base {
         let path = segment_path(&plan.name, read.segment, "index");
         let index = disk.read(&path)?;
         for entry in index.as_chunks::<8>().0 {
             let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-            if i64::from(number(&entry[..4])) <= plan.offset - read.segment {
+            if i64::from(number(&entry[..4])) <= plan.offset - read.segment.base {
                 position = position.max(number(&entry[4..])).min(read.position_end);
             }
         }

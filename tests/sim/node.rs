@@ -145,7 +145,7 @@ impl World {
             job.removed = self.removed.contains(&(job.core, *log));
         }
         // As the shell, which looks whose directory it is.
-        if let Work::Disk(DiskOp::SegmentsRemove { partition, .. }) = &job.work {
+        if let Work::Disk(DiskOp::SegmentRemove { partition, .. }) = &job.work {
             job.removed = self.gone.contains(partition);
         }
         let outcome = job.advance(&mut self.disk, fault)?;

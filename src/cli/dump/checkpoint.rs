@@ -42,6 +42,7 @@ fn dump_partition(id: PartitionId, log: &Restored, out: &mut Printer) -> Result<
         out.row(json!({
             "kind": "segment",
             "offset_first": segment.base,
+            "generation": segment.generation,
             "bytes": segment.bytes,
             "timestamp_first": segment.timestamp_first,
             "timestamp_max": segment.timestamp_max,

@@ -2,7 +2,7 @@
 
 use super::checkpoint::is_ahead;
 use super::{Coordinator, Host, Output, Runtime};
-use crate::log::{Log, Read};
+use crate::log::{Log, Read, SegmentId};
 use crate::shard::port::ReadPlan;
 use crate::shard::store::{LogIndex, Store};
 use crate::types::{Now, Offset, PartitionIndex, Time};
@@ -23,10 +23,10 @@ pub enum Load {
     Begun,
     /// The checkpoint is being read.
     Checkpoint,
-    /// The log is being read from `offset` on, in the segment with this base.
+    /// The log is being read from `offset` on, in this segment.
     Log {
         offset: Offset,
-        segment: Offset,
+        segment: SegmentId,
     },
     /// The log is read on at this time.
     Later {
@@ -131,9 +131,9 @@ impl<C: Coordinator> Runtime<C> {
 }
 
 /// Where reading goes on when a segment has nothing more from `offset` on.
-fn segment_after(log: &Log, segment: Offset, offset: Offset) -> Offset {
+fn segment_after(log: &Log, segment: SegmentId, offset: Offset) -> Offset {
     let bases = log.segments().map(|segment| segment.base);
-    bases.filter(|base| *base > segment && *base > offset).min().unwrap_or(log.end())
+    bases.filter(|base| *base > segment.base && *base > offset).min().unwrap_or(log.end())
 }
 
 /// Shows the coordinator the records in `parts` from `offset` on; returns where the next ones begin.

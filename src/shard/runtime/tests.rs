@@ -3,7 +3,7 @@
 use super::*;
 use crate::journal::{self, Journal};
 use crate::shard::query::fixture::World;
-use crate::shard::store::{DiskOp, Done, Limits};
+use crate::shard::store::{DiskOp, Limits};
 use crate::types::PartitionId;
 use std::convert::Infallible;
 use std::fmt;
@@ -243,15 +243,7 @@ impl Bench {
     /// The disk does all that it is asked, or fails.
     fn disk(&mut self, ok: bool) {
         for op in std::mem::take(&mut self.ops) {
-            let done = match op {
-                DiskOp::JournalWrite(write) => Done::JournalWrite { sequence: write.sequence, ok },
-                DiskOp::JournalPrepare { file, .. } => Done::JournalPrepare { file, ok },
-                DiskOp::SegmentWrite { log, flush, .. } => Done::SegmentWrite { log, offset_end: flush.offset_end, ok },
-                DiskOp::SegmentClose { log, close, .. } => Done::SegmentClose { log, segment: close.segment, ok },
-                DiskOp::Sync => Done::Sync { ok },
-                DiskOp::Checkpoint(_) => Done::Checkpoint { ok },
-                DiskOp::SegmentsRemove { .. } => continue,
-            };
+            let done = op.done(ok);
             self.store.done(NOW, done);
         }
     }

@@ -139,7 +139,7 @@ impl Store {
         let partition = log.id();
         let at = Placement { offset: start, epoch: log.epoch(), roll: false };
         let segments = log.set_start(start);
-        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
+        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
         Ok(self.write_journal(EntryKind::LogStart, partition, at, Bytes::new()))
     }
 
@@ -149,7 +149,7 @@ impl Store {
         let Some(info) = info else {
             if entry.offset <= stored.log.end() {
                 let segments = stored.log.set_start(entry.offset);
-                self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
+                self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
             }
             return true;
         };

@@ -23,7 +23,7 @@ pub use op::{DiskOp, Done};
 use self::flush::RETRY_MS;
 use self::release::Release;
 use crate::journal::Journal;
-use crate::log::{Log, Restored, Settings};
+use crate::log::{Log, Restored, SegmentId, Settings};
 use crate::types::{Now, Offset, PartitionId, Time};
 use bytes::BytesMut;
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -90,9 +90,13 @@ pub struct Store {
     /// A checkpoint could not be written; it is tried again then.
     checkpoint_at: Option<Time>,
     /// Segments below their log's start that a checkpoint may still name: they go once one is in place that does not.
-    removed: Vec<(LogIndex, Offset)>,
+    removed: Vec<(LogIndex, SegmentId)>,
     /// Those of them that the checkpoint under way does not name.
-    removing: Vec<(LogIndex, Offset)>,
+    removing: Vec<(LogIndex, SegmentId)>,
+    /// Removals of segments under way.
+    removals: usize,
+    /// Segments whose files could not be removed; it is tried again then.
+    remove_again: VecDeque<(Time, LogIndex, SegmentId)>,
     /// Blocks that the last checkpoint covers.
     covered: u64,
     ops: Vec<DiskOp>,
@@ -127,6 +131,8 @@ impl Store {
             checkpoint_at: None,
             removed: Vec::new(),
             removing: Vec::new(),
+            removals: 0,
+            remove_again: VecDeque::new(),
             covered: 0,
             ops: Vec::new(),
         }
@@ -266,6 +272,7 @@ impl Store {
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {
         out.append(&mut self.ops);
         self.retry_flushes(now);
+        self.retry_removals(now);
         if self.checkpoint_at.is_none_or(|time| time <= now.mono) {
             self.checkpoint_at = None;
             self.plan_release();
@@ -288,7 +295,8 @@ impl Store {
             Release::Capture { .. } => Some(Time(0)),
             _ => {
                 let retry = self.retry.front().map(|(time, _)| *time);
-                [retry, self.prepare_at, self.checkpoint_at].into_iter().flatten().min()
+                let remove = self.remove_again.front().map(|(time, ..)| *time);
+                [retry, remove, self.prepare_at, self.checkpoint_at].into_iter().flatten().min()
             }
         }
     }
@@ -319,6 +327,7 @@ impl Store {
                 _ => panic!("no sync is under way"),
             },
             Done::Checkpoint { ok } => self.checkpoint_done(now, ok),
+            Done::SegmentRemove { log, segment, ok } => self.remove_done(now, log, segment, ok),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::LogIndex;
 use crate::journal::{BlockWrite, FileIndex};
-use crate::log::{Close, Flush};
+use crate::log::{Close, Flush, SegmentId};
 use crate::types::{Offset, PartitionId, Uuid};
 use std::sync::Arc;
 
@@ -31,13 +31,40 @@ pub enum DiskOp {
     /// Makes all completed segment writes durable, with their files' sizes and names.
     Sync,
     Checkpoint(Vec<u8>),
-    /// Removes these segments' files.
-    SegmentsRemove {
+    /// Removes a segment's files.
+    SegmentRemove {
         log: LogIndex,
         name: Arc<str>,
         partition: PartitionId,
-        segments: Vec<Offset>,
+        segment: SegmentId,
     },
+}
+
+impl DiskOp {
+    /// What is told of the operation when it is over.
+    pub fn done(&self, ok: bool) -> Done {
+        match self {
+            DiskOp::JournalWrite(write) => Done::JournalWrite { sequence: write.sequence, ok },
+            DiskOp::JournalPrepare { file, .. } => Done::JournalPrepare { file: *file, ok },
+            DiskOp::SegmentWrite { log, flush, .. } => {
+                Done::SegmentWrite { log: *log, offset_end: flush.offset_end, ok }
+            }
+            DiskOp::SegmentClose { log, close, .. } => Done::SegmentClose { log: *log, segment: close.segment, ok },
+            DiskOp::Sync => Done::Sync { ok },
+            DiskOp::Checkpoint(_) => Done::Checkpoint { ok },
+            DiskOp::SegmentRemove { log, segment, .. } => Done::SegmentRemove { log: *log, segment: *segment, ok },
+        }
+    }
+
+    /// The log whose files it is about, if it is about one.
+    pub fn log(&self) -> Option<LogIndex> {
+        match self {
+            DiskOp::SegmentWrite { log, .. } | DiskOp::SegmentClose { log, .. } | DiskOp::SegmentRemove { log, .. } => {
+                Some(*log)
+            }
+            DiskOp::JournalWrite(_) | DiskOp::JournalPrepare { .. } | DiskOp::Sync | DiskOp::Checkpoint(_) => None,
+        }
+    }
 }
 
 /// The completion of a [`DiskOp`]. `ok` is false after any error.
@@ -46,7 +73,8 @@ pub enum Done {
     JournalWrite { sequence: u64, ok: bool },
     JournalPrepare { file: FileIndex, ok: bool },
     SegmentWrite { log: LogIndex, offset_end: Offset, ok: bool },
-    SegmentClose { log: LogIndex, segment: Offset, ok: bool },
+    SegmentClose { log: LogIndex, segment: SegmentId, ok: bool },
     Sync { ok: bool },
     Checkpoint { ok: bool },
+    SegmentRemove { log: LogIndex, segment: SegmentId, ok: bool },
 }

@@ -5,6 +5,7 @@ use super::flush::RETRY_MS;
 use super::op::DiskOp;
 use super::{LogIndex, PARTITIONS_PER_TURN, Store};
 use crate::journal::{ENTRY_HEADER_BYTES, EntryKind};
+use crate::log::SegmentId;
 use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
 use crate::types::Now;
 
@@ -181,7 +182,7 @@ impl Store {
     pub(super) fn note_outlived(&mut self, index: LogIndex) {
         let Some(stored) = self.stored(index) else { return };
         let segments = stored.log.take_outlived();
-        self.removed.extend(segments.iter().map(|segment| (index, segment.base)));
+        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
     }
 
     pub(super) fn checkpoint_done(&mut self, now: Now, ok: bool) {
@@ -207,11 +208,31 @@ impl Store {
     /// The checkpoint in place does not name these segments any more.
     fn remove_segments(&mut self) {
         for (index, segment) in std::mem::take(&mut self.removing) {
-            // The files of a log that is gone go with its directory.
-            if let Some(log) = self.log(index) {
-                let (name, partition) = (log.name().clone(), log.id());
-                self.ops.push(DiskOp::SegmentsRemove { log: index, name, partition, segments: vec![segment] });
-            }
+            self.remove_segment(index, segment);
+        }
+    }
+
+    fn remove_segment(&mut self, index: LogIndex, segment: SegmentId) {
+        // The files of a log that is gone go with its directory.
+        let Some(log) = self.log(index) else { return };
+        assert!(log.segments().all(|other| other.id() != segment), "a segment of the log is not removed");
+        let (name, partition) = (log.name().clone(), log.id());
+        self.removals += 1;
+        self.ops.push(DiskOp::SegmentRemove { log: index, name, partition, segment });
+    }
+
+    pub(super) fn remove_done(&mut self, now: Now, index: LogIndex, segment: SegmentId, ok: bool) {
+        self.removals = self.removals.checked_sub(1).expect("a removal is under way");
+        if !ok {
+            self.remove_again.push_back((now.mono.after_ms(RETRY_MS), index, segment));
+        }
+    }
+
+    /// Removals that failed some time ago are tried again.
+    pub(super) fn retry_removals(&mut self, now: Now) {
+        while self.remove_again.front().is_some_and(|(time, ..)| *time <= now.mono) {
+            let (_, index, segment) = self.remove_again.pop_front().expect("it is there");
+            self.remove_segment(index, segment);
         }
     }
 }

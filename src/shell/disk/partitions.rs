@@ -21,7 +21,7 @@ const TOPIC_ID: &str = "topic_id: ";
 /// Who holds it may write files of a log, unless the log is forsaken.
 pub struct Access {
     disk: Rc<Disk>,
-    pub(super) log: LogIndex,
+    log: LogIndex,
     /// The log's topic is deleted: nothing is to be done.
     pub(super) forsaken: bool,
 }

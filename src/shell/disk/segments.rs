@@ -1,13 +1,12 @@
 //! Segments on their way to the disk: carries out what `log/appender.rs` plans.
 
-use super::partitions::{Access, check_owner, own_partition_dir};
+use super::partitions::{check_owner, own_partition_dir};
 use super::{Disk, blocking, close, copy_all, lock, patiently, plain, remove_file, write_all};
 use crate::log::appender::{Appender, PAGE_BYTES, Truncated};
-use crate::log::{Close, Flush, file_stem};
-use crate::shard::store::{Done, LogIndex};
+use crate::log::{Close, FILE_ENDINGS, Flush, SegmentId};
+use crate::shard::store::LogIndex;
 use crate::shell::blocking::Kind;
-use crate::shell::report::{self, succeeded};
-use crate::types::{Offset, Uuid};
+use crate::types::Uuid;
 use glommio::io::{DmaFile, OpenOptions};
 use std::fs;
 use std::io;
@@ -23,23 +22,7 @@ pub(super) struct Appending {
 }
 
 impl Disk {
-    pub async fn segment_write(
-        &self,
-        access: Access,
-        name: Arc<str>,
-        topic: Uuid,
-        segment_bytes: u32,
-        flush: Flush,
-    ) -> Done {
-        let (log, offset_end) = (access.log, flush.offset_end);
-        let written = match access.forsaken {
-            true => Ok(()),
-            false => self.segment_write_all(log, &name, topic, segment_bytes, flush).await,
-        };
-        Done::SegmentWrite { log, offset_end, ok: succeeded(report::SEGMENT, name, written) }
-    }
-
-    async fn segment_write_all(
+    pub(super) async fn segment_write(
         &self,
         log: LogIndex,
         name: &str,
@@ -73,7 +56,7 @@ impl Disk {
             close(state.file).await;
         }
         let dir = self.root.join(name);
-        let path = dir.join(file_stem(segment)).with_extension("log");
+        let path = dir.join(segment.file_name("log"));
         if !self.owned.borrow().contains(&log) {
             let dir = Arc::new(dir);
             patiently(async || {
@@ -101,24 +84,19 @@ impl Disk {
     }
 
     /// Cuts a closed segment to its length and writes its index files.
-    pub async fn segment_close(&self, access: Access, name: Arc<str>, topic: Uuid, segment: Close) -> Done {
-        let (log, base) = (access.log, segment.segment);
+    pub(super) async fn segment_close(&self, log: LogIndex, name: &str, topic: Uuid, segment: Close) -> io::Result<()> {
         let state = {
             let mut appending = self.appending.borrow_mut();
             match appending.get(&log) {
-                Some(state) if state.appender.segment() == base => appending.remove(&log),
+                Some(state) if state.appender.segment() == segment.segment => appending.remove(&log),
                 _ => None,
             }
         };
         if let Some(state) = state {
             close(state.file).await;
         }
-        let dir = self.root.join(&*name);
-        let closed = match access.forsaken {
-            true => Ok(()),
-            false => blocking(Kind::Files, move || close_segment(&dir, topic, &segment)).await,
-        };
-        Done::SegmentClose { log, segment: base, ok: succeeded(report::SEGMENT, name, closed) }
+        let dir = self.root.join(name);
+        blocking(Kind::Files, move || close_segment(&dir, topic, &segment)).await
     }
 
     /// At a clean stop: files end where their batches end.
@@ -131,22 +109,13 @@ impl Disk {
         Ok(())
     }
 
-    pub async fn segments_remove(&self, access: Access, name: Arc<str>, topic: Uuid, segments: Vec<Offset>) {
-        if access.forsaken {
-            return;
-        }
-        let dir = self.root.join(&*name);
-        let removed = blocking(Kind::Remove, move || {
+    pub(super) async fn segment_remove(&self, name: &str, topic: Uuid, segment: SegmentId) -> io::Result<()> {
+        let dir = self.root.join(name);
+        blocking(Kind::Remove, move || {
             check_owner(&dir, topic)?;
-            for stem in segments.into_iter().map(|segment| dir.join(file_stem(segment))) {
-                for ending in ["log", "index", "timeindex"] {
-                    remove_file(&stem.with_extension(ending))?;
-                }
-            }
-            Ok(())
+            FILE_ENDINGS.iter().try_for_each(|ending| remove_file(&dir.join(segment.file_name(ending))))
         })
-        .await;
-        succeeded(report::SEGMENT_REMOVE, name, removed);
+        .await
     }
 }
 
@@ -175,9 +144,9 @@ async fn append(state: &mut Appending, limit: u32, flush: &Flush) -> io::Result<
 
 fn close_segment(dir: &Path, topic: Uuid, segment: &Close) -> io::Result<()> {
     check_owner(dir, topic)?;
-    let stem = dir.join(file_stem(segment.segment));
-    let file = fs::OpenOptions::new().write(true).open(stem.with_extension("log"))?;
+    let path = |ending| dir.join(segment.segment.file_name(ending));
+    let file = fs::OpenOptions::new().write(true).open(path("log"))?;
     file.set_len(u64::from(segment.bytes))?;
-    fs::write(stem.with_extension("index"), &segment.index)?;
-    fs::write(stem.with_extension("timeindex"), &segment.timeindex)
+    fs::write(path("index"), &segment.index)?;
+    fs::write(path("timeindex"), &segment.timeindex)
 }
