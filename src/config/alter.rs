@@ -1,7 +1,8 @@
 //! Changing settings while the broker runs.
 
 use super::broker::parse_overrides;
-use super::definition::{Mode, Scope, Type, definition};
+use super::definition::{Mode, Scope, definition};
+use super::range::Type;
 use super::value::split_list;
 use crate::wire::codec::{STRING_BYTES_MAX, join_text};
 use std::collections::{BTreeMap, HashSet};

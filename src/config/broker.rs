@@ -1,8 +1,8 @@
 //! The broker's settings as the broker uses them, beside the text they came from.
 
 use super::definition::{Definition, Effect, Mode, Scope, broker_definition, definition};
+use super::error::ConfigError;
 use super::listener::{self, Listener};
-use super::load::ConfigError;
 use super::value::{parse_cores, split_list};
 use crate::types::BrokerId;
 use std::collections::BTreeMap;

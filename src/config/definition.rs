@@ -1,6 +1,6 @@
 //! The tables of settings, parsed once.
 
-use super::value::Range;
+use super::range::{Range, Type};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -15,29 +15,6 @@ pub enum Scope {
     Group,
     /// Of one subscription to clients' metrics (KIP-714).
     ClientMetrics,
-}
-
-/// Type of a value, with Kafka's number of it in DescribeConfigs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Type {
-    /// `true` or `false`, in any case.
-    Boolean = 1,
-    /// Any text.
-    String = 2,
-    /// A number of 32 bits.
-    Int = 3,
-    /// A number of 16 bits.
-    Short = 4,
-    /// A number of 64 bits.
-    Long = 5,
-    /// A number with a fraction.
-    Double = 6,
-    /// Texts between commas.
-    List = 7,
-    /// The name of a Java class.
-    Class = 8,
-    /// A text that is never shown.
-    Password = 9,
 }
 
 /// How much a user should care, in Kafka's words.

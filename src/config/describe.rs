@@ -2,7 +2,8 @@
 
 use super::alter::listener_setting;
 use super::broker::{Config, Given, Source};
-use super::definition::{Definition, Scope, Type, broker_definition, definition, definitions};
+use super::definition::{Definition, Scope, broker_definition, definition, definitions};
+use super::range::Type;
 use super::topic::inherited;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};

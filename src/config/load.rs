@@ -2,27 +2,9 @@
 
 use super::broker::{Config, Given, Others, Source, Values};
 use super::definition::{Definition, Effect, Refusal, Scope, definition, definitions};
+use super::error::ConfigError;
 use super::properties;
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// Why the broker cannot start with these settings: where, what, and what to do, a line for each fault.
-#[derive(Debug, PartialEq)]
-pub struct ConfigError(String);
-
-impl ConfigError {
-    pub(super) fn at(origin: &str, why: String) -> ConfigError {
-        ConfigError(format!("{origin}: {why}"))
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
 
 /// A configuration that can be used, and what to tell the user about it.
 #[derive(Debug)]

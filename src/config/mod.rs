@@ -14,25 +14,29 @@ mod alter;
 mod broker;
 mod definition;
 mod describe;
+mod error;
 mod group;
 mod listener;
 mod load;
 pub mod node;
 mod policy;
 pub mod properties;
+mod range;
 mod topic;
 mod value;
 
 pub use alter::{AlterOp, alter, validate_broker_dynamic, validate_broker_dynamic_all};
 pub use broker::{Config, Source};
-pub use definition::{Definition, Effect, Importance, Mode, NO_EFFECT, Refusal, Scope, Type, definition, definitions};
+pub use definition::{Definition, Effect, Importance, Mode, NO_EFFECT, Refusal, Scope, definition, definitions};
 pub use describe::{
     Described, Names, Synonym, describe_broker, describe_broker_default, describe_client_metrics, describe_group,
     describe_topic,
 };
+pub use error::ConfigError;
 pub use group::{validate_group, validate_group_all};
 pub use listener::Listener;
-pub use load::{ConfigError, Loaded};
+pub use load::Loaded;
+pub use range::Type;
 pub use topic::{
     AckDurability, AckValidation, CleanupPolicy, Compression, TimestampType, TopicSettings, topic_definition,
     validate_topic, validate_topic_all,

@@ -7,6 +7,7 @@ mod formatter;
 mod settings;
 mod storage;
 
+use admin::Tool;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,16 @@ pub fn run(arguments: &[OsString]) -> Option<ExitCode> {
     if name == storage::NAME {
         return Some(storage::start(&arguments[1..]));
     }
-    admin::run(name, &arguments[1..]).or_else(|| is_missing(name).then(|| say_missing(name)))
+    match tools().find(|tool| tool.name == name) {
+        Some(tool) => Some(tool.run(&arguments[1..])),
+        None => is_missing(name).then(|| say_missing(name)),
+    }
+}
+
+/// The tools that ask a broker.
+fn tools() -> impl Iterator<Item = &'static Tool> {
+    const CONSOLE: [Tool; 2] = [console_producer::TOOL, console_consumer::TOOL];
+    admin::TOOLS.iter().chain(&CONSOLE)
 }
 
 /// Whether this is the name of one of Kafka's tools that is not there: whoever calls it does not want a broker.
@@ -32,7 +42,7 @@ fn is_missing(name: &str) -> bool {
 }
 
 fn say_missing(name: &str) -> ExitCode {
-    let mut known: Vec<&str> = admin::names().chain([storage::NAME, SERVER_NAME]).collect();
+    let mut known: Vec<&str> = tools().map(|tool| tool.name).chain([storage::NAME, SERVER_NAME]).collect();
     known.sort_unstable();
     eprintln!("{name}: klamm has no such tool; of Kafka's it has {}", known.join(", "));
     ExitCode::FAILURE

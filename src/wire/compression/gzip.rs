@@ -1,6 +1,6 @@
 //! One gzip member (RFC 1952).
 
-use super::unpack::{INPUT_BYTES, PIECE_BYTES, UnpackError, Workspace, sized, take, take_array};
+use super::input::{INPUT_BYTES, PIECE_BYTES, UnpackError, Workspace, sized, take, take_array};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];

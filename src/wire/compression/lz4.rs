@@ -1,6 +1,6 @@
 //! One lz4 frame of independent blocks (lz4_Frame_format.md, version 1.6.1).
 
-use super::unpack::{UnpackError, Workspace, sized, take, take_array};
+use super::input::{UnpackError, Workspace, sized, take, take_array};
 
 const MAGIC: u32 = 0x184d_2204;
 const VERSION: u8 = 0b01;

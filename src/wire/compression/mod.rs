@@ -2,14 +2,16 @@
 //! for the broker ([`Unpack`], [`Pack`]).
 
 mod gzip;
+mod input;
 mod lz4;
 mod pack;
 mod snappy;
 mod unpack;
 mod zstd;
 
+pub use self::input::{UnpackError, WINDOW_BYTES_MAX, Workspace};
 pub use self::pack::Pack;
-pub use self::unpack::{Piece, Unpack, UnpackError, WINDOW_BYTES_MAX, Workspace};
+pub use self::unpack::{Piece, Unpack};
 
 use super::batch::Compression;
 use std::io::{Read, Write};

@@ -1,6 +1,6 @@
 //! Snappy: one raw block, or snappy-java's stream of blocks.
 
-use super::unpack::{PIECE_BYTES, UnpackError, WINDOW_BYTES_MAX, Workspace, sized, take, take_array};
+use super::input::{PIECE_BYTES, UnpackError, WINDOW_BYTES_MAX, Workspace, sized, take, take_array};
 use super::{SNAPPY_JAVA_HEADER_BYTES, SNAPPY_JAVA_MAGIC};
 
 /// A block that becomes no more is decompressed at once; clients make blocks of 32 KiB, or one of a whole batch.

@@ -1,6 +1,6 @@
 //! One zstd frame (RFC 8878).
 
-use super::unpack::{INPUT_BYTES, PIECE_BYTES, UnpackError, WINDOW_BYTES_MAX, Workspace, sized, take_array};
+use super::input::{INPUT_BYTES, PIECE_BYTES, UnpackError, WINDOW_BYTES_MAX, Workspace, sized, take_array};
 use ::zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 const MAGIC: u32 = 0xfd2f_b528;

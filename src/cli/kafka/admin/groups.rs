@@ -49,10 +49,9 @@ const SPECS: [Spec; 29] = [
 const ACTIONS: [&str; 6] = ["list", "describe", "delete", "reset-offsets", "delete-offsets", "validate-regex"];
 const SCENARIOS: [&str; 8] =
     ["to-offset", "to-datetime", "by-duration", "to-earliest", "to-latest", "to-current", "shift-by", "from-file"];
-/// States and types in the tool's spelling, which may be asked for in any case.
+/// States in the tool's spelling, which may be asked for in any case.
 const STATES: [&str; 7] =
     ["Stable", "Assigning", "Reconciling", "PreparingRebalance", "CompletingRebalance", "Dead", "Empty"];
-pub const TYPES: [&str; 2] = ["Classic", "Consumer"];
 
 pub(super) const TOOL: Tool = Tool {
     name: "kafka-consumer-groups",
@@ -181,7 +180,7 @@ fn listed(client: &mut Client, states: &[String], types: &[String]) -> Result<Ve
 
 fn list(client: &mut Client, given: &Given) -> std::result::Result<(), End> {
     let states = names(given, "state", &STATES, "state")?;
-    let types = names(given, "type", &TYPES, "type")?;
+    let types = names(given, "type", &show::TYPES, "type")?;
     let listed = listed(client, &states, &types)?;
     show::listed(&listed, given.has("type"), given.has("state"))
 }

@@ -1,6 +1,5 @@
 //! What `kafka-consumer-groups` prints.
 
-use super::groups::TYPES;
 use super::java::{CAPACITY, hash_order, hash_place, row};
 use super::{End, say};
 use crate::cli::group_print::places;
@@ -11,6 +10,9 @@ use crate::cli::operation::reset::Plan;
 use crate::cli::output::{NONE, or_none, print};
 use crate::types::Offset;
 use std::collections::BTreeMap;
+
+/// Types of groups in the tool's spelling, which may be asked for in any case.
+pub(super) const TYPES: [&str; 2] = ["Classic", "Consumer"];
 
 /// Least widths of most columns.
 const WIDTH: usize = 15;

@@ -30,16 +30,9 @@ pub(super) struct Tool {
     pub run: fn(&Given) -> Result<(), End>,
 }
 
-const TOOLS: [Tool; 8] = [
-    topics::TOOL,
-    groups::TOOL,
-    configs::TOOL,
-    get_offsets::TOOL,
-    delete_records::TOOL,
-    log_dirs::TOOL,
-    super::console_producer::TOOL,
-    super::console_consumer::TOOL,
-];
+/// The tools of this folder.
+pub(super) const TOOLS: [Tool; 6] =
+    [topics::TOOL, groups::TOOL, configs::TOOL, get_offsets::TOOL, delete_records::TOOL, log_dirs::TOOL];
 /// How long Kafka's tools wait for a broker (`default.api.timeout.ms`).
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -60,30 +53,20 @@ impl From<Failure> for End {
     }
 }
 
-/// The names of these tools.
-pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TOOLS.iter().map(|tool| tool.name)
-}
-
-/// Does what the tool of this name does; `None` if there is none.
-pub fn run(name: &str, arguments: &[OsString]) -> Option<ExitCode> {
-    let tool = TOOLS.iter().find(|tool| tool.name == name)?;
-    let arguments: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    Some(match tool.start(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(end) => {
-            match end {
-                End::Usage(message) => eprintln!("{message}\n{}", arguments::usage(tool.specs)),
-                End::Said(message) => eprintln!("{message}"),
-                End::Failure(failure) => eprintln!("{}\n{}", exception::message(&failure), exception::text(&failure)),
-                End::Failed => {}
-            }
-            ExitCode::FAILURE
-        }
-    })
-}
-
 impl Tool {
+    /// Does what the tool does with these arguments.
+    pub fn run(&self, arguments: &[OsString]) -> ExitCode {
+        let arguments: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let Err(end) = self.start(&arguments) else { return ExitCode::SUCCESS };
+        match end {
+            End::Usage(message) => eprintln!("{message}\n{}", arguments::usage(self.specs)),
+            End::Said(message) => eprintln!("{message}"),
+            End::Failure(failure) => eprintln!("{}\n{}", exception::message(&failure), exception::text(&failure)),
+            End::Failed => {}
+        }
+        ExitCode::FAILURE
+    }
+
     fn start(&self, arguments: &[String]) -> Result<(), End> {
         let given = Given::read(self.specs, arguments).map_err(End::Said)?;
         if arguments.is_empty() || given.has("help") {
