@@ -4,7 +4,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use klamm::group::{Caller, Coordinator, Request, Settings, Ticket};
-use klamm::types::{Now, ShardId, Time};
+use klamm::types::{Now, RequestId, ShardId, Time};
 use klamm::wire::messages::OffsetCommitRequest;
 use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use std::hint::black_box;
@@ -44,7 +44,7 @@ fn group(number: usize) -> String {
 /// A commit by nobody.
 fn commit(coordinator: &mut Coordinator, group: &str, topics: Vec<OffsetCommitRequestTopic<'_>>) {
     let request = OffsetCommitRequest { group_id: group.into(), topics, ..Default::default() };
-    let ticket = Ticket { shard: ShardId(0), request: 0, part: 0 };
+    let ticket = Ticket { shard: ShardId(0), request: RequestId(0), part: 0 };
     let caller = Caller {
         ticket,
         version: 9,

@@ -73,6 +73,17 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ShardId(pub u16);
 
+/// A request in progress, by the number that its connection's shard gave it. Numbers are not used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct RequestId(pub u64);
+
+impl RequestId {
+    /// The number of the request after this one.
+    pub fn next(self) -> RequestId {
+        RequestId(self.0 + 1)
+    }
+}
+
 /// 128-bit identifier; the zero value means "none" in Kafka's protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Uuid(pub [u8; 16]);

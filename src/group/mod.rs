@@ -35,7 +35,7 @@ pub use offsets::FETCHED_BYTES;
 pub use record::Record;
 pub use split::{offset_fetch_join, offset_fetch_split, partition_of};
 
-use crate::types::{ShardId, TimestampMs};
+use crate::types::{RequestId, ShardId, TimestampMs};
 use crate::wire::messages as wire;
 use std::sync::Arc;
 
@@ -106,7 +106,7 @@ impl Default for Settings {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ticket {
     pub shard: ShardId,
-    pub request: u64,
+    pub request: RequestId,
     pub part: u32,
 }
 

@@ -17,6 +17,7 @@ pub struct CheckpointBuilder {
 pub struct CheckpointHead {
     /// Of the journal: blocks of older generations are not needed.
     pub generation: u64,
+    /// The core that wrote it.
     pub core: u16,
     /// Cores that the node had.
     pub cores: u16,
@@ -33,6 +34,7 @@ impl Default for CheckpointBuilder {
 }
 
 impl CheckpointBuilder {
+    /// Adds a partition.
     pub fn add(&mut self, id: PartitionId, log: &Restored) {
         let segments: Vec<_> = log.segments.iter().map(segment_meta).collect();
         let marks: Vec<_> = log.segments.iter().flat_map(index_marks).collect();
@@ -73,6 +75,7 @@ impl CheckpointBuilder {
         flat::Producer::create(&mut self.flat, &args)
     }
 
+    /// The whole file.
     pub fn finish(mut self, head: CheckpointHead) -> Vec<u8> {
         let partitions = Some(self.flat.create_vector(&self.partitions));
         let args = flat::CheckpointArgs {

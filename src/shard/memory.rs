@@ -38,10 +38,12 @@ impl Account {
         Account { limits, used: [0; PURPOSES] }
     }
 
+    /// How much a purpose may take.
     pub fn limit(&self, purpose: Purpose) -> usize {
         self.limits[purpose as usize]
     }
 
+    /// How much a purpose takes.
     pub fn used(&self, purpose: Purpose) -> usize {
         self.used[purpose as usize]
     }
@@ -51,10 +53,12 @@ impl Account {
         self.used(purpose).saturating_add(bytes) <= self.limit(purpose)
     }
 
+    /// Counts a buffer that was made.
     pub fn charge(&mut self, purpose: Purpose, bytes: usize) {
         self.used[purpose as usize] += bytes;
     }
 
+    /// Counts a buffer off that is gone.
     pub fn release(&mut self, purpose: Purpose, bytes: usize) {
         let used = &mut self.used[purpose as usize];
         *used = used.checked_sub(bytes).expect("no more is released than was charged");

@@ -7,6 +7,8 @@
 //! The shell feeds a shard ([`Shard::step`]), ends each turn with [`Shard::end_turn`], takes what is to be done from
 //! [`Shard::take_output`] and comes back at [`Shard::deadline`].
 
+#![warn(missing_docs)]
+
 pub mod admin;
 pub mod api;
 pub mod checkpoint;
@@ -22,6 +24,7 @@ pub mod port;
 pub mod query;
 pub mod recovery;
 pub mod rules;
+#[allow(missing_docs)]
 pub mod runtime;
 mod seed;
 pub mod store;
@@ -40,11 +43,12 @@ use self::store::Store;
 use self::view::View;
 use crate::config::Config;
 use crate::metadata::{Controller, Image};
-use crate::types::{Now, ShardId, Time};
+use crate::types::{Now, RequestId, ShardId, Time};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// One core's state, and the way of messages between its machines.
 pub struct Shard {
     id: ShardId,
     view: View,
@@ -84,18 +88,22 @@ impl Shard {
         }
     }
 
+    /// This shard among those of the node.
     pub fn id(&self) -> ShardId {
         self.id
     }
 
+    /// What is fixed about the node.
     pub fn node(&self) -> &Node {
         self.view.node()
     }
 
+    /// The cluster as this shard sees it.
     pub fn image(&self) -> &Image {
         self.view.image()
     }
 
+    /// What the core keeps.
     pub fn store(&self) -> &Store {
         self.owner.store()
     }
@@ -113,7 +121,7 @@ impl Shard {
     }
 
     /// The connection that waits for the answer to a request, if one does.
-    pub fn connection_of(&self, request: message::RequestId) -> Option<ConnectionId> {
+    pub fn connection_of(&self, request: RequestId) -> Option<ConnectionId> {
         self.front.connection_of(request)
     }
 
@@ -127,6 +135,7 @@ impl Shard {
         self.owner.is_drained()
     }
 
+    /// What the shell is to do, in this order.
     pub fn take_output(&mut self) -> Vec<Output> {
         self.front.output_left();
         std::mem::take(&mut self.out)

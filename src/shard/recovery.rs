@@ -32,7 +32,9 @@ pub struct Found {
 /// What a core has replayed: blocks of journals, and the batches in them that were its own and in no checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Replayed {
+    /// Blocks that were read.
     pub blocks: u64,
+    /// Batches that were added to logs.
     pub batches: u64,
     /// Of these batches.
     pub bytes: u64,
@@ -389,18 +391,22 @@ impl Recovery {
         self.replayed
     }
 
+    /// Work for the disk that may start, of what was replayed: see [`Store::plan`].
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {
         self.store.as_mut().expect("blocks come before").plan(now, out);
     }
 
+    /// The completion of such work.
     pub fn done(&mut self, now: Now, done: Done) {
         self.store.as_mut().expect("blocks come before").done(now, done);
     }
 
+    /// Whether what was replayed is in segments, and a checkpoint says so.
     pub fn is_done(&self) -> bool {
         self.store.as_ref().is_some_and(Store::is_drained)
     }
 
+    /// When [`Recovery::plan`] is to be asked again although no work has ended.
     pub fn deadline(&self) -> Option<Time> {
         self.store.as_ref().and_then(Store::deadline)
     }

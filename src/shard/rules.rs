@@ -8,10 +8,14 @@ use crate::wire::batch;
 use crate::wire::compression::Codec;
 use std::sync::Arc;
 
+/// What shards obey of one topic's settings.
 #[derive(Debug)]
 pub struct TopicRules {
+    /// The topic itself.
     pub topic: Arc<Topic>,
+    /// What its batches are checked for.
     pub check: check::Rules,
+    /// What its logs obey.
     pub log: Arc<log::Settings>,
 }
 

@@ -4,9 +4,9 @@
 use super::core::Core;
 use super::reader::block_bytes;
 use crate::shard::memory::Purpose;
-use crate::shard::message::RequestId;
 use crate::shard::port::Reader;
 use crate::shard::{Input, ReadPlan};
+use crate::types::RequestId;
 use glommio::sync::Semaphore;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};

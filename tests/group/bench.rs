@@ -1,7 +1,7 @@
 //! A coordinator with a log in memory and a clock that the test moves.
 
 use klamm::group::{Answer, AppendId, Caller, Coordinator, ListFilter, Request, Response, Settings, Ticket};
-use klamm::types::{Now, ShardId, Time};
+use klamm::types::{Now, RequestId, ShardId, Time};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
 use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -77,7 +77,7 @@ impl Bench {
 
     pub fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
-        Ticket { shard: ShardId(0), request: self.tickets, part: 0 }
+        Ticket { shard: ShardId(0), request: RequestId(self.tickets), part: 0 }
     }
 
     pub fn send(&mut self, client_id: &str, version: i16, request: &Request<'_>) -> Ticket {

@@ -5,7 +5,7 @@ use crate::member;
 use crate::node::Crashed;
 use bytes::Bytes;
 use klamm::group::{Caller, Coordinator, Request, Response, Settings, Ticket, partition_of};
-use klamm::types::{Now, ShardId};
+use klamm::types::{Now, RequestId, ShardId};
 use klamm::wire::batch::batches;
 use klamm::wire::codec::{Reader, Records, Writer};
 use klamm::wire::error::ErrorCode;
@@ -123,7 +123,7 @@ pub fn compare(now: Now, logs: &[Vec<u8>], all: &BTreeMap<&'static str, Describe
 }
 
 fn replayed(coordinator: &mut Coordinator, now: Now, group: &str) -> Described {
-    let ticket = Ticket { shard: ShardId(0), request: 0, part: 0 };
+    let ticket = Ticket { shard: ShardId(0), request: RequestId(0), part: 0 };
     let mut ask = |request: &Request<'_>| {
         let caller = Caller {
             ticket,

@@ -25,13 +25,21 @@ pub use producer::ProducerIds;
 
 /// What a decision about a request is made with, and changes.
 pub struct Decision<'a> {
+    /// The time of the turn.
     pub now: Now,
+    /// This node.
     pub node: &'a Node,
+    /// What ApiVersions names.
     pub apis: Apis,
+    /// The index of the client's listener in [`Node::advertised`].
     pub listener: usize,
+    /// Who asks.
     pub caller: &'a Caller,
+    /// How the client calls itself.
     pub client_id: &'a str,
+    /// Decides, and proposes what is decided to the metadata log.
     pub controller: &'a mut Controller,
+    /// Producer ids that the controller has reserved and nobody has yet.
     pub producer_ids: &'a mut ProducerIds,
     /// Random ids for new topics.
     pub ids: &'a mut dyn FnMut() -> Uuid,

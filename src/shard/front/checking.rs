@@ -5,10 +5,9 @@
 //! batches of a producer are appended in the order in which they were sent.
 
 use crate::log::check::{Check, Checked, Refusal};
-use crate::shard::message::RequestId;
 use crate::shard::port::ConnectionId;
 use crate::shard::rules::TopicRules;
-use crate::types::{PartitionId, TimestampMs};
+use crate::types::{PartitionId, RequestId, TimestampMs};
 use crate::wire::compression::Workspace;
 use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
@@ -325,21 +324,21 @@ mod tests {
     #[test]
     fn frames_wait_behind_a_busy_request_in_order() {
         let mut queue = Queue::new(100);
-        assert!(!queue.push(1, A, 50) && queue.holds(A) && !queue.holds(B) && queue.is_due());
+        assert!(!queue.push(RequestId(1), A, 50) && queue.holds(A) && !queue.holds(B) && queue.is_due());
         for frame in [&b"first"[..], b"second", b"third"] {
             queue.hold(A, frame.into());
         }
-        assert!(matches!(queue.release(A), Release::Nothing) && queue.is_busy(1));
-        queue.done(1);
+        assert!(matches!(queue.release(A), Release::Nothing) && queue.is_busy(RequestId(1)));
+        queue.done(RequestId(1));
         assert_eq!(queue.freed(), Some(A));
         assert!(matches!(queue.release(A), Release::Frame(frame) if frame == b"first"[..]));
         // That one is busy, too: the others go on waiting.
-        queue.push(2, A, 50);
+        queue.push(RequestId(2), A, 50);
         assert!(matches!(queue.release(A), Release::Nothing) && queue.holds(A));
         // What a peer sent before it went counts.
         assert!(queue.leave(A) && !queue.leave(B));
-        queue.done(2);
-        queue.done(2);
+        queue.done(RequestId(2));
+        queue.done(RequestId(2));
         assert!(queue.freed() == Some(A) && queue.freed().is_none());
         assert!(matches!(queue.release(A), Release::Frame(frame) if frame == b"second"[..]));
         assert!(matches!(queue.release(A), Release::Frame(frame) if frame == b"third"[..]));
@@ -352,16 +351,19 @@ mod tests {
     fn what_waits_is_bounded_and_counted() {
         let mut queue = Queue::new(1000);
         for request in 0..10 {
-            let rests = queue.push(request, ConnectionId(request), 100);
+            let rests = queue.push(RequestId(request), ConnectionId(request), 100);
             assert_eq!(rests, request >= ACTIVE_MAX as u64);
         }
         assert!(!queue.is_full());
         queue.hold(A, BytesMut::from(&b"frame"[..]));
         assert!(queue.is_full());
-        assert_eq!(queue.active(), [0, 1, 2, 3]);
-        queue.done(1);
+        assert_eq!(queue.active(), [0, 1, 2, 3].map(RequestId));
+        queue.done(RequestId(1));
         queue.forget(A);
         queue.check();
-        assert_eq!((queue.active(), queue.bytes, queue.freed()), (vec![0, 2, 3, 4], 900, None));
+        assert_eq!(
+            (queue.active(), queue.bytes, queue.freed()),
+            (vec![0, 2, 3, 4].into_iter().map(RequestId).collect(), 900, None)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! One client connection: its requests in progress, answered in the order in which they came.
 
 use crate::shard::context::Caller;
-use crate::shard::message::RequestId;
+use crate::types::RequestId;
 use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 

@@ -22,11 +22,11 @@ use self::gather::{Begin, Begun, Deadline, Incoming, Next, Plan, Reply, Request,
 use self::route::{Route, Table, check_length};
 use self::session::Sessions;
 use super::context::{Caller, Context, Principal};
-use super::message::{Answer, CommandRequest, Message, RequestId};
+use super::message::{Answer, CommandRequest, Message};
 use super::port::{ConnectionId, Output, Reader};
 use super::query;
 use super::view::View;
-use crate::types::{Now, PartitionId, ShardId, Time};
+use crate::types::{Now, PartitionId, RequestId, ShardId, Time};
 use crate::wire::codec::DecodeError;
 use crate::wire::compression::Workspace;
 use crate::wire::frame::{FrameError, Head, is_unsayable};
@@ -64,7 +64,7 @@ impl Front {
             table,
             connections: HashMap::new(),
             requests: HashMap::new(),
-            request_last: 0,
+            request_last: RequestId::default(),
             deadlines: BTreeSet::new(),
             tools: Tools {
                 sessions: Sessions::new(sessions_max, memory_bytes / 16, shard.0, shards),
@@ -244,7 +244,7 @@ impl Front {
             Some(response) => self.answer(now, view, connection, response),
             None => {
                 let frame = frame.freeze();
-                let request = self.request_last + 1;
+                let request = self.request_last.next();
                 let mut scatter = Scatter::new(now, view, &mut self.tools);
                 scatter.expect(1);
                 scatter.command(CommandRequest::Frame { request, listener, caller, frame });
@@ -281,7 +281,7 @@ impl Front {
             return self.answer(now, view, connection, response);
         };
         let state = self.connections.get_mut(&connection).expect("the request's connection is there");
-        self.request_last += 1;
+        self.request_last = self.request_last.next();
         let id = self.request_last;
         let slot = (!silent).then(|| state.begin());
         state.requests.insert(id);

@@ -5,7 +5,7 @@ mod coordinator;
 
 use self::coordinator::Call;
 use super::front::groups::visit;
-use super::message::{GroupAnswer, GroupAsk, RequestId};
+use super::message::{GroupAnswer, GroupAsk};
 use super::node::Node;
 use super::rules::TopicRules;
 use super::runtime::{self, Runtime};
@@ -14,7 +14,7 @@ use super::store::{LogIndex, Store};
 use crate::config::Config;
 use crate::group::{ANSWER_BYTES_MAX, Caller, Coordinator, Event, Settings, Ticket, refusal};
 use crate::metadata::{Delta, Image};
-use crate::types::{Now, PartitionId, ShardId, Time, Uuid};
+use crate::types::{Now, PartitionId, RequestId, ShardId, Time, Uuid};
 use crate::wire::batch::Compression;
 use crate::wire::compression::Codec;
 use crate::wire::error::ErrorCode;

@@ -5,7 +5,7 @@
 mod answer;
 
 use super::groups::{Groups, OFFSETS_TOPIC};
-use super::message::{Answer, Ask, GroupAsk, Message, Op, RequestId};
+use super::message::{Answer, Ask, GroupAsk, Message, Op};
 use super::port::{Output, Reader};
 use super::runtime;
 use super::store::{AppendError, Done, LogIndex, Store};
@@ -14,7 +14,7 @@ use crate::group::Coordinator;
 use crate::log::Log;
 use crate::log::check::Refusal;
 use crate::metadata::{Delta, Topic};
-use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
+use crate::types::{Now, Offset, PartitionId, RequestId, ShardId, Time, Uuid};
 use crate::wire::error::ErrorCode;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -102,10 +102,10 @@ impl Owner {
 
     /// What this shard itself is to be told at once. What others are told leaves together at the end of a turn.
     pub fn take_own(&mut self) -> Vec<Message> {
-        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), 0));
+        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), RequestId::default()));
         let mut own = std::mem::replace(&mut self.replies, others);
         // Those of lower shards stay.
-        let replies = own.split_off(&(self.shard, 0));
+        let replies = own.split_off(&(self.shard, RequestId::default()));
         self.replies.append(&mut own);
         replies.into_iter().map(|((_, request), answers)| Message::Answers { request, answers }).collect()
     }

@@ -12,8 +12,10 @@ use bytes::{Bytes, BytesMut};
 pub(super) const SMALL_BATCH_BYTES: usize = 32 << 10;
 const ARENA_BYTES: usize = 256 << 10;
 
+/// Why a batch is not appended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AppendError {
+    /// It does not continue what its producer has written.
     Sequence(SequenceError),
     /// The batch does not fit into a journal file.
     TooLarge,
@@ -40,6 +42,7 @@ impl AppendError {
 /// An accepted batch, whether new or written before.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Appended {
+    /// Offset of its first record.
     pub offset: Offset,
     /// The answer waits until the log is durable up to here.
     pub offset_end: Offset,

@@ -36,12 +36,14 @@ const PARTITIONS_PER_TURN: usize = 256;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct LogIndex(pub u32);
 
+/// What a store is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Bytes of batches to keep in memory (`core.memory.bytes`).
     pub memory_bytes: usize,
     /// Cores of the node, as noted in checkpoints.
     pub cores: u16,
+    /// The core, counted from 0.
     pub core: u16,
 }
 
@@ -55,6 +57,7 @@ struct StoredLog {
     failed: bool,
 }
 
+/// A core's journal and logs.
 pub struct Store {
     limits: Limits,
     journal: Journal,
@@ -103,6 +106,7 @@ pub struct Store {
 }
 
 impl Store {
+    /// A store without logs.
     pub fn new(limits: Limits, journal: Journal) -> Store {
         assert!(limits.core < limits.cores && limits.memory_bytes > 0);
         Store {
@@ -138,18 +142,22 @@ impl Store {
         }
     }
 
+    /// The log of a partition, if it is open.
     pub fn find(&self, id: PartitionId) -> Option<LogIndex> {
         self.by_id.get(&id).copied()
     }
 
+    /// An open log; `None` after it was removed.
     pub fn log(&self, index: LogIndex) -> Option<&Log> {
         self.logs.get(index.0 as usize)?.as_ref().map(|stored| &stored.log)
     }
 
+    /// The same, to be changed.
     pub fn log_mut(&mut self, index: LogIndex) -> Option<&mut Log> {
         self.stored(index).map(|stored| &mut stored.log)
     }
 
+    /// All open logs, in no order.
     pub fn logs(&self) -> impl Iterator<Item = (LogIndex, &Log)> {
         self.by_id.values().map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
     }
@@ -229,10 +237,12 @@ impl Store {
         self.journal.is_failed() || self.draining || self.journal.is_without_files() || refused
     }
 
+    /// Whether a write to the journal has failed: nothing is appended until the next start.
     pub fn is_failed(&self) -> bool {
         self.journal.is_failed()
     }
 
+    /// Bytes of the batches in memory.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
@@ -253,6 +263,7 @@ impl Store {
         self.advanced.push(index);
     }
 
+    /// Forgets the producers that were last heard of before this time.
     pub fn expire_producers(&mut self, before_ms: i64) {
         for stored in self.logs.iter_mut().flatten() {
             stored.log.producers_mut().expire(before_ms);
@@ -264,6 +275,7 @@ impl Store {
         std::mem::take(&mut self.advanced)
     }
 
+    /// Whether [`Store::take_advanced`] would name a partition.
     pub fn has_advanced(&self) -> bool {
         !self.advanced.is_empty()
     }
@@ -301,6 +313,7 @@ impl Store {
         }
     }
 
+    /// Takes the completion of an operation.
     pub fn done(&mut self, now: Now, done: Done) {
         match done {
             // Its batches were refused when something else made the journal fail.

@@ -11,31 +11,50 @@ use std::sync::Arc;
 pub enum DiskOp {
     /// Durable when done.
     JournalWrite(BlockWrite),
+    /// Makes a file of the journal: allocated and written once.
     JournalPrepare {
+        /// The file.
         file: FileIndex,
+        /// How long it is to be.
         bytes: u64,
     },
+    /// Writes batches to a segment's file; not durable before a [`DiskOp::Sync`].
     SegmentWrite {
+        /// The log that they are of.
         log: LogIndex,
+        /// Its directory.
         name: Arc<str>,
+        /// Whose directory it must be.
         topic: Uuid,
+        /// How long the segment may become (`segment.bytes`).
         segment_bytes: u32,
+        /// What is written, and where.
         flush: Flush,
     },
+    /// Cuts a full segment's file to its length, and writes its index files.
     SegmentClose {
+        /// The log that it is of.
         log: LogIndex,
+        /// Its directory.
         name: Arc<str>,
+        /// Whose directory it must be.
         topic: Uuid,
+        /// The segment, its length, and its indexes.
         close: Close,
     },
     /// Makes all completed segment writes durable, with their files' sizes and names.
     Sync,
+    /// Puts a checkpoint in the place of the last one, durably.
     Checkpoint(Vec<u8>),
     /// Removes a segment's files.
     SegmentRemove {
+        /// The log that it was of.
         log: LogIndex,
+        /// Its directory.
         name: Arc<str>,
+        /// Whose directory it must be.
         partition: PartitionId,
+        /// The segment.
         segment: SegmentId,
     },
 }
@@ -70,11 +89,55 @@ impl DiskOp {
 /// The completion of a [`DiskOp`]. `ok` is false after any error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Done {
-    JournalWrite { sequence: u64, ok: bool },
-    JournalPrepare { file: FileIndex, ok: bool },
-    SegmentWrite { log: LogIndex, offset_end: Offset, ok: bool },
-    SegmentClose { log: LogIndex, segment: SegmentId, ok: bool },
-    Sync { ok: bool },
-    Checkpoint { ok: bool },
-    SegmentRemove { log: LogIndex, segment: SegmentId, ok: bool },
+    /// Of a [`DiskOp::JournalWrite`].
+    JournalWrite {
+        /// The block.
+        sequence: u64,
+        /// Whether it is durable.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::JournalPrepare`].
+    JournalPrepare {
+        /// The file.
+        file: FileIndex,
+        /// Whether it can be written; nothing of it is left otherwise.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::SegmentWrite`].
+    SegmentWrite {
+        /// The log.
+        log: LogIndex,
+        /// The offset after the last batch that was to be written.
+        offset_end: Offset,
+        /// Whether the batches are in the file.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::SegmentClose`].
+    SegmentClose {
+        /// The log.
+        log: LogIndex,
+        /// The segment.
+        segment: SegmentId,
+        /// Whether its index files are there.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::Sync`].
+    Sync {
+        /// Whether everything written before is durable.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::Checkpoint`].
+    Checkpoint {
+        /// Whether it is in place.
+        ok: bool,
+    },
+    /// Of a [`DiskOp::SegmentRemove`].
+    SegmentRemove {
+        /// The log.
+        log: LogIndex,
+        /// The segment.
+        segment: SegmentId,
+        /// Whether its files are gone.
+        ok: bool,
+    },
 }
