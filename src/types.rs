@@ -69,6 +69,32 @@ impl fmt::Display for Epoch {
     }
 }
 
+/// Identity of an idempotent producer, given by the controller (KIP-98). Kafka: int64.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProducerId(pub i64);
+
+/// Counts how often a producer has begun again under its id. Kafka: int16.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct ProducerEpoch(pub i16);
+
+/// A record's number among those that its producer has written to a partition in one epoch: from 0 to 2^31 - 1, and then
+/// from 0 again. So sequences have no order. Kafka: int32.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Sequence(pub i32);
+
+impl Sequence {
+    /// The first one of an epoch.
+    pub const FIRST: Sequence = Sequence(0);
+    /// Stands for no sequence, as that of a producer of which no batch is known.
+    pub const NONE: Sequence = Sequence(-1);
+
+    /// The sequence so many records later.
+    pub fn after(self, records: i32) -> Sequence {
+        assert!(self.0 >= 0 && records >= 0);
+        Sequence(((i64::from(self.0) + i64::from(records)) % (1 << 31)) as i32)
+    }
+}
+
 /// One core's shard, counted from 0 without gaps in the order of the configured cores.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ShardId(pub u16);

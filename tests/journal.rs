@@ -8,7 +8,7 @@ use klamm::journal::{
 };
 use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment, SegmentId};
 use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
-use klamm::types::{Epoch, PartitionId, Uuid};
+use klamm::types::{Epoch, PartitionId, ProducerEpoch, ProducerId, Sequence, Uuid};
 use std::collections::BTreeMap;
 
 const FILE_BYTES: usize = 2 * BLOCK_BYTES_MAX;
@@ -378,9 +378,14 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
         segment.push(100 + i, 100 + i, 300 << 10, 5000 + i, 4096);
     }
     let mut producers = Producers::default();
-    let known =
-        ProducerBatch { sequence_first: 4, sequence_last: 6, offset_first: 100, offset_last: 102, timestamp: 5002 };
-    producers.insert(77, Producer { epoch: 1, batches: [known].into(), seen_ms: 6000 });
+    let known = ProducerBatch {
+        sequence_first: Sequence(4),
+        sequence_last: Sequence(6),
+        offset_first: 100,
+        offset_last: 102,
+        timestamp: 5002,
+    };
+    producers.insert(ProducerId(77), Producer { epoch: ProducerEpoch(1), batches: [known].into(), seen_ms: 6000 });
     let log = Restored {
         start: 101,
         flushed_end: 103,

@@ -5,7 +5,7 @@
 
 use super::records::{Outline, Records, RecordsError};
 use super::{BatchInfo, ProducerStamp};
-use crate::types::TimestampMs;
+use crate::types::{ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use crate::wire::batch::{self, Batch, BatchError, BatchHeader, Compression, HEADER_BYTES};
 use crate::wire::compression::{Codec, Pack, Unpack, UnpackError, WINDOW_BYTES_MAX, Workspace};
 use crate::wire::error::ErrorCode;
@@ -350,8 +350,18 @@ fn check_header(batch: &Batch<'_>, version: i16) -> Result<BatchInfo, Refusal> {
             format!("sequence {sequence_first} and epoch {epoch} of producer {id} must not be negative"),
         );
     }
-    let producer = (id >= 0).then_some(ProducerStamp { id, epoch, sequence_first, records });
+    let producer = stamp(header, records);
     Ok(BatchInfo { records, last_offset_delta: delta, timestamp_max: header.max_timestamp.get(), producer })
+}
+
+/// Who produced a batch, if the producer is idempotent.
+fn stamp(header: &BatchHeader, records: i32) -> Option<ProducerStamp> {
+    (header.producer_id.get() >= 0).then(|| ProducerStamp {
+        id: ProducerId(header.producer_id.get()),
+        epoch: ProducerEpoch(header.producer_epoch.get()),
+        sequence_first: Sequence(header.base_sequence.get()),
+        records,
+    })
 }
 
 /// The times that records may have.
@@ -385,13 +395,11 @@ impl Times {
 /// What the log needs to know of a batch that it holds already.
 pub fn info(bytes: &[u8]) -> Option<BatchInfo> {
     let header = Batch::first(bytes).ok()?.header;
-    let id = header.producer_id.get();
     let (records, last_offset_delta) = (header.records_count.get(), header.last_offset_delta.get());
-    let (epoch, sequence_first) = (header.producer_epoch.get(), header.base_sequence.get());
-    if records <= 0 || last_offset_delta < 0 || (id >= 0 && sequence_first < 0) {
+    let producer = stamp(header, records);
+    if records <= 0 || last_offset_delta < 0 || producer.is_some_and(|stamp| stamp.sequence_first.0 < 0) {
         return None;
     }
-    let producer = (id >= 0).then_some(ProducerStamp { id, epoch, sequence_first, records });
     Some(BatchInfo { records, last_offset_delta, timestamp_max: header.max_timestamp.get(), producer })
 }
 

@@ -1,6 +1,6 @@
 //! Idempotent producers of one partition: the last five batches of each producer id (KIP-98, KIP-360).
 
-use crate::types::{Offset, TimestampMs};
+use crate::types::{Offset, ProducerEpoch, ProducerId, Sequence, TimestampMs};
 use std::collections::{HashMap, VecDeque};
 
 /// Batches remembered for each producer: as many as a client may have in flight.
@@ -10,9 +10,9 @@ pub const BATCHES_MAX: usize = 5;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProducerBatch {
     /// Sequence of its first record.
-    pub sequence_first: i32,
+    pub sequence_first: Sequence,
     /// Sequence of its last record.
-    pub sequence_last: i32,
+    pub sequence_last: Sequence,
     /// Offset of its first record.
     pub offset_first: Offset,
     /// Offset of its last record.
@@ -25,7 +25,7 @@ pub struct ProducerBatch {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Producer {
     /// The epoch of its last batch: a producer that starts again under its id has a higher one.
-    pub epoch: i16,
+    pub epoch: ProducerEpoch,
     /// Oldest first, at most [`BATCHES_MAX`].
     pub batches: VecDeque<ProducerBatch>,
     /// When the producer was last heard of, by the broker's clock.
@@ -36,11 +36,11 @@ pub struct Producer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProducerStamp {
     /// The producer's id.
-    pub id: i64,
+    pub id: ProducerId,
     /// The producer's epoch.
-    pub epoch: i16,
+    pub epoch: ProducerEpoch,
     /// Sequence of the first record.
-    pub sequence_first: i32,
+    pub sequence_first: Sequence,
     /// How many records the batch has, each the next in the sequence.
     pub records: i32,
 }
@@ -67,26 +67,20 @@ pub enum Verdict {
 /// The producers of one partition.
 #[derive(Default, Clone, PartialEq, Eq, Debug)]
 pub struct Producers {
-    by_id: HashMap<i64, Producer>,
+    by_id: HashMap<ProducerId, Producer>,
 }
 
 impl ProducerStamp {
     /// Sequence of the batch's last record.
-    pub fn sequence_last(&self) -> i32 {
-        sequence_add(self.sequence_first, self.records - 1)
+    pub fn sequence_last(&self) -> Sequence {
+        self.sequence_first.after(self.records - 1)
     }
-}
-
-/// Sequences wrap from 2^31 - 1 to 0.
-fn sequence_add(sequence: i32, by: i32) -> i32 {
-    assert!(sequence >= 0 && by >= 0);
-    ((i64::from(sequence) + i64::from(by)) % (1 << 31)) as i32
 }
 
 impl Producers {
     /// Whether a batch continues what its producer has written.
     pub fn check(&self, stamp: &ProducerStamp) -> Result<Verdict, SequenceError> {
-        assert!(stamp.id >= 0 && stamp.records > 0);
+        assert!(stamp.id.0 >= 0 && stamp.records > 0);
         // No state: the producer is new, or its state expired; any sequence is accepted (KIP-360).
         let Some(producer) = self.by_id.get(&stamp.id) else {
             return Ok(Verdict::Append);
@@ -95,7 +89,11 @@ impl Producers {
             return Err(SequenceError::StaleEpoch);
         }
         if stamp.epoch > producer.epoch {
-            return if stamp.sequence_first == 0 { Ok(Verdict::Append) } else { Err(SequenceError::OutOfOrder) };
+            return if stamp.sequence_first == Sequence::FIRST {
+                Ok(Verdict::Append)
+            } else {
+                Err(SequenceError::OutOfOrder)
+            };
         }
         let same =
             |b: &&ProducerBatch| b.sequence_first == stamp.sequence_first && b.sequence_last == stamp.sequence_last();
@@ -105,7 +103,7 @@ impl Producers {
         let Some(last) = producer.batches.back() else {
             return Ok(Verdict::Append);
         };
-        if stamp.sequence_first == sequence_add(last.sequence_last, 1) {
+        if stamp.sequence_first == last.sequence_last.after(1) {
             Ok(Verdict::Append)
         } else {
             Err(SequenceError::OutOfOrder)
@@ -115,7 +113,7 @@ impl Producers {
     /// Notes a batch that is in the log. Batches at or below one that is known are left out, so that replaying twice
     /// changes nothing.
     pub fn apply(&mut self, stamp: &ProducerStamp, offset_first: Offset, timestamp: TimestampMs, seen_ms: TimestampMs) {
-        assert!(stamp.id >= 0 && stamp.records > 0 && offset_first >= 0);
+        assert!(stamp.id.0 >= 0 && stamp.records > 0 && offset_first >= 0);
         let producer = self.by_id.entry(stamp.id).or_insert_with(|| Producer {
             epoch: stamp.epoch,
             batches: VecDeque::with_capacity(1),
@@ -151,13 +149,13 @@ impl Producers {
     }
 
     /// Puts in a producer that a checkpoint describes.
-    pub fn insert(&mut self, id: i64, producer: Producer) {
-        assert!(id >= 0 && producer.batches.len() <= BATCHES_MAX);
+    pub fn insert(&mut self, id: ProducerId, producer: Producer) {
+        assert!(id.0 >= 0 && producer.batches.len() <= BATCHES_MAX);
         self.by_id.insert(id, producer);
     }
 
     /// Every producer with its id, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+    pub fn iter(&self) -> impl Iterator<Item = (ProducerId, &Producer)> {
         self.by_id.iter().map(|(id, producer)| (*id, producer))
     }
 
@@ -182,7 +180,12 @@ mod tests {
     use super::*;
 
     fn stamp(epoch: i16, sequence_first: i32, records: i32) -> ProducerStamp {
-        ProducerStamp { id: 7, epoch, sequence_first, records }
+        ProducerStamp {
+            id: ProducerId(7),
+            epoch: ProducerEpoch(epoch),
+            sequence_first: Sequence(sequence_first),
+            records,
+        }
     }
 
     fn written(producers: &mut Producers, epoch: i16, sequence: i32, records: i32, offset: Offset) {
@@ -212,7 +215,7 @@ mod tests {
     fn sequences_wrap() {
         let mut p = Producers::default();
         written(&mut p, 0, i32::MAX - 1, 3, 0);
-        assert_eq!(p.by_id[&7].batches[0].sequence_last, 0);
+        assert_eq!(p.by_id[&ProducerId(7)].batches[0].sequence_last, Sequence::FIRST);
         written(&mut p, 0, 1, 1, 3);
     }
 

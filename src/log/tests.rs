@@ -1,5 +1,5 @@
 use super::*;
-use crate::types::Uuid;
+use crate::types::{ProducerEpoch, ProducerId, Sequence, Uuid};
 use crate::wire::batch::{BatchBuilder, patch_base_offset_and_epoch};
 use crate::wire::compression::Workspace;
 use bytes::BytesMut;
@@ -211,9 +211,10 @@ fn what_a_checkpoint_says_is_durable_and_restores() {
         let flush = log.plan_flush().unwrap();
         log.flushed(flush.offset_end);
     }
-    let stamp = ProducerStamp { id: 5, epoch: 0, sequence_first: 0, records: 2 };
+    let stamp =
+        ProducerStamp { id: ProducerId(5), epoch: ProducerEpoch(0), sequence_first: Sequence::FIRST, records: 2 };
     log.producers.apply(&stamp, 12, 1, SEEN_MS);
-    log.producers.apply(&ProducerStamp { sequence_first: 2, ..stamp }, 14, 1, SEEN_MS);
+    log.producers.apply(&ProducerStamp { sequence_first: Sequence(2), ..stamp }, 14, 1, SEEN_MS);
     log.set_start(13);
     log.commit(20);
     let made = log.checkpoint();
@@ -364,7 +365,12 @@ mod batches {
     fn what_is_sound_is_taken() {
         let bytes = one(NOW_MS).producer(9, 2, 77).build();
         let info = checked(&bytes, &rules()).unwrap();
-        let producer = Some(ProducerStamp { id: 9, epoch: 2, sequence_first: 77, records: 1 });
+        let producer = Some(ProducerStamp {
+            id: ProducerId(9),
+            epoch: ProducerEpoch(2),
+            sequence_first: Sequence(77),
+            records: 1,
+        });
         assert_eq!(info, BatchInfo { records: 1, last_offset_delta: 0, timestamp_max: NOW_MS, producer });
         assert_eq!(super::check::info(&bytes), Some(info));
     }
@@ -426,7 +432,12 @@ mod idempotent {
     use super::*;
 
     fn stamp(epoch: i16, sequence_first: i32) -> ProducerStamp {
-        ProducerStamp { id: 7, epoch, sequence_first, records: 1 }
+        ProducerStamp {
+            id: ProducerId(7),
+            epoch: ProducerEpoch(epoch),
+            sequence_first: Sequence(sequence_first),
+            records: 1,
+        }
     }
 
     /// Seven batches of one record at offsets 100 to 106.

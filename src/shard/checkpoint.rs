@@ -3,7 +3,7 @@
 
 use crate::flat::checkpoint as flat;
 use crate::log::{IndexEntry, Producer, ProducerBatch, Producers, Restored, Segment, SegmentId};
-use crate::types::{Epoch, PartitionId};
+use crate::types::{Epoch, PartitionId, ProducerEpoch, ProducerId, Sequence};
 use flatbuffers::{FlatBufferBuilder, WIPOffset};
 
 /// A checkpoint being written, a few partitions at a time.
@@ -55,19 +55,19 @@ impl CheckpointBuilder {
         self.partitions.push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
     }
 
-    fn producer(&mut self, id: i64, producer: &Producer) -> WIPOffset<flat::Producer<'static>> {
+    fn producer(&mut self, id: ProducerId, producer: &Producer) -> WIPOffset<flat::Producer<'static>> {
         let batches: Vec<_> = producer
             .batches
             .iter()
             .map(|b| {
-                let (first, last) = (b.sequence_first, b.sequence_last);
+                let (first, last) = (b.sequence_first.0, b.sequence_last.0);
                 flat::ProducerBatch::new(first, last, b.offset_first, b.offset_last, b.timestamp)
             })
             .collect();
         let batches = Some(self.flat.create_vector(&batches));
         let args = flat::ProducerArgs {
-            id,
-            epoch: producer.epoch,
+            id: id.0,
+            epoch: producer.epoch.0,
             timestamp_ms: producer.seen_ms,
             batches,
             ..Default::default()
@@ -164,14 +164,18 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
     let mut producers = Producers::default();
     for producer in partition.producers() {
         let batches = producer.batches().iter().map(|b| ProducerBatch {
-            sequence_first: b.base_sequence(),
-            sequence_last: b.last_sequence(),
+            sequence_first: Sequence(b.base_sequence()),
+            sequence_last: Sequence(b.last_sequence()),
             offset_first: b.base_offset(),
             offset_last: b.last_offset(),
             timestamp: b.timestamp(),
         });
-        let state = Producer { epoch: producer.epoch(), batches: batches.collect(), seen_ms: producer.timestamp_ms() };
-        producers.insert(producer.id(), state);
+        let state = Producer {
+            epoch: ProducerEpoch(producer.epoch()),
+            batches: batches.collect(),
+            seen_ms: producer.timestamp_ms(),
+        };
+        producers.insert(ProducerId(producer.id()), state);
     }
     Some(Restored {
         start: partition.log_start(),
@@ -235,7 +239,12 @@ mod tests {
         closed.bytes = 77;
         closed.indexed = true;
         let mut producers = Producers::default();
-        producers.apply(&ProducerStamp { id: 9, epoch: 1, sequence_first: 4, records: 3 }, 1490, 6, 7);
+        producers.apply(
+            &ProducerStamp { id: ProducerId(9), epoch: ProducerEpoch(1), sequence_first: Sequence(4), records: 3 },
+            1490,
+            6,
+            7,
+        );
         let log = Restored {
             start: 120,
             flushed_end: 1500,

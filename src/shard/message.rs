@@ -5,7 +5,7 @@ use crate::group::Response;
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
 use crate::metadata::{Delta, Image};
-use crate::types::{Epoch, Offset, PartitionId, RequestId, TimestampMs, Uuid};
+use crate::types::{Epoch, Offset, PartitionId, ProducerEpoch, ProducerId, RequestId, Sequence, TimestampMs, Uuid};
 use crate::wire::error::ErrorCode;
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
@@ -88,11 +88,11 @@ pub enum Op {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ActiveProducer {
     /// The producer's id.
-    pub id: i64,
+    pub id: ProducerId,
     /// Its epoch.
-    pub epoch: i16,
-    /// Sequence of its last record; -1: none is known.
-    pub sequence_last: i32,
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record, if one is known.
+    pub sequence_last: Sequence,
     /// The latest time of a record in its last batch; -1: none is known.
     pub timestamp: TimestampMs,
 }

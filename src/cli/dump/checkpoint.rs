@@ -54,12 +54,12 @@ fn dump_partition(id: PartitionId, log: &Restored, out: &mut Printer) -> Result<
     for (id, producer) in log.producers.iter() {
         out.row(json!({
             "kind": "producer",
-            "producer_id": id,
-            "producer_epoch": producer.epoch,
+            "producer_id": id.0,
+            "producer_epoch": producer.epoch.0,
             "seen": producer.seen_ms,
             "batches": producer.batches.iter().map(|batch| json!({
-                "sequence_first": batch.sequence_first,
-                "sequence_last": batch.sequence_last,
+                "sequence_first": batch.sequence_first.0,
+                "sequence_last": batch.sequence_last.0,
                 "offset_first": batch.offset_first,
                 "offset_last": batch.offset_last,
                 "timestamp": batch.timestamp,

@@ -4,7 +4,7 @@ use crate::log::{Log, Read};
 use crate::shard::message::{
     ActiveProducer, Answer, Data, EARLIEST, EARLIEST_LOCAL, LATEST, LATEST_TIERED, MAX_TIMESTAMP, ReadAnswer,
 };
-use crate::types::{Epoch, Offset, TimestampMs};
+use crate::types::{Epoch, Offset, Sequence, TimestampMs};
 use crate::wire::error::ErrorCode;
 use std::cmp::Ordering;
 
@@ -31,7 +31,7 @@ pub fn active_producers(log: &Log) -> Vec<ActiveProducer> {
         ActiveProducer {
             id,
             epoch: producer.epoch,
-            sequence_last: last.map_or(-1, |batch| batch.sequence_last),
+            sequence_last: last.map_or(Sequence::NONE, |batch| batch.sequence_last),
             timestamp: last.map_or(-1, |batch| batch.timestamp),
         }
     });

@@ -47,9 +47,9 @@ impl Each for Producers {
 
     fn encode(parts: &Parts<Vec<ActiveProducer>>, _: &View, w: &mut Writer, version: i16) {
         let producer = |producer: &ActiveProducer| ProducerState {
-            producer_id: producer.id,
-            producer_epoch: i32::from(producer.epoch),
-            last_sequence: producer.sequence_last,
+            producer_id: producer.id.0,
+            producer_epoch: i32::from(producer.epoch.0),
+            last_sequence: producer.sequence_last.0,
             last_timestamp: producer.timestamp,
             // No producer has transactions.
             coordinator_epoch: -1,
