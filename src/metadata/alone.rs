@@ -9,7 +9,7 @@ use super::decided::{Body, DecidedLog, Entry, NotLeader, Role};
 use super::log::{self, FRAME_HEADER_BYTES, Frame, HEADER_BYTES, Kind};
 use std::collections::VecDeque;
 
-/// A file's room grows by this much at a time, at least.
+/// How much the room of a file grows at a time, at least.
 const ROOM_STEP_BYTES: u64 = 1 << 20;
 /// Room that only decisions that free space may use: thousands of deletions.
 const RESERVE_BYTES: u64 = 256 << 10;
@@ -19,11 +19,12 @@ const APPEND_BYTES_MAX: usize = 4 << 20;
 /// three times what the image needs.
 pub const SNAPSHOT_LOG_BYTES: u64 = 16 << 20;
 
-/// A write to the log, to be synced before it is answered. `file` is what [`log::file_name`] makes a name of.
+/// A write to the log, to be synced before it is answered. `file` is the index of the entry before the file's first, of
+/// which [`log::file_name`] makes its name.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Write {
-    /// A new file of these bytes and zeros up to `room`; then the files `remove` go, where a failure does no harm. If the
-    /// file cannot be made nothing is left of it.
+    /// Makes a file of `bytes` and zeros up to `room`, then removes the files `remove`; one that cannot be removed does
+    /// no harm. If the new file cannot be made, nothing is left of it.
     Begin {
         /// The new file.
         file: u64,
@@ -34,7 +35,7 @@ pub enum Write {
         /// Files that go afterwards.
         remove: Vec<u64>,
     },
-    /// Zeros from `from` to `to`. If there is no space for all of them the file is cut to `from` again.
+    /// Writes zeros from `from` to `to`. If there is no space for all of them, the file is cut to `from` again.
     Grow {
         /// The file that grows.
         file: u64,
@@ -43,7 +44,7 @@ pub enum Write {
         /// How long it becomes.
         to: u64,
     },
-    /// Bytes at `position`. If there is no space for them the file is cut to `position`.
+    /// Writes `bytes` at `position`. If there is no space for them, the file is cut to `position`.
     Append {
         /// The file that is written.
         file: u64,
@@ -131,8 +132,8 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// The log that ends with this entry, is in these files, and follows a snapshot of so many bytes. It leads, in a
-    /// new term.
+    /// The log of a node that has recovered. `last` is the index and term of its last entry; `snapshot` the index of
+    /// the last snapshot and its bytes. The node leads it, in a new term.
     pub(super) fn new(last: (u64, u64), files: VecDeque<LogFile>, snapshot: (u64, u64)) -> Alone {
         let ((index, term), (snapshot_index, snapshot_bytes)) = (last, snapshot);
         let mut log = Alone {
@@ -173,7 +174,8 @@ impl Alone {
         self.index_last
     }
 
-    /// The next write, unless nothing is to be written or something is. The shell answers with [`Alone::written`].
+    /// The next write; `None` while nothing is to be written, or a write is under way. The shell answers with
+    /// [`Alone::written`].
     pub fn plan_write(&mut self) -> Option<Write> {
         if self.writing.is_some() || self.pending.is_empty() {
             return None;
@@ -201,7 +203,7 @@ impl Alone {
         Some(self.plan_append(file, count))
     }
 
-    /// How many of the first entries free space and find room.
+    /// How many of the pending entries, from the first on, free space and fit into the room that there is.
     fn urgent(&self, file: LogFile) -> usize {
         let mut end = file.bytes;
         let fits = |pending: &&Pending| {
@@ -242,7 +244,7 @@ impl Alone {
         Write::Append { file: file.index_before, position: file.bytes, bytes }
     }
 
-    /// The write that was under way has ended. Says whether entries that were proposed are lost.
+    /// Takes what came of the write that was under way. Returns whether proposed entries are lost.
     pub fn written(&mut self, written: Written) -> bool {
         let writing = self.writing.take().expect("a write is under way");
         match (writing, written) {
@@ -289,7 +291,7 @@ impl Alone {
         }
     }
 
-    /// Forgets what is not committed. Nothing of it is in the file, so that its indexes are free.
+    /// Forgets the entries that are not committed. Nothing of them is in the file, so their indexes can be used again.
     fn lose(&mut self) -> bool {
         self.pending.clear();
         self.pending_bytes = 0;
@@ -353,7 +355,7 @@ impl DecidedLog for Alone {
         std::mem::take(&mut self.committed)
     }
 
-    /// What an append that is under way holds is still committed if it succeeds.
+    /// Gives up leadership. Entries of an append that is under way are still committed if it succeeds.
     fn resign(&mut self) {
         if let Role::Leader { .. } = self.role {
             self.index_last -= self.pending.len() as u64;

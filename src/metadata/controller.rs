@@ -30,7 +30,7 @@ const DECISION_RECORDS_MAX: usize = 10_000;
 pub struct Outcome {
     /// The image that every core is to see, and what changed in it.
     pub published: Option<(Image, Delta)>,
-    /// What was decided behind [`Controller::index`] is lost.
+    /// Whether decisions above [`Controller::index`] are lost.
     pub lost: bool,
 }
 
@@ -99,7 +99,7 @@ impl Draft {
 }
 
 impl<L: DecidedLog> Controller<L> {
-    /// The controller on a log whose entries up to the image's are applied.
+    /// A controller that goes on from `image`, which the log's entries up to the image's index have made.
     pub(super) fn new(log: L, image: Image) -> Controller<L> {
         let mut controller = Controller {
             log,
@@ -115,7 +115,7 @@ impl<L: DecidedLog> Controller<L> {
         controller
     }
 
-    /// What every core may see.
+    /// The image of what is committed: what every core may see.
     pub fn image_durable(&self) -> &Image {
         &self.applied
     }
@@ -181,12 +181,13 @@ impl<L: DecidedLog> Controller<L> {
         Ok(())
     }
 
-    /// While decisions that were lost for want of space are decided about again, only what frees space is decided.
+    /// Whether the controller refuses every decision that does not free space. It does while requests are decided about
+    /// again whose decisions were lost because the disk was full.
     pub fn refuse(&mut self, refusing: bool) {
         self.refusing = refusing;
     }
 
-    /// No directory of the deleted topic is left under its name.
+    /// Every core has the directories of the deleted topic out of the way: its name is free.
     pub fn topic_removed(&mut self, name: &str, id: Uuid) {
         if self.removing.get(name) == Some(&id) {
             self.removing.remove_mut(name);
@@ -232,7 +233,8 @@ impl<L: DecidedLog> Controller<L> {
         (!entries.is_empty()).then(|| (self.applied.clone(), delta))
     }
 
-    /// Decides from what is applied, if this node leads and all entries before its term are.
+    /// Begins to decide, on the image that is applied, once this node leads and has applied every entry before its
+    /// term.
     fn follow_role(&mut self) {
         match self.log.role() {
             Role::Leader { term, .. } if self.leading == Some(term) => return,
@@ -270,8 +272,8 @@ impl<L: DecidedLog> Controller<L> {
         self.snapshot.as_mut()?.plan_part()
     }
 
-    /// The part that was under way is written; the last one is synced and in its place. `false`: another snapshot follows
-    /// when the log has grown.
+    /// Takes whether the part that was under way is written; the last part is written when the snapshot is synced and
+    /// in its place. After a failure another snapshot follows when the log has grown.
     pub fn snapshot_written(&mut self, ok: bool) {
         let snapshot = self.snapshot.as_mut().expect("a part is under way");
         match snapshot.part_written(ok) {
@@ -284,13 +286,13 @@ impl<L: DecidedLog> Controller<L> {
 }
 
 impl Controller<Alone> {
-    /// The next write to the log, unless nothing is to be written or something is. The shell answers with
-    /// [`Controller::written`].
+    /// The next write to the log; `None` while nothing is to be written, or a write is under way. The shell answers
+    /// with [`Controller::written`].
     pub fn plan_write(&mut self) -> Option<Write> {
         self.log.plan_write()
     }
 
-    /// The write that was under way has ended.
+    /// Takes what came of the write that was under way.
     pub fn written(&mut self, written: Written) -> Outcome {
         let lost = self.log.written(written);
         let published = self.apply_committed();

@@ -50,8 +50,8 @@ impl Entry {
 }
 
 /// A log whose entries are committed once they cannot be lost any more. The controller decides on an image, proposes
-/// what it decided, and applies what is committed. Entries that are proposed are committed in their order or lost, from
-/// one of them on.
+/// what it decided, and applies what is committed. Proposed entries are committed in their order; if one is lost, so
+/// are all behind it.
 pub trait DecidedLog {
     /// Whether this node may propose.
     fn role(&self) -> Role;
@@ -62,11 +62,11 @@ pub trait DecidedLog {
     /// Bytes of the entries that are proposed and that nothing has begun to write.
     fn pending_bytes(&self) -> usize;
 
-    /// Bytes that can still be proposed if nothing brings more room: for decisions that make room.
+    /// Bytes that can still be proposed if no room is added: they are kept for decisions that free space.
     fn reserve_bytes(&self) -> usize;
 
-    /// Adds an entry with the records of one decision behind the last one. `frees`: it makes room, and may use the
-    /// reserve. Returns its index.
+    /// Adds an entry with the records of one decision behind the last one, and returns its index. `frees` says that the
+    /// decision frees space, and may use the reserve.
     fn propose(&mut self, records: Vec<u8>, frees: bool) -> Result<u64, NotLeader>;
 
     /// The entries that have been committed since the last call, in order.

@@ -29,7 +29,8 @@ pub struct Image {
     term: u64,
     topics: RedBlackTreeMapSync<Arc<str>, Arc<Topic>>,
     topics_by_id: TopicsById,
-    /// Names of topics that contain `.` or `_`, each behind itself with every `.` replaced by `_`.
+    /// Topics whose names contain `.` or `_`, under [`metric_name`] and the name itself: topics that would share
+    /// metrics stand side by side.
     topics_by_metric: RedBlackTreeMapSync<(String, Arc<str>), ()>,
     partition_total: usize,
     brokers: RedBlackTreeMapSync<BrokerId, Arc<Broker>>,
@@ -136,7 +137,7 @@ impl Image {
         self.brokers.size()
     }
 
-    /// Dynamic settings of one broker, or with -1 the default of all brokers.
+    /// Dynamic settings of one broker, or with [`BrokerId::ALL`] the default of all brokers.
     pub fn broker_settings(&self, broker: BrokerId) -> Option<&Settings> {
         self.broker_settings.get(&broker)
     }
@@ -259,7 +260,8 @@ impl Image {
         })
     }
 
-    /// The next of the records that make this image, and where it stands. None is longer for a topic of many partitions.
+    /// The next of the records that make this image, and where it stands. A topic of many partitions becomes several
+    /// records, so that none is large.
     pub(super) fn record_after(&self, cursor: &Cursor) -> Option<(Cursor, Record)> {
         match cursor {
             Cursor::Start => self.brokers_from(Bound::Unbounded),
@@ -332,7 +334,7 @@ pub(super) enum Cursor {
     },
 }
 
-/// Ranges, and replicas in them, of one record that makes a topic.
+/// How many ranges, and replicas in them, one record may have that makes a topic.
 const PIECE_RANGES_MAX: usize = 2_000;
 const PIECE_REPLICAS_MAX: usize = 20_000;
 

@@ -43,8 +43,8 @@ pub struct Recovered {
 }
 
 impl Controller {
-    /// The controller of a data directory that holds this snapshot and these log files, by the index before their first
-    /// entry; of a new one without files.
+    /// The controller of a data directory with this snapshot and these log files, each behind the index of the entry
+    /// before its first. A new directory has neither.
     pub fn recover(snapshot: Option<&[u8]>, logs: &[(u64, &[u8])]) -> Result<Recovered, RecoverError> {
         let mut image = Image::default();
         if let Some(bytes) = snapshot {
@@ -83,7 +83,8 @@ impl Controller {
     }
 }
 
-/// Whether each file goes on where the one before it ends, and the first one where the snapshot does or before.
+/// Checks that each file goes on where the one before it ends, and that the first one begins where the snapshot ends,
+/// or before.
 fn check_row(logs: &[(u64, &[u8])], decoded: &[Decoded<'_>], index_snapshot: u64) -> Result<(), RecoverError> {
     let mut index_end = index_snapshot;
     // The first file was there before there was a snapshot, and a later one before an older one went.

@@ -139,7 +139,7 @@ impl<L: DecidedLog> Controller<L> {
         }
     }
 
-    /// Replaces all dynamic settings of one broker, or with -1 the default of all brokers.
+    /// Replaces all dynamic settings of one broker, or with [`BrokerId::ALL`] the default of all brokers.
     pub fn set_broker_settings(
         &mut self,
         broker: BrokerId,
@@ -185,8 +185,8 @@ impl<L: DecidedLog> Controller<L> {
         }
     }
 
-    /// Tells the cluster where a broker is reached; at each start, before topics can be created. Nothing is written if
-    /// it is known.
+    /// Says where a broker is reached. The shell does so at each start, before topics can be created. Nothing is
+    /// written if the cluster knows it already.
     pub fn register_broker(&mut self, id: BrokerId, broker: Broker) -> Result<(), Rejection> {
         assert!(id.0 >= 0, "the configuration checks node.id");
         match self.image_decided().broker(id) {

@@ -67,7 +67,7 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// Partitions that it asks for, as far as that makes sense.
+    /// How many partitions the topic would have; 0 where the request makes no sense.
     pub(super) fn partitions_added(&self, defaults: Defaults) -> usize {
         match (self.assignments.len(), self.partitions) {
             (0, -1) => defaults.partitions.max(0) as usize,
@@ -214,7 +214,7 @@ fn check_growable(topic: &Topic) -> Result<(), Rejection> {
     }
 }
 
-/// Where the new partitions of a topic go.
+/// Where the partitions go that a topic gets in addition.
 pub fn place_added(image: &Image, topic: &Topic, spec: &PartitionsSpec) -> Result<Vec<PartitionRange>, Rejection> {
     check_growable(topic)?;
     let (count, wanted) = (topic.partition_count(), spec.count);
@@ -288,7 +288,8 @@ fn assign_topic(image: &Image, assignments: &[Assignment]) -> Result<Vec<Partiti
     assign(image, 0, None, ordered.iter().map(|assignment| &assignment.brokers[..]))
 }
 
-/// The partitions from `start` on, as a request wants them. `factor` is that of the partitions before them.
+/// The partitions from `start` on, each with the replicas that a request wants. `factor` is the number of replicas that
+/// the partitions before them have.
 fn assign<'a>(
     image: &Image,
     start: PartitionIndex,
@@ -307,7 +308,8 @@ fn assign<'a>(
     Ok(ranges)
 }
 
-/// Whether a partition may be at these brokers, `factor` of them if it is given. The error text is for the client.
+/// Whether a partition may have its replicas on these brokers; if `factor` is given, it must have as many. The error
+/// text is for the client.
 pub fn check_assignment(image: &Image, brokers: &[BrokerId], factor: Option<usize>) -> Result<(), String> {
     const WHAT: &str = "The manual partition assignment includes";
     if brokers.is_empty() {

@@ -74,7 +74,8 @@ impl Snapshot {
         Some(Part { position, bytes, last: self.complete })
     }
 
-    /// The part that was under way is written. Index and bytes of the snapshot if that was the last one and nothing failed.
+    /// Takes whether the part that was under way is written. Returns index and bytes of the snapshot if that was the
+    /// last part and none has failed.
     pub(super) fn part_written(&mut self, ok: bool) -> Option<(u64, u64)> {
         assert!(self.writing);
         self.writing = false;

@@ -28,7 +28,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Of a core that may hold so many bytes of records (`core.memory.bytes`).
+    /// The account of a core that may hold `memory_bytes` of records (`core.memory.bytes`).
     pub fn new(memory_bytes: usize) -> Account {
         let mut limits = [0; PURPOSES];
         limits[Purpose::Receiving as usize] = memory_bytes / 4;

@@ -61,7 +61,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// With random bits for the ids of groups' members; the first shard gets the controller, with random bits for topic ids.
+    /// A shard; `seed` are random bits for the ids of groups' members. The first shard gets the controller, with random
+    /// bits for topic ids.
     fn new(
         id: ShardId,
         node: Arc<Node>,
@@ -108,14 +109,14 @@ impl Shard {
         self.owner.store()
     }
 
-    /// Connections that there may be: all, and those of one address.
+    /// How many connections there may be: in all, and from one address.
     pub fn connections_max(&self, address: IpAddr) -> (u32, u32) {
         let config = self.view.config();
         (config.connections_max, config.connections_max_of(address))
     }
 
-    /// Whether the connection's next request may be taken: otherwise the peer is to be slowed. Its answers may take so many
-    /// bytes besides those that have left the shard.
+    /// Whether the connection's next request may be read: if not, the peer is to be slowed. `answer_bytes_max` is what
+    /// its answers may take besides those that have left the shard.
     pub fn may_read(&self, connection: ConnectionId, answer_bytes_max: usize) -> bool {
         self.front.may_read(&self.view, connection, answer_bytes_max) && !self.owner.store().is_congested()
     }
@@ -125,12 +126,12 @@ impl Shard {
         self.front.connection_of(request)
     }
 
-    /// Requests of the connection that are not answered.
+    /// How many requests of the connection are not answered.
     pub fn requests_of(&self, connection: ConnectionId) -> usize {
         self.front.requests_of(connection)
     }
 
-    /// What [`Input::Drain`] asked for is done, or cannot be done because the disk fails.
+    /// Whether what [`Input::Drain`] asked for is done, or cannot be done because the disk fails.
     pub fn is_drained(&self) -> bool {
         self.owner.is_drained()
     }
@@ -141,7 +142,7 @@ impl Shard {
         std::mem::take(&mut self.out)
     }
 
-    /// When a turn is due although nothing happens.
+    /// When a turn is due although no input comes.
     pub fn deadline(&self) -> Option<Time> {
         [self.front.deadline(), self.owner.deadline()].into_iter().flatten().min()
     }
@@ -176,7 +177,7 @@ impl Shard {
         self.deliver(now);
     }
 
-    /// After all inputs of a turn: answers go out, work for the disk starts.
+    /// Ends a turn, after all its inputs: answers go out, and work for the disk starts.
     pub fn end_turn(&mut self, now: Now) {
         self.front.tick(now, &mut self.view);
         self.deliver(now);
@@ -201,7 +202,8 @@ impl Shard {
         }
     }
 
-    /// Carries what the machines have said to each other, and to other shards; whether there was anything for this one.
+    /// Carries messages from machine to machine, and puts out those for other shards. Returns whether there was any for
+    /// this one.
     fn deliver(&mut self, now: Now) -> bool {
         let mut any = false;
         loop {

@@ -65,9 +65,9 @@ pub struct Recovery {
     generations: HashMap<PartitionId, u64>,
     covered: Vec<CheckpointHead>,
     journals: Vec<u16>,
-    /// Partitions may come from other cores, because their number has changed.
+    /// Whether partitions may come from other cores, because the number of cores has changed.
     others: bool,
-    /// By generation, once all are surveyed.
+    /// The journals that are replayed, by generation once all of them are surveyed.
     replays: Vec<(u16, Replay)>,
     sorted: bool,
     /// The one whose bytes are wanted.
@@ -115,7 +115,7 @@ fn limits(node: &Node, id: ShardId) -> Limits {
 }
 
 impl Recovery {
-    /// `found` is what was there when the node started, before any core wrote.
+    /// A recovery of the core `id`. `found` is what the files said when the node started, before any core wrote.
     pub fn new(id: ShardId, node: Arc<Node>, image: Image, found: &Found) -> Result<Recovery, String> {
         assert!(id.0 < node.shards);
         let config = dynamic_config(&node.config, &image, node.id);
@@ -157,7 +157,7 @@ impl Recovery {
         Ok(recovery)
     }
 
-    /// A checkpoint, of this core or another one: partitions may have changed cores.
+    /// Takes a checkpoint, of this core or another one: partitions may have changed cores.
     fn checkpoint(&mut self, head: CheckpointHead, partitions: Vec<(PartitionId, Restored)>) {
         self.covered.push(head);
         self.generation_max = self.generation_max.max(head.generation);
@@ -177,7 +177,7 @@ impl Recovery {
         &self.journals
     }
 
-    /// The first [`journal::HEAD_BYTES`] of each file of a core's journal, fewer where the file is shorter.
+    /// Takes the first [`journal::HEAD_BYTES`] of each file of a core's journal, fewer where the file is shorter.
     pub fn heads(&mut self, core: u16, heads: &[(FileIndex, Vec<u8>)]) {
         assert!(self.store.is_none() && self.journals.contains(&core));
         let ours = self.covered.iter().filter(|head| head.core == core);
@@ -198,7 +198,7 @@ impl Recovery {
         Some(self.rules.entry(topic.id).or_insert_with(make).clone())
     }
 
-    /// The heads of all journals are known: the store, as the checkpoints describe it.
+    /// Begins to replay, when the heads of all journals are known: makes the store that the checkpoints describe.
     pub fn begin(&mut self) {
         let mut store = Store::new(limits(&self.node, self.id), self.journal(0, Vec::new(), 0));
         for (id, (generation, restored)) in std::mem::take(&mut self.checkpoints) {
@@ -249,7 +249,7 @@ impl Recovery {
         Some((*core, replay.want()?))
     }
 
-    /// Bytes of the wanted file from the wanted position on. `Err` says what is wrong with them.
+    /// Takes the bytes that [`Recovery::want`] asked for. The error says what is wrong with them.
     pub fn feed(&mut self, now: Now, content: &Bytes) -> Result<(), String> {
         let (_, replay) = self.replays.get_mut(self.reading).expect("bytes were wanted");
         let Some(block) = replay.feed(content) else { return Ok(()) };
@@ -312,7 +312,8 @@ impl Recovery {
         Ok(())
     }
 
-    /// All blocks have been shown: what is still missing is lost, and the partition ends before it.
+    /// Ends the replay, when all blocks have been shown: records that are still missing are lost, and their partition
+    /// ends before them.
     fn settle(&mut self) {
         for (id, gap) in &self.gaps {
             let from = self.lost.entry(*id).or_insert(gap.last);

@@ -16,9 +16,9 @@ pub struct View {
     image: Image,
     /// The node's settings with the dynamic ones of the image.
     config: Arc<Config>,
-    /// Of topics that were asked about, as the image and the settings have them.
+    /// The rules of topics that were asked about, as the image and the settings have them.
     rules: HashMap<Uuid, Arc<TopicRules>>,
-    /// A larger batch does not fit into the journal.
+    /// The largest batch that fits into the journal.
     batch_bytes_max: usize,
     disk_bytes: (u64, u64),
     apis: Apis,
@@ -88,7 +88,7 @@ impl View {
         }
     }
 
-    /// Takes over the next image; whether the settings of all topics may have changed by it.
+    /// Takes over the next image. Returns whether the settings of all topics may have changed by it.
     pub fn publish(&mut self, image: Image, delta: &Delta) -> bool {
         assert!(image.index() >= self.image.index(), "images come in order");
         self.image = image;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Lost decisions are logged once in this time.
+/// How often it is logged, at the most, that decisions were lost.
 const LOST_LOG_MS: u64 = 60_000;
 
 /// The controller and what waits for it.
@@ -31,9 +31,10 @@ pub struct Commands {
     producer_ids: ProducerIds,
     /// For topic ids.
     seed: Seed,
-    /// Decided, in order of the index that must be published first, each with its answer; `None` if it was no request.
+    /// Requests that are decided, each with the index that must be published before it is answered, and with its
+    /// answer; `None` if its bytes were no request.
     waiting: VecDeque<(u64, Command, Option<Vec<Bytes>>)>,
-    /// Held back while directories of deleted topics are being taken out of the way.
+    /// Requests that are decided later, because directories of deleted topics are being taken out of the way.
     held: VecDeque<Command>,
     /// The index that each shard has taken over.
     applied: Vec<u64>,
@@ -69,8 +70,8 @@ impl Commands {
         }
     }
 
-    /// Decides a request; its answer, or `None` if its bytes are none. Also whether topics may be gone or have other
-    /// settings from then on.
+    /// Decides a request. Returns its answer, `None` if its bytes are no request, and whether topics may be gone or
+    /// have other settings from then on.
     fn decide(&mut self, now: Now, node: &Node, request: &CommandRequest) -> (bool, Option<Vec<Bytes>>) {
         let Commands { table, apis, controller, producer_ids, seed, .. } = self;
         let ids = &mut || seed.next_id();
@@ -102,7 +103,7 @@ impl Commands {
 pub struct Control {
     shard: ShardId,
     commands: Option<Commands>,
-    /// The first shard is to be told that this one has taken over the image.
+    /// Whether the first shard is still to be told that this one has taken over the image.
     applied_untold: bool,
     out: Vec<Output>,
     mail: Vec<(ShardId, Message)>,
@@ -164,8 +165,8 @@ impl Control {
         }
     }
 
-    /// What was decided is lost. Who waits for it is decided about again, by a controller that refuses what would need
-    /// space: KAFKA_STORAGE_ERROR where something would have changed.
+    /// Decisions are lost. The requests that wait for them are decided about again, by a controller that refuses what
+    /// would need space: with KAFKA_STORAGE_ERROR where something would have changed.
     fn decisions_lost(&mut self, now: Now, view: &View) {
         let (shard, commands) = (self.shard, self.commands());
         let index = commands.controller.index();
@@ -217,7 +218,7 @@ impl Control {
         }
     }
 
-    /// The directories of a deleted topic of this name are in the way on some shard, or not any more.
+    /// Notes whether directories of a deleted topic are in the way on some shard, so that its name stays taken.
     pub fn name_held(&mut self, topic: &Arc<str>, held: bool) {
         let controller = &mut self.commands().controller;
         if held { controller.hold_name(topic.clone()) } else { controller.free_name(topic) }
@@ -228,15 +229,15 @@ impl Control {
         self.applied_untold = true;
     }
 
-    /// The end of a turn: says that this core has taken over the image, once nothing of deleted topics is left that could
-    /// come back (`clear`).
+    /// Ends a turn. Tells the first shard that this one has taken over the image, once nothing of deleted topics is
+    /// left that could come back (`clear`).
     pub fn tell_applied(&mut self, view: &View, clear: bool) {
         if clear && std::mem::take(&mut self.applied_untold) {
             self.mail.push((ShardId(0), Message::Applied { index: view.image().index() }));
         }
     }
 
-    /// Work on the metadata log that may start.
+    /// Puts out the work on the metadata log that may start.
     pub fn plan(&mut self) {
         let Some(commands) = &mut self.commands else { return };
         self.out.extend(commands.controller.plan_write().map(Output::MetadataWrite));

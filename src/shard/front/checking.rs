@@ -13,9 +13,10 @@ use bytes::BytesMut;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-/// What a turn spends on such work: nanoseconds, about. As much again goes to requests that come before the next turn.
+/// What a turn spends on such work: nanoseconds, about. As much again goes to requests that arrive before the next
+/// turn.
 pub const TURN_BUDGET: usize = 1_000_000;
-/// So many requests are gone on with in a turn, and keep what they have decompressed so far; those behind them begin anew.
+/// How many requests a turn works on. They keep what they have decompressed so far; those behind them begin anew.
 pub const ACTIVE_MAX: usize = 4;
 
 /// A batch that is to be checked.
@@ -53,7 +54,7 @@ struct Current {
 }
 
 impl Batches {
-    /// `batches` are of a request of `version` that came at `wall_ms`.
+    /// A check of the batches of one request, which is of `version` and arrived at `wall_ms`.
     pub fn new(version: i16, wall_ms: TimestampMs, batches: VecDeque<Unchecked>) -> Batches {
         Batches { version, wall_ms, left: batches, current: None, done: Vec::new() }
     }
@@ -62,12 +63,12 @@ impl Batches {
         self.left.is_empty() && self.current.is_none()
     }
 
-    /// What was checked since the last call.
+    /// Takes the outcomes of the batches that were checked since the last call.
     pub fn take_done(&mut self) -> Vec<Outcome> {
         std::mem::take(&mut self.done)
     }
 
-    /// Checks on until all are checked (`true`) or `budget` is spent.
+    /// Continues the check until all batches are checked (`true`) or `budget` is spent.
     pub fn step(&mut self, workspace: &mut Workspace, budget: &mut usize) -> bool {
         loop {
             if let Some(Current { part, partition, rules, mut check }) = self.current.take() {
@@ -93,7 +94,7 @@ impl Batches {
         }
     }
 
-    /// Lets go of what a check that is under way holds in memory.
+    /// Lets go of what the check under way holds in memory.
     pub fn rest(&mut self, workspace: &mut Workspace) {
         if let Some(current) = &mut self.current {
             current.check.restart(&current.rules.check, workspace);
@@ -109,7 +110,7 @@ struct Busy {
     bytes: usize,
 }
 
-/// What is to be done next about a connection.
+/// What comes next on a connection whose frames were held.
 pub enum Release {
     /// The frame is to be dealt with, and the next one asked for.
     Frame(BytesMut),
@@ -119,7 +120,7 @@ pub enum Release {
     Nothing,
 }
 
-/// A connection one of whose requests is busy, or what came behind that.
+/// A connection with a busy request, or with frames that arrived behind one.
 #[derive(Default)]
 struct Held {
     /// Its requests that are busy.
@@ -130,21 +131,21 @@ struct Held {
     left: bool,
 }
 
-/// The requests of a front that are busy, and what waits behind them.
+/// The busy requests of a front, and the frames that wait behind them.
 pub struct Queue {
     busy: VecDeque<Busy>,
     held: HashMap<ConnectionId, Held>,
-    /// Held connections none of whose requests is busy any more.
+    /// Held connections without a busy request.
     free: VecDeque<ConnectionId>,
     bytes: usize,
     bytes_max: usize,
     stopped: bool,
-    /// What is left for requests that come before the next turn.
+    /// What is left of the budget for requests that arrive before the next turn.
     pub budget: usize,
 }
 
 impl Queue {
-    /// What waits takes about `bytes_max` in memory.
+    /// A queue in which requests and frames take up to about `bytes_max` of memory.
     pub fn new(bytes_max: usize) -> Queue {
         Queue {
             busy: VecDeque::new(),
@@ -157,7 +158,7 @@ impl Queue {
         }
     }
 
-    /// Whether something is to be gone on with in a turn.
+    /// Whether a turn has work to do.
     pub fn is_due(&self) -> bool {
         !self.stopped && (!self.busy.is_empty() || !self.free.is_empty())
     }
@@ -172,7 +173,7 @@ impl Queue {
         self.bytes > self.bytes_max
     }
 
-    /// Whether what comes on the connection is to be held.
+    /// Whether the next frame of the connection must be held.
     pub fn holds(&self, connection: ConnectionId) -> bool {
         self.held.contains_key(&connection)
     }
@@ -181,13 +182,14 @@ impl Queue {
         self.busy.iter().any(|busy| busy.request == request)
     }
 
-    /// Keeps a frame until what came before it on its connection is done.
+    /// Holds a frame until the requests before it on its connection are done.
     pub fn hold(&mut self, connection: ConnectionId, frame: BytesMut) {
         self.bytes += frame.len();
         self.held.get_mut(&connection).expect("a request of the connection is busy").frames.push_back(frame);
     }
 
-    /// A request has work left that holds `bytes`; whether it is to let go of what it has done so far.
+    /// Notes a request whose work is not done and holds `bytes`. Returns whether it must let go of what it has done so
+    /// far.
     pub fn push(&mut self, request: RequestId, connection: ConnectionId, bytes: usize) -> bool {
         self.bytes += bytes;
         self.held.entry(connection).or_default().busy += 1;
@@ -195,13 +197,13 @@ impl Queue {
         self.busy.len() > ACTIVE_MAX
     }
 
-    /// The requests that a turn goes on with.
+    /// The requests that a turn works on.
     pub fn active(&self) -> Vec<RequestId> {
         let active_max = if self.stopped { 0 } else { ACTIVE_MAX };
         self.busy.iter().take(active_max).map(|busy| busy.request).collect()
     }
 
-    /// A request is not busy any more, or over.
+    /// Notes that a request is not busy any more, or over.
     pub fn done(&mut self, request: RequestId) {
         let Some(at) = self.busy.iter().position(|busy| busy.request == request) else { return };
         let Busy { connection, bytes, .. } = self.busy.remove(at).expect("it is there");
@@ -233,7 +235,8 @@ impl Queue {
         }
     }
 
-    /// The peer of a connection has gone: whether what it sent before is still to be dealt with.
+    /// Notes that the peer of a connection has gone. Returns whether frames that it sent before are still to be dealt
+    /// with.
     pub fn leave(&mut self, connection: ConnectionId) -> bool {
         match self.held.get_mut(&connection) {
             Some(held) => {
@@ -244,7 +247,7 @@ impl Queue {
         }
     }
 
-    /// Forgets what waits of a connection whose requests are over.
+    /// Forgets the held frames of a connection whose requests are over.
     pub fn forget(&mut self, connection: ConnectionId) {
         if let Some(held) = self.held.remove(&connection) {
             assert_eq!(held.busy, 0, "requests end before their connection");

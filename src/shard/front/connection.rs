@@ -17,11 +17,11 @@ pub struct Connection {
     slot_first: Slot,
     /// Of answers that wait for an older one.
     waiting_bytes: usize,
-    /// Of answers that have been put out and not yet taken.
+    /// Bytes of answers that have been put out and not yet taken.
     leaving_bytes: usize,
-    /// Of answers under way, as far as that is known: their limits.
+    /// Bytes that answers under way may take, as far as that is known.
     pub expected_bytes: usize,
-    /// It is closed for this reason once all requests are answered; no more are taken.
+    /// Why the connection is closed once all its requests are answered; no more are taken.
     pub closing: Option<String>,
     /// Its requests that others help to answer. They end with it.
     pub requests: BTreeSet<RequestId>,
@@ -52,14 +52,14 @@ impl Connection {
         self.waiting_bytes + self.leaving_bytes + self.expected_bytes
     }
 
-    /// An answer has been put out; says whether it is the first one since [`Connection::left`].
+    /// Notes an answer that has been put out. Returns whether it is the first one since [`Connection::left`].
     pub fn put_out(&mut self, bytes: usize) -> bool {
         let first = self.leaving_bytes == 0;
         self.leaving_bytes += bytes;
         first
     }
 
-    /// All answers that were put out have left the shard.
+    /// Notes that all answers that were put out have left the shard.
     pub fn left(&mut self) {
         self.leaving_bytes = 0;
     }

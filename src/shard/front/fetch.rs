@@ -40,7 +40,7 @@ struct Fetch {
 enum Stage {
     /// Owners say what there is, or tell when there is more.
     Waiting,
-    /// There is enough, or no more time: batches are read from the disk.
+    /// There are enough records, or there is no more time: batches are read from the disk.
     Reading {
         /// Parts that are still to be read, in order, and how much of each at the most.
         queue: VecDeque<(u32, ReadPlan)>,
@@ -50,7 +50,7 @@ enum Stage {
 struct Part {
     key: Key,
     wanted: Wanted,
-    /// Where to ask; `None` if the topic is not known.
+    /// The partition that is asked; `None` if the topic is not known.
     partition: Option<PartitionId>,
     code: ErrorCode,
     high_watermark: Offset,
@@ -68,7 +68,7 @@ impl Part {
         self.wanted.bytes_max.max(0) as usize
     }
 
-    /// Bytes that there are for this part, up to its limit; one batch at least.
+    /// How many bytes of batches this part has to offer, up to its limit, but one batch at least.
     fn bytes(&self) -> usize {
         self.data.bytes(self.limit().max(1))
     }
@@ -94,7 +94,8 @@ impl Part {
     }
 }
 
-/// The largest answer, unless its first batch is larger: one answer does not take all memory for answers.
+/// The largest answer, unless its first batch is larger: so that no answer takes all the memory that there is for
+/// answers.
 fn answer_bytes_max(view: &View) -> usize {
     let config = &view.node().config;
     (config.fetch_bytes_max as usize).min(config.core_memory_bytes_max as usize / 2)
@@ -257,7 +258,7 @@ impl Work for Fetch {
         }
     }
 
-    /// All owners have answered: enough, or wait for more. Or everything is read.
+    /// Goes on when all owners have answered, or everything is read: replies, or waits for more.
     fn gathered(&mut self, scatter: &mut Scatter<'_>) -> Next {
         if let Stage::Reading { .. } = self.stage {
             return Next::Reply;

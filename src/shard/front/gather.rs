@@ -20,7 +20,7 @@ pub type Begin = fn(&mut Scatter<'_>, &Incoming<'_>, BytesMut) -> Result<Begun, 
 
 /// A request that has come in.
 pub struct Incoming<'a> {
-    /// Without the client's name: so it does not borrow the frame, which may be taken apart.
+    /// The head of the request, without the client's name: so it does not borrow the frame, which may be taken apart.
     pub head: Head<'static>,
     pub listener: usize,
     pub caller: &'a Caller,
@@ -52,15 +52,15 @@ pub enum Reply {
 
 /// A request in progress that others help to answer. Every call may ask for more through its [`Scatter`].
 pub trait Work {
-    /// One part's answer.
+    /// Takes the answer of one part.
     fn answered(&mut self, scatter: &mut Scatter<'_>, part: u32, answer: Answer);
 
-    /// The batches of a read that the work has asked for; `None` if it failed.
+    /// Takes the batches of a read that the work has asked for; `None` if it failed.
     fn read(&mut self, _: &mut Scatter<'_>, part: u32, _: Option<Vec<Bytes>>) {
         panic!("part {part} has asked for nothing to be read");
     }
 
-    /// What the work keeps in memory while it waits for news.
+    /// Bytes that the work keeps in memory while it waits for news.
     fn kept_bytes(&self) -> usize {
         0
     }
@@ -70,7 +70,7 @@ pub trait Work {
         0
     }
 
-    /// What the work has left to do itself holds so many bytes in memory; `None` if it has nothing to do.
+    /// Bytes that the work holds for what it has left to do itself; `None` if it has nothing to do itself.
     fn own_bytes(&self) -> Option<usize> {
         None
     }
@@ -80,15 +80,15 @@ pub trait Work {
         true
     }
 
-    /// Lets go of what own work that is under way holds besides; it begins anew.
+    /// Lets go of what its own work holds besides; that begins anew.
     fn rest(&mut self, _: &mut Scatter<'_>) {}
 
-    /// All that was asked has been answered, and the own work is done.
+    /// Goes on when everything that was asked has been answered, and its own work is done.
     fn gathered(&mut self, _: &mut Scatter<'_>) -> Next {
         Next::Reply
     }
 
-    /// The request's time is over.
+    /// Goes on when the request's time is over.
     fn late(&mut self, _: &mut Scatter<'_>) -> Next {
         Next::Reply
     }
@@ -98,7 +98,7 @@ pub trait Work {
         false
     }
 
-    /// The connection is gone: nothing is to wait for this request any more.
+    /// Ends when the connection is gone: nothing may wait for this request any more.
     fn abandoned(&mut self, _: &mut Scatter<'_>) {}
 
     fn reply(self: Box<Self>, scatter: &mut Scatter<'_>) -> Reply;
@@ -136,7 +136,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Answers that will come for what was asked since the last call.
+    /// How many answers will come for what was asked since the last call.
     pub fn take_outstanding(&mut self) -> usize {
         std::mem::take(&mut self.outstanding)
     }
@@ -153,7 +153,7 @@ pub struct Scatter<'a> {
     pub now: Now,
     pub view: &'a mut View,
     pub sessions: &'a mut Sessions,
-    /// Of the checks of compressed records.
+    /// Buffers of the checks of compressed records.
     pub workspace: &'a mut Workspace,
     plan: Plan,
 }
@@ -172,7 +172,7 @@ impl<'a> Scatter<'a> {
         self.plan.asks.push(Ask { part, partition, topic, op });
     }
 
-    /// The partitions need not be watched any more.
+    /// Says that the partitions need not be watched any more.
     pub fn unwatch(&mut self, partitions: Vec<PartitionId>) {
         self.plan.unwatch = partitions;
     }
@@ -188,7 +188,7 @@ impl<'a> Scatter<'a> {
         self.plan.groups.push((shard, ask));
     }
 
-    /// So many answers come that were not counted by asking.
+    /// Expects so many answers more, which were not counted by asking.
     pub fn expect(&mut self, parts: usize) {
         self.plan.outstanding += parts;
     }
@@ -212,10 +212,10 @@ pub struct Request {
     /// Answers that are still to come.
     pub outstanding: usize,
     pub work: Box<dyn Work>,
-    /// Of [`Work::kept_bytes`], and with [`Work::answer_bytes_max`], at its begin.
+    /// [`Work::kept_bytes`], and [`Work::answer_bytes_max`] at its begin.
     pub kept_bytes: usize,
     pub expected_bytes: usize,
 }
 
-/// Names a request in progress and says when it is late.
+/// When a request in progress is late, and which one it is.
 pub type Deadline = (Time, RequestId);

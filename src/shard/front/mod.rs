@@ -42,12 +42,12 @@ pub struct Front {
     request_last: RequestId,
     deadlines: BTreeSet<Deadline>,
     tools: Tools,
-    /// What the requests in progress take while they wait, and may take.
+    /// Bytes that the requests in progress take while they wait, and may take.
     kept_bytes: usize,
     kept_bytes_max: usize,
     /// Requests whose own work takes more than a turn.
     queue: Queue,
-    /// The index of the last image without a topic for groups whose lack the controller was told.
+    /// The index of the last image without a topic for groups of which the controller was told.
     wish: Option<u64>,
     out: Vec<Output>,
     /// The connections that have answers in `out`, or had until it was last taken.
@@ -88,7 +88,7 @@ impl Front {
         std::mem::take(&mut self.mail)
     }
 
-    /// When a turn is due although nothing happens.
+    /// When a turn is due although no input comes.
     pub fn deadline(&self) -> Option<Time> {
         if self.queue.is_due() {
             return Some(Time::default());
@@ -103,19 +103,20 @@ impl Front {
         assert!(older.is_none(), "connection ids are not used again");
     }
 
-    /// The peer of a connection has gone. What it sent before counts.
+    /// Notes that the peer of a connection has gone. What it sent before counts.
     pub fn left(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
         if !self.queue.leave(connection) {
             self.disconnected(now, view, connection);
         }
     }
 
-    /// The broker ends: what has not been checked by now was not acknowledged either.
+    /// Stops checking batches, because the broker ends: those that have not been checked by now were not acknowledged
+    /// either.
     pub fn drain(&mut self) {
         self.queue.stop();
     }
 
-    /// Nobody waits for the connection's requests any more.
+    /// Ends the requests of a connection that is gone.
     fn disconnected(&mut self, now: Now, view: &mut View, connection: ConnectionId) {
         let Some(state) = self.connections.remove(&connection) else { return };
         for id in state.requests {
@@ -133,7 +134,7 @@ impl Front {
         self.queue.forget(connection);
     }
 
-    /// All that was put out has left the shard.
+    /// Notes that all that was put out has left the shard.
     pub fn output_left(&mut self) {
         for connection in self.leaving.drain(..) {
             if let Some(state) = self.connections.get_mut(&connection) {
@@ -163,7 +164,7 @@ impl Front {
         self.connections.get(&connection).map_or(0, Connection::unanswered)
     }
 
-    /// A request frame, without its length.
+    /// Takes a request frame, without its length.
     pub fn frame(&mut self, now: Now, view: &mut View, connection: ConnectionId, frame: BytesMut) {
         match self.queue.holds(connection) {
             true => self.queue.hold(connection, frame),
@@ -171,7 +172,7 @@ impl Front {
         }
     }
 
-    /// A frame before which all others of its connection have been dealt with.
+    /// Takes a frame when all frames before it on its connection have been dealt with.
     fn frame_next(&mut self, now: Now, view: &mut View, connection: ConnectionId, frame: BytesMut) {
         if self.connections.get(&connection).is_none_or(|state| state.closing.is_some()) {
             return;
@@ -306,14 +307,14 @@ impl Front {
         }
     }
 
-    /// Does a request's own work as far as the turn allows.
+    /// Does the own work of a request that has just come, as far as the turn allows.
     fn work_at_once(&mut self, now: Now, view: &mut View, id: RequestId) {
         let mut budget = std::mem::take(&mut self.queue.budget);
         self.work_on(now, view, id, &mut budget);
         self.queue.budget = budget;
     }
 
-    /// Goes on with a request's own work, if it has any; what remains is queued.
+    /// Continues a request's own work, if it has any; what remains is queued.
     fn work_on(&mut self, now: Now, view: &mut View, id: RequestId, budget: &mut usize) {
         let Some(request) = self.requests.get(&id) else { return };
         let (connection, bytes) = (request.connection, request.work.own_bytes());
@@ -336,7 +337,7 @@ impl Front {
         self.queue.done(id);
     }
 
-    /// A turn's share of the own work of requests, and what waited behind those that are done.
+    /// Does a turn's share of the own work of requests, and takes the frames that waited behind those that are done.
     fn work_turn(&mut self, now: Now, view: &mut View) {
         let active = self.queue.active();
         for id in &active {
@@ -361,7 +362,7 @@ impl Front {
         self.respond(now, view, connection, slot, response);
     }
 
-    /// Parts of the answer to a request, from one shard.
+    /// Takes parts of the answer to a request, from one shard.
     pub fn answers(&mut self, now: Now, view: &mut View, id: RequestId, answers: Vec<(u32, Answer)>) {
         for (part, answer) in answers {
             // The end of a watch is not waited for.
@@ -374,7 +375,7 @@ impl Front {
         }
     }
 
-    /// The batches that an [`Output::Read`] has brought.
+    /// Takes the batches that an [`Output::Read`] has brought.
     pub fn read_done(&mut self, now: Now, view: &mut View, id: RequestId, part: u32, data: Option<Vec<Bytes>>) {
         self.drive(now, view, id, |work, scatter| {
             work.read(scatter, part, data);
@@ -383,7 +384,7 @@ impl Front {
         self.counted_off(now, view, id, 1);
     }
 
-    /// So many of a request's answers have come.
+    /// Notes that so many of a request's answers have come.
     fn counted_off(&mut self, now: Now, view: &mut View, id: RequestId, answers: usize) {
         let Some(request) = self.requests.get_mut(&id) else { return };
         assert!(request.outstanding >= answers, "an answer that nobody waits for");
@@ -397,7 +398,7 @@ impl Front {
         }
     }
 
-    /// Whoever is late gets what there is.
+    /// Answers requests whose time is over with what there is.
     pub fn tick(&mut self, now: Now, view: &mut View) {
         while let Some(&(time, id)) = self.deadlines.first()
             && time <= now.mono
@@ -409,7 +410,7 @@ impl Front {
         self.work_turn(now, view);
     }
 
-    /// One step of a request's work, and what follows from it.
+    /// Takes one step of a request's work, and does what follows from it.
     fn drive(
         &mut self,
         now: Now,
@@ -503,7 +504,8 @@ impl Front {
         self.out.push(Output::Close { connection, reason });
     }
 
-    /// Closes the connection after the answers to the requests that have come; those that wait for news do so no longer.
+    /// Closes the connection when the requests that have come are answered; those that wait for news are answered at
+    /// once.
     fn close_later(&mut self, now: Now, view: &mut View, connection: ConnectionId, reason: String) {
         let Some(state) = self.connections.get_mut(&connection).filter(|state| state.unanswered() > 0) else {
             return self.close(now, view, connection, reason);

@@ -65,7 +65,7 @@ fn refused(code: ErrorCode) -> Option<Outcome> {
     Some(Outcome::Refused(Box::new(Refusal::new(code, ""))))
 }
 
-/// Bytes of the batches that go to each owner.
+/// How many bytes of batches go to each owner.
 fn shares(view: &View, picks: &[Pick]) -> BTreeMap<ShardId, usize> {
     let mut shares = BTreeMap::new();
     for pick in picks {
@@ -190,7 +190,7 @@ impl Work for Produce {
         };
     }
 
-    /// The time that the client gave is over.
+    /// Answers when the time is over that the client gave.
     fn late(&mut self, _: &mut Scatter<'_>) -> Next {
         for part in self.parts.iter_mut().filter(|part| part.outcome.is_none()) {
             part.outcome = refused(ErrorCode::RequestTimedOut);

@@ -4,7 +4,7 @@ use crate::types::{Epoch, Offset, PartitionIndex, Uuid};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-/// What a partition costs in a session, besides its topic's name: the entry and its place in the map.
+/// Bytes that a partition takes in a session, besides its topic's name: the entry and its place in the map.
 const PARTITION_BYTES: usize = 192;
 
 /// The request carries its whole list, and no session is wanted.
@@ -86,7 +86,7 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// At most so many sessions, which take so many bytes together.
+    /// Up to `sessions_max` sessions, which may take `bytes_max` together.
     pub fn new(sessions_max: usize, bytes_max: usize, shard: u16, shards: u16) -> Sessions {
         assert!(shard < shards);
         Sessions {
@@ -152,7 +152,7 @@ impl Sessions {
         self.remove(oldest.expect("there is a session"));
     }
 
-    /// A new session; 0 if there is no room for one.
+    /// Makes a session. Returns its id; 0 if there is no room for one.
     fn create(&mut self, partitions: &[(Key, Wanted)]) -> i32 {
         let remember = |(key, wanted): &(Key, Wanted)| (key.clone(), Remembered { wanted: *wanted, told: None });
         let bytes_most: usize = partitions.iter().map(|(key, _)| key_bytes(key)).sum();
@@ -171,7 +171,8 @@ impl Sessions {
         id
     }
 
-    /// Whether the answer must name this partition, and notes that it does. `has_data`: records or an error.
+    /// Returns whether the answer must name this partition, and notes that it does. `has_data`: there are records or an
+    /// error.
     pub fn tell(&mut self, id: i32, key: &Key, has_data: bool, ok: bool, offsets: (Offset, Offset)) -> bool {
         let Some(remembered) = self.by_id.get_mut(&id).and_then(|session| session.partitions.get_mut(key)) else {
             return true;

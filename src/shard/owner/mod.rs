@@ -20,7 +20,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Producer states are looked through for expired ones this often.
+/// How often the states of producers are looked through for expired ones.
 const EXPIRE_INTERVAL_MS: u64 = 60_000;
 
 /// Whom to answer.
@@ -34,7 +34,8 @@ struct Asker {
 /// Who waits for a partition.
 #[derive(Default, Debug)]
 struct Waiting {
-    /// Appends to be acknowledged when the log is committed up to the offset, in the order of offsets.
+    /// Appends that wait to be acknowledged, each with the offset up to which the log must be committed, in the order
+    /// of offsets.
     appends: VecDeque<(Offset, Asker, Answer)>,
     watches: Vec<Asker>,
 }
@@ -43,11 +44,11 @@ struct Waiting {
 #[derive(Default)]
 struct Removing {
     under_way: HashMap<LogIndex, Arc<str>>,
-    /// Those that could not be taken out of the way: it is tried again.
+    /// Directories that could not be taken out of the way: it is tried again.
     stuck: HashMap<LogIndex, Arc<str>>,
 }
 
-/// What waits for a journal block instead of an offset.
+/// An answer that waits for a journal block instead of an offset.
 struct BlockWait {
     block: u64,
     asker: Asker,
@@ -63,7 +64,7 @@ pub struct Owner {
     replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
     groups: Groups,
     removing: Removing,
-    /// What must reach other machines before what is told at the end of the turn.
+    /// Messages that must reach other machines before those that are sent at the end of the turn.
     told_at_once: Vec<(ShardId, Message)>,
     expire_at: Time,
     out: Vec<Output>,
@@ -100,7 +101,7 @@ impl Owner {
         std::mem::take(&mut self.out)
     }
 
-    /// What this shard itself is to be told at once. What others are told leaves together at the end of a turn.
+    /// Takes what this shard itself is to be told, at once. What others are told is sent together at the end of a turn.
     pub fn take_own(&mut self) -> Vec<Message> {
         let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), RequestId::default()));
         let mut own = std::mem::replace(&mut self.replies, others);
@@ -120,17 +121,17 @@ impl Owner {
         std::mem::take(&mut self.mail)
     }
 
-    /// When a turn is due although nothing happens.
+    /// When a turn is due although no input comes.
     pub fn deadline(&self) -> Option<Time> {
         [self.store.deadline(), self.groups.deadline()].into_iter().flatten().min()
     }
 
-    /// Something of deleted topics is left that could come back.
+    /// Whether something of deleted topics is left that could come back.
     pub fn is_clearing(&self) -> bool {
         !self.removing.under_way.is_empty() || self.groups.is_forgetting()
     }
 
-    /// The parts of a request that concern partitions of this core.
+    /// Takes the parts of a request that concern partitions of this core.
     pub fn asked(&mut self, now: Now, view: &mut View, shard: ShardId, request: RequestId, asks: Vec<Ask>) {
         for ask in asks {
             let asker = Asker { shard, request, part: ask.part };
@@ -140,7 +141,7 @@ impl Owner {
         }
     }
 
-    /// A request for coordinators of this core.
+    /// Takes a request for coordinators of this core.
     pub fn groups_asked(&mut self, now: Now, view: &View, from: ShardId, request: RequestId, ask: &GroupAsk) {
         self.groups.asked(now, view.image(), from, request, ask);
     }
@@ -238,7 +239,7 @@ impl Owner {
         }
     }
 
-    /// Answers those whose partitions have moved.
+    /// Answers the requests that wait for partitions whose high watermark has moved.
     fn advance_logs(&mut self, now: Now) {
         while self.store.has_advanced() {
             for index in self.store.take_advanced() {
@@ -277,7 +278,7 @@ impl Owner {
         }
     }
 
-    /// A deleted partition: everybody who waits for it is told.
+    /// Answers every request that waits for a deleted partition.
     fn forsake(&mut self, index: LogIndex) {
         let Some(waiting) = self.waiting.remove(&index) else { return };
         for (_, asker, _) in waiting.appends {
@@ -300,7 +301,7 @@ impl Owner {
         self.groups.checkpoint_written(log);
     }
 
-    /// Batches of a coordinator's log, or a read that failed.
+    /// Takes batches of a coordinator's log, or that reading them failed.
     pub fn read_done(&mut self, now: Now, log: LogIndex, data: Option<Vec<Bytes>>) {
         self.groups.read_done(now, &self.store, log, data);
     }
@@ -318,17 +319,18 @@ impl Owner {
         self.told_at_once.push((ShardId(0), Message::NameHeld { topic, held }));
     }
 
-    /// Everything goes to segments; nothing more is taken from clients.
+    /// Begins to write everything to segments. Nothing more is taken from clients.
     pub fn drain(&mut self) {
         self.store.end();
     }
 
-    /// What [`Owner::drain`] asked for is done, or cannot be done because the disk fails.
+    /// Whether what [`Owner::drain`] asked for is done, or cannot be done because the disk fails.
     pub fn is_drained(&self) -> bool {
         self.store.is_drained() && (self.groups.is_saved() || self.store.is_failed())
     }
 
-    /// The view has another image, of which `delta` says what is different; `all`: the settings of all topics may be.
+    /// Follows a new image in the view. `delta` says what changed; `all` says that the settings of all topics may have
+    /// changed.
     pub fn published(&mut self, view: &mut View, delta: &Delta, all: bool) {
         if all {
             let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
@@ -366,7 +368,7 @@ impl Owner {
         ids.filter_map(|id| Some((self.store.find(id)?, id))).collect()
     }
 
-    /// What is due, once a turn.
+    /// Does what is due at the beginning of each turn.
     pub fn begin_turn(&mut self, now: Now, view: &mut View) {
         if now.mono >= self.expire_at {
             self.expire_at = now.mono.after_ms(EXPIRE_INTERVAL_MS);
@@ -381,7 +383,7 @@ impl Owner {
         self.groups.begin_turn(now, &mut self.store);
     }
 
-    /// Answers those whose partitions have moved, and lets coordinators append what they have decided.
+    /// Answers the requests whose partitions have moved, and lets coordinators append what they have decided.
     pub fn advance(&mut self, now: Now) {
         loop {
             self.advance_logs(now);
@@ -391,12 +393,12 @@ impl Owner {
         }
     }
 
-    /// Partitions have moved since the last [`Owner::advance`].
+    /// Whether partitions have moved since the last [`Owner::advance`].
     pub fn has_advanced(&self) -> bool {
         self.store.has_advanced()
     }
 
-    /// After the last [`Owner::advance`] of a turn: what coordinators have to say.
+    /// Takes what coordinators have to say, after the last [`Owner::advance`] of a turn.
     pub fn speak(&mut self) {
         for output in self.groups.end_turn(&self.store) {
             self.carry_out(output);
@@ -425,7 +427,7 @@ impl Owner {
         });
     }
 
-    /// Work for the disk that may start.
+    /// Puts out the work for the disk that may start.
     pub fn plan(&mut self, now: Now) {
         let mut ops = Vec::new();
         self.store.plan(now, &mut ops);

@@ -146,7 +146,7 @@ impl Store {
         Ok(self.write_journal(EntryKind::LogStart, partition, at, Bytes::new()))
     }
 
-    /// An entry of the journal at recovery; `false` if it does not follow what the log has.
+    /// Takes an entry of the journal at recovery. Returns `false` if it does not follow what the log has.
     pub fn replay(&mut self, index: LogIndex, entry: &Entry, info: Option<&BatchInfo>, bytes: Bytes, now: Now) -> bool {
         let Some(stored) = self.stored(index) else { return true };
         let Some(info) = info else {
@@ -187,7 +187,8 @@ impl Store {
         }
     }
 
-    /// A failed sync leaves unknown what the device holds: the core takes no more writes, reads go on.
+    /// Gives up the journal: a failed sync leaves unknown what the device holds. The core takes no more writes; reads
+    /// go on.
     pub(super) fn journal_failed(&mut self) {
         self.journal.fail();
         while let Some((_, index, _)) = self.pending.pop_front() {

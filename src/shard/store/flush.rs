@@ -4,11 +4,11 @@ use super::op::DiskOp;
 use super::{LogIndex, Store};
 use crate::types::{Now, Offset};
 
-/// A partition is written to its segment when this much waits.
+/// How many bytes of a partition wait before they are written to its segment.
 const FLUSH_BYTES: usize = 256 << 10;
-/// Segment writes under way at the same time.
+/// How many segment writes may be under way at the same time.
 const FLUSHES_MAX: usize = 4;
-/// A partition whose segment could not be written is tried again after this time.
+/// How long until a partition is tried again whose segment could not be written.
 pub(super) const RETRY_MS: u64 = 1000;
 
 impl Store {
@@ -29,7 +29,7 @@ impl Store {
         }
     }
 
-    /// Writes that failed some time ago are tried again.
+    /// Tries writes again that failed some time ago.
     pub(super) fn retry_flushes(&mut self, now: Now) {
         while self.retry.front().is_some_and(|(time, _)| *time <= now.mono) {
             let (_, index) = self.retry.pop_front().expect("it is there");
@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// The next segment writes, up to [`FLUSHES_MAX`] at a time.
+    /// Puts out the next segment writes, up to [`FLUSHES_MAX`] at a time.
     pub(super) fn plan_flushes(&mut self, out: &mut Vec<DiskOp>) {
         while self.flushes < FLUSHES_MAX
             && let Some(index) = self.flush_queue.pop_front()

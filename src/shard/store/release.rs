@@ -9,7 +9,8 @@ use crate::log::SegmentId;
 use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
 use crate::types::Now;
 
-/// Of a partition with less than this, batches are carried forward in the journal instead of written as a partial block.
+/// A partition with fewer bytes than this has its batches carried forward in the journal, instead of written as a
+/// partial block.
 const CARRY_BYTES_MAX: usize = 16 << 10;
 
 /// What a release has carried forward so far.
@@ -22,7 +23,7 @@ pub(super) struct Carried {
 
 pub(super) enum Release {
     Idle,
-    /// Batches of blocks up to `target` go to segments or are carried forward.
+    /// The batches of blocks up to `target` are written to segments or carried forward.
     Drain {
         target: u64,
         carried: Carried,
@@ -104,7 +105,7 @@ impl Store {
         carried
     }
 
-    /// Returns the last block that the log's batches went to.
+    /// Carries the log's batches forward. Returns the last block that they went to.
     fn carry(&mut self, index: LogIndex) -> u64 {
         let mut stored = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
         let partition = stored.log.id();
@@ -161,24 +162,24 @@ impl Store {
         self.drain_all();
     }
 
-    /// What [`Store::drain_all`] asked for is done, or cannot be done because the disk fails.
+    /// Whether what [`Store::drain_all`] asked for is done, or cannot be done because the disk fails.
     pub fn is_drained(&self) -> bool {
         self.draining && (self.drained || self.journal.is_failed() || self.is_refused())
     }
 
-    /// The disk refuses to take what [`Store::drain_all`] asks for: the journal still has it.
+    /// Whether the disk refuses to take what [`Store::drain_all`] asks for: the journal still has it.
     pub fn is_refused(&self) -> bool {
         self.draining && self.refused && !self.drained
     }
 
-    /// Recovery is over: appends may come, or come as soon as the disk has taken what is in the journals.
+    /// Ends recovery: appends may come, or come as soon as the disk has taken what is in the journals.
     pub fn resume(&mut self) {
         assert!(!self.draining || self.is_drained());
         self.resuming = self.is_refused();
         self.draining = self.resuming;
     }
 
-    /// Segments below the log's start go when a checkpoint no longer names them.
+    /// Notes the segments below the log's start: they go when no checkpoint names them any more.
     pub(super) fn note_outlived(&mut self, index: LogIndex) {
         let Some(stored) = self.stored(index) else { return };
         let segments = stored.log.take_outlived();
@@ -205,7 +206,7 @@ impl Store {
         }
     }
 
-    /// The checkpoint in place does not name these segments any more.
+    /// Removes segments that the checkpoint in place does not name any more.
     fn remove_segments(&mut self) {
         for (index, segment) in std::mem::take(&mut self.removing) {
             self.remove_segment(index, segment);
@@ -228,7 +229,7 @@ impl Store {
         }
     }
 
-    /// Removals that failed some time ago are tried again.
+    /// Tries removals again that failed some time ago.
     pub(super) fn retry_removals(&mut self, now: Now) {
         while self.remove_again.front().is_some_and(|(time, ..)| *time <= now.mono) {
             let (_, index, segment) = self.remove_again.pop_front().expect("it is there");

@@ -16,9 +16,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// At most this much is read at a time to find a timestamp: the index leads close to it.
+/// How much is read at a time to find a timestamp: the index leads close to it.
 const FIND_BYTES_MAX: usize = 1 << 20;
-/// Reads that a request has under way at the same time, or looks into.
+/// How many reads a request may have under way, or may look into, at the same time.
 const READS_MAX: usize = 4;
 
 #[derive(Clone, Copy)]
@@ -26,9 +26,9 @@ struct Found {
     timestamp: TimestampMs,
     offset: Offset,
     epoch: Epoch,
-    /// A timestamp is looked for in records from this offset on.
+    /// The timestamp that is looked for, and the offset from which on.
     find: Option<(TimestampMs, Offset)>,
-    /// A read has failed: the owner was asked once more, because the segment may have been deleted meanwhile.
+    /// Whether the owner was asked once more, because a read has failed: the segment may have been deleted meanwhile.
     again: bool,
 }
 
@@ -44,7 +44,7 @@ struct ListOffsets {
     /// Reads that wait until others are done.
     reads: VecDeque<(u32, ReadPlan)>,
     reading: usize,
-    /// Batches that are looked into, and whose; one after the other.
+    /// Batches that are looked into, one after the other, and the parts that they are for.
     looking: VecDeque<(u32, Find)>,
 }
 
@@ -69,7 +69,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
 
 type Named = (Arc<str>, PartitionIndex);
 
-/// What is asked, and the partitions that are named more than once.
+/// The questions of a request, and the partitions that it names more than once.
 fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named>), DecodeError> {
     let request = ListOffsetsRequest::decode(&mut Reader::new(body), version)?;
     let (mut questions, mut seen, mut twice) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
@@ -95,7 +95,7 @@ fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named
 }
 
 impl ListOffsets {
-    /// Looks for a timestamp in batches from the one that holds `offset` on.
+    /// Looks for the timestamp in `data`, batches that begin with the one that holds `offset`.
     fn find(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset, data: Data) {
         match data {
             Data::Disk { partition, name, read } => {
@@ -131,7 +131,7 @@ impl ListOffsets {
         }
     }
 
-    /// What became of a search, the last of whose batches ends before `next`.
+    /// Takes the result of a search, the last of whose batches ends before `next`.
     fn looked(
         &mut self,
         scatter: &mut Scatter<'_>,

@@ -18,7 +18,7 @@ use std::collections::HashSet;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Partitions that a request asks at the same time.
+/// How many partitions a request asks at the same time.
 const ASKS_MAX: usize = 256;
 
 /// A partition that is asked, as the request names it.
@@ -28,7 +28,7 @@ struct Question {
     op: Op,
 }
 
-/// What is known of a partition. `A`: its answer.
+/// What is known of a partition; `A` is what its answers are kept as.
 struct Part<A> {
     topic: Arc<str>,
     index: PartitionIndex,
@@ -45,7 +45,7 @@ struct Parts<A> {
 }
 
 impl<A: Default> Parts<A> {
-    /// `absent` says what is told of a partition that is not there.
+    /// The partitions that these questions are about. `absent` gives the code for one that is not there.
     fn new(view: &View, questions: Vec<Question>, absent: fn(&str) -> ErrorCode) -> Parts<A> {
         let (mut parts, mut queue) = (Vec::new(), VecDeque::new());
         let mut seen = HashSet::new();
@@ -88,14 +88,14 @@ fn unknown(_: &str) -> ErrorCode {
     ErrorCode::UnknownTopicOrPartition
 }
 
-/// An API in which one answer of each partition is all there is to it.
+/// An API whose answer is made of one answer of each partition.
 trait Each: Sized + 'static {
     /// What is kept of a partition's answer.
     type Answer: Default;
 
     fn questions(view: &View, body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError>;
 
-    /// What is told of a partition that is not there.
+    /// The code for a partition that is not there.
     fn absent(topic: &str) -> ErrorCode {
         unknown(topic)
     }
