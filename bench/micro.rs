@@ -36,6 +36,7 @@ fn batch(bytes: usize) -> Bytes {
 /// A store whose disk does everything at once.
 struct Bench {
     store: Store,
+    logs: Vec<LogIndex>,
     ops: Vec<DiskOp>,
 }
 
@@ -51,15 +52,16 @@ impl Bench {
             index_interval: 4096,
             ack_memory: false,
         });
-        for index in 0..PARTITIONS {
+        let logs = (0..PARTITIONS).map(|index| {
             let id = PartitionId { topic: Uuid([1; 16]), index: index as i32 };
-            store.open(id, &Arc::from(format!("bench-{index}")), &settings);
-        }
-        Bench { store, ops: Vec::new() }
+            store.open(id, &Arc::from(format!("bench-{index}")), &settings)
+        });
+        let logs = logs.collect();
+        Bench { store, logs, ops: Vec::new() }
     }
 
     fn append(&mut self, partition: u32, batch: &[u8], info: &BatchInfo) {
-        self.store.append(NOW, LogIndex(partition), BytesMut::from(batch), info).expect("nothing fails");
+        self.store.append(NOW, self.logs[partition as usize], BytesMut::from(batch), info).expect("nothing fails");
     }
 
     /// Plans and completes until nothing is left to do.
@@ -100,11 +102,11 @@ fn fetch(bencher: Bencher, batch_bytes: usize) {
     let batch = batch(batch_bytes);
     let info = log::check::info(&batch).expect("the batch is whole");
     let mut bench = Bench::new();
-    while bench.store.log(LogIndex(0)).expect("it is open").end() * (RECORD_BYTES as i64) < 16 << 20 {
+    while bench.store.log(bench.logs[0]).expect("it is open").end() * (RECORD_BYTES as i64) < 16 << 20 {
         bench.append(0, &batch, &info);
         bench.settle();
     }
-    let log = bench.store.log(LogIndex(0)).expect("it is open");
+    let log = bench.store.log(bench.logs[0]).expect("it is open");
     let (end, mut offset) = (log.high_watermark(), 0);
     bencher.bench_local(|| {
         let read = log.read(offset, end, 1 << 20);

@@ -82,6 +82,8 @@ pub struct Config {
     pub connection_requests_max: u32,
     /// `core.memory.bytes`
     pub core_memory_bytes_max: u64,
+    /// Idempotent producers that a core remembers.
+    pub core_producers_max: u32,
     /// `journal.file.bytes`
     pub journal_file_bytes: u32,
     /// `journal.files.max`
@@ -102,6 +104,8 @@ pub struct Config {
     pub describe_partitions_max: u32,
     /// `producer.id.expiration.ms`
     pub producer_id_expiration_ms: u32,
+    /// How often producers are looked through for expired ones.
+    pub producer_id_check_interval_ms: u32,
     /// `group.min.session.timeout.ms`
     pub group_session_ms_min: i32,
     /// `group.max.session.timeout.ms`
@@ -227,6 +231,7 @@ impl Config {
             connection_outgoing_bytes_max: read.integer("connection.outgoing.bytes.max"),
             connection_requests_max: read.integer("connection.requests.max"),
             core_memory_bytes_max: read.integer("core.memory.bytes"),
+            core_producers_max: read.integer("core.producers.max"),
             journal_file_bytes: read.integer("journal.file.bytes"),
             journal_files_max: read.integer("journal.files.max"),
             auto_create_topics: read.boolean("auto.create.topics.enable"),
@@ -237,6 +242,7 @@ impl Config {
             fetch_session_slots: read.integer("max.incremental.fetch.session.cache.slots"),
             describe_partitions_max: read.integer("max.request.partition.size.limit"),
             producer_id_expiration_ms: read.integer("producer.id.expiration.ms"),
+            producer_id_check_interval_ms: read.integer("producer.id.expiration.check.interval.ms"),
             group_session_ms_min: read.integer("group.min.session.timeout.ms"),
             group_session_ms_max: read.integer("group.max.session.timeout.ms"),
             group_members_max: read.integer("group.max.size"),

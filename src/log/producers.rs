@@ -169,9 +169,11 @@ impl Producers {
         self.by_id.is_empty()
     }
 
-    /// Forgets producers that were last seen before `before_ms` (`producer.id.expiration.ms`).
-    pub fn expire(&mut self, before_ms: TimestampMs) {
-        self.by_id.retain(|_, producer| producer.seen_ms >= before_ms);
+    /// Forgets producers that were last seen before `before_ms`, unless a batch of theirs ends at or above `durable_end`: it is
+    /// not acknowledged, and may come again.
+    pub fn expire(&mut self, before_ms: TimestampMs, durable_end: Offset) {
+        let waits = |producer: &Producer| producer.batches.back().is_some_and(|last| last.offset_last >= durable_end);
+        self.by_id.retain(|_, producer| producer.seen_ms >= before_ms || waits(producer));
     }
 }
 
@@ -226,9 +228,11 @@ mod tests {
         let before = p.clone();
         p.apply(&stamp(0, 0, 2), 10, 1, 1);
         assert_eq!(p, before);
-        p.expire(1);
+        p.expire(1, 12);
         assert_eq!(p.len(), 1);
-        p.expire(2);
+        p.expire(2, 11);
+        assert_eq!(p.len(), 1, "its batch is not durable");
+        p.expire(2, 12);
         assert!(p.is_empty());
     }
 }

@@ -474,9 +474,9 @@ mod idempotent {
     #[test]
     fn an_unknown_or_expired_producer_may_begin_anywhere() {
         let mut producers = seven();
-        producers.expire(16);
+        producers.expire(16, 200);
         assert_eq!(producers.len(), 1, "last heard of at 16");
-        producers.expire(17);
+        producers.expire(17, 200);
         assert!(producers.is_empty());
         assert_eq!(producers.check(&stamp(4, 55)), Ok(SequenceVerdict::Append), "KIP-360");
     }

@@ -1,4 +1,4 @@
-//! The memory of one core by purpose: what each may use, and what it uses.
+//! The memory of one core by purpose: what each may use, what all together may, and what they use.
 //!
 //! A buffer is counted for what it pins, from when it is made until it is gone. Whoever would make one asks first
 //! ([`Account::may_take`]); at a limit the peer that causes it waits, or is refused. What records take in a core's tail is
@@ -24,6 +24,8 @@ const PURPOSES: usize = 4;
 #[derive(Debug)]
 pub struct Account {
     limits: [usize; PURPOSES],
+    /// Of all purposes together, but that of requests: they come to where there are none.
+    common: usize,
     used: [usize; PURPOSES],
 }
 
@@ -35,7 +37,8 @@ impl Account {
         limits[Purpose::Reads as usize] = memory_bytes;
         limits[Purpose::Outgoing as usize] = memory_bytes;
         limits[Purpose::ReadAhead as usize] = memory_bytes / 8;
-        Account { limits, used: [0; PURPOSES] }
+        let common = 2 * memory_bytes - limits[Purpose::Receiving as usize];
+        Account { limits, common, used: [0; PURPOSES] }
     }
 
     /// How much a purpose may take.
@@ -48,9 +51,19 @@ impl Account {
         self.used[purpose as usize]
     }
 
-    /// Whether so many bytes more are within the limit.
+    /// Whether so many bytes more are within the purpose's limit and the common one.
     pub fn may_take(&self, purpose: Purpose, bytes: usize) -> bool {
-        self.used(purpose).saturating_add(bytes) <= self.limit(purpose)
+        self.lacking(purpose, bytes) == (0, 0)
+    }
+
+    /// Bytes that must become free before so many more are within the purpose's limit, and within the common one.
+    pub fn lacking(&self, purpose: Purpose, bytes: usize) -> (usize, usize) {
+        let own = self.used(purpose).saturating_add(bytes).saturating_sub(self.limit(purpose));
+        if purpose == Purpose::Receiving {
+            return (own, 0);
+        }
+        let used = self.used.iter().sum::<usize>() - self.used(Purpose::Receiving);
+        (own, used.saturating_add(bytes).saturating_sub(self.common))
     }
 
     /// Counts a buffer that was made.
@@ -79,6 +92,18 @@ mod tests {
         assert!(account.may_take(Purpose::Reads, 64 << 20), "one purpose leaves the others alone");
         account.release(Purpose::Receiving, 10 << 20);
         assert_eq!(account.used(Purpose::Receiving), 0);
+    }
+
+    #[test]
+    fn all_purposes_have_a_limit_together() {
+        let mut account = Account::new(64 << 20);
+        account.charge(Purpose::Outgoing, 96 << 20);
+        assert!(account.may_take(Purpose::Reads, 16 << 20));
+        assert_eq!(account.lacking(Purpose::Reads, 17 << 20), (0, 1 << 20));
+        assert_eq!(account.lacking(Purpose::Reads, 65 << 20), (1 << 20, 49 << 20));
+        account.charge(Purpose::Reads, 16 << 20);
+        assert!(!account.may_take(Purpose::ReadAhead, 1));
+        assert!(account.may_take(Purpose::Receiving, 16 << 20), "who writes does not wait for who reads");
     }
 
     #[test]

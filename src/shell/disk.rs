@@ -74,6 +74,9 @@ pub fn journal_path(root: &Path, core: u16, file: FileIndex) -> PathBuf {
     journal_dir(root, core).join(format!("{file:06}.journal"))
 }
 
+/// Room that is kept for the next checkpoint, at least.
+const RESERVE_BYTES_MIN: usize = 64 << 10;
+
 const CHECKPOINT_START: &str = "checkpoint-";
 
 fn checkpoint_path(root: &Path, core: u16, cores: u16) -> PathBuf {
@@ -138,6 +141,25 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, path)?;
     sync_dir(path.parent().expect("the path has a directory"))
+}
+
+/// As [`replace_file`]. On a full disk the room of a file is used that is kept for it, so that what is deleted goes, and makes
+/// room.
+fn replace_in_reserve(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let reserve = path.with_extension("reserve");
+    match replace_file(path, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::StorageFull && reserve.exists() => {
+            fs::remove_file(&reserve)?;
+            replace_file(path, bytes)?;
+        }
+        replaced => replaced?,
+    }
+    let wanted = (2 * bytes.len()).max(RESERVE_BYTES_MIN);
+    if fs::metadata(&reserve).map_or(0, |known| known.len() as usize) < wanted {
+        // On a full disk a part of it, or nothing.
+        let _ = fs::write(&reserve, vec![0; wanted]);
+    }
+    Ok(())
 }
 
 /// Makes the names in a directory durable.
@@ -346,7 +368,7 @@ impl Disk {
         let (path, bytes) = (Arc::new(path), Arc::new(bytes));
         patiently(async || {
             let (path, bytes) = (path.clone(), bytes.clone());
-            blocking(Kind::Sync, move || replace_file(&path, &bytes)).await
+            blocking(Kind::Sync, move || replace_in_reserve(&path, &bytes)).await
         })
         .await
     }

@@ -235,7 +235,8 @@ pub fn space(root: &Path) -> io::Result<(u64, u64)> {
     unsafe {
         let mut stat: libc::statvfs = std::mem::zeroed();
         match libc::statvfs(path.as_ptr(), &mut stat) {
-            0 => Ok((stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize)),
+            // Some file systems in user space name as many blocks as the number can say.
+            0 => Ok((stat.f_blocks.saturating_mul(stat.f_frsize), stat.f_bavail.saturating_mul(stat.f_frsize))),
             _ => Err(io::Error::last_os_error()),
         }
     }

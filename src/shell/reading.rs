@@ -87,16 +87,19 @@ impl Reads {
         alone || memory.may_take(Purpose::Reads, bytes)
     }
 
-    /// Requests that wait for memory, in order, and how much of it must become free before the first of them can go on.
-    pub fn shortage(&self, core: &Core) -> (Vec<RequestId>, usize) {
+    /// Requests that wait for memory, in order, and how much of it must become free before the first of them can go on: of
+    /// what blocks take, and of what answers take.
+    pub fn shortage(&self, core: &Core) -> (Vec<RequestId>, (usize, usize)) {
         let waiting = self.waiting.borrow();
         let Some(first) = waiting.front().filter(|first| !self.has_room(core, first.bytes)) else {
-            return (Vec::new(), 0);
+            return (Vec::new(), (0, 0));
         };
         let memory = core.memory.borrow();
+        // An answer that is larger than all memory waits until half of it is free.
         let (used, limit) = (memory.used(Purpose::Reads), memory.limit(Purpose::Reads));
-        let needed = (used + first.bytes).saturating_sub(limit).min(used.saturating_sub(limit / 2));
-        (waiting.iter().map(|waiting| waiting.request).collect(), needed)
+        let (own, common) = memory.lacking(Purpose::Reads, first.bytes);
+        let alone = used.saturating_sub(limit / 2);
+        (waiting.iter().map(|waiting| waiting.request).collect(), (own.min(alone), common.min(alone)))
     }
 
     /// Waits for memory; false if nobody waits for the answer any more.

@@ -27,11 +27,13 @@ fn chosen<T>(stuck: impl Iterator<Item = (T, usize)>, mut needed: usize) -> Vec<
 pub fn relieve(core: &Rc<Core>, links: &[Rc<Link>]) {
     let open = || links.iter().filter(|link| !link.is_closed());
     let silent = || open().filter(|link| link.is_stuck_reading());
-    for link in chosen(silent().map(|link| (link, link.read_bytes(&core.reader))), needed_for_reads(core)) {
+    let (blocks, answers) = needed_for_reads(core);
+    for link in chosen(silent().map(|link| (link, link.read_bytes(&core.reader))), blocks) {
         link.close();
         core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
     }
-    for link in chosen(silent().map(|link| (link, link.outgoing_bytes())), needed_for_answers(core, links)) {
+    let answers = answers.max(needed_for_answers(core, links));
+    for link in chosen(silent().map(|link| (link, link.outgoing_bytes())), answers) {
         link.close();
         core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
     }
@@ -42,15 +44,16 @@ pub fn relieve(core: &Rc<Core>, links: &[Rc<Link>]) {
     }
 }
 
-/// Bytes that others want to read into; 0 if nobody waits but those that do not take what they have.
-fn needed_for_reads(core: &Core) -> usize {
+/// Bytes of blocks and of answers that keep others from reading; none if nobody waits but those that do not take what they
+/// have.
+fn needed_for_reads(core: &Core) -> (usize, usize) {
     let (waiting, needed) = core.reads.shortage(core);
     let links = core.links.borrow();
     let moves = |request| {
         let link = core.look(|shard| shard.connection_of(request)).and_then(|connection| links.get(&connection));
         link.is_some_and(|link| !link.is_stuck_reading())
     };
-    if waiting.into_iter().any(moves) { needed } else { 0 }
+    if waiting.into_iter().any(moves) { needed } else { (0, 0) }
 }
 
 /// Bytes by which answers are above the limit beyond which nobody is read from, if somebody waits to be.
@@ -64,8 +67,7 @@ fn needed_for_answers(core: &Core, links: &[Rc<Link>]) -> usize {
 fn needed_for_requests(core: &Core) -> usize {
     let waiting = core.receive_waiting.borrow();
     let Some((bytes, _)) = waiting.first() else { return 0 };
-    let memory = core.memory.borrow();
-    (memory.used(Purpose::Receiving) + bytes).saturating_sub(memory.limit(Purpose::Receiving))
+    core.memory.borrow().lacking(Purpose::Receiving, *bytes).0
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod compressed;
 mod damage;
 mod deletion;
 mod fetch;
+mod full;
 mod fuzz;
 mod groups;
 mod host;

@@ -1,12 +1,12 @@
 //! Memory follows the settings: whatever peers do, the broker stays below what README says, and who behaves is served.
 
-use crate::batches::{batch, now_ms};
-use crate::client::{Client, Produce, fetch_once};
+use crate::batches::{batch, now_ms, sequenced};
+use crate::client::{Client, Produce, ask, fetch_once};
 use crate::process::{Broker, cores, wait_for};
 use bytes::Bytes;
 use klamm::wire::batch::BatchBuilder;
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
-use klamm::wire::messages::{ApiKey, FetchRequest};
+use klamm::wire::messages::{ApiKey, DescribeProducersRequest, FetchRequest};
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -260,4 +260,54 @@ fn writers_that_want_no_answer_are_slowed() {
         wait_for("all batches", || (fetch_once(&mut client, "t", partition, 0, 1).1 == 150).then_some(()));
     }
     assert_within(&broker);
+}
+
+/// Ids of the producers that the broker remembers of partition 0.
+fn producers(client: &mut Client) -> Vec<i64> {
+    use klamm::wire::messages::describe_producers_request::TopicRequest;
+    let topics = vec![TopicRequest { name: "t".into(), partition_indexes: vec![0] }];
+    let response = ask!(client, DescribeProducers, 0, DescribeProducersResponse, DescribeProducersRequest { topics });
+    response.topics[0].partitions[0].active_producers.iter().map(|producer| producer.producer_id).collect()
+}
+
+/// Producers that come and go: those that were silent for longest are forgotten.
+#[test]
+fn producers_are_bounded() {
+    const MOST: usize = 1000;
+    const ALL: i64 = 5000;
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), &[("core.producers.max", &MOST.to_string())]);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 1, &[]);
+    for id in 0..ALL {
+        // One that stays, among those that come once.
+        let (id, sequence) = if id % 100 == 99 { (7, (id / 100) as i32) } else { (id + 1000, 0) };
+        let written = Produce::to("t", 0, sequenced(id, 0, sequence, 1)).write(&mut client);
+        assert!(written < ALL);
+    }
+    let left = wait_for("the limit", || Some(producers(&mut client)).filter(|left| left.len() <= MOST));
+    assert!(left.len() > MOST / 4, "{} are left", left.len());
+    // A batch that comes again is known if its producer is.
+    let mut again = |id, sequence| Produce::to("t", 0, sequenced(id, 0, sequence, 1)).write(&mut client);
+    assert_eq!(again(7, (ALL / 100 - 1) as i32), ALL - 1);
+    assert_eq!(again(ALL - 2 + 1000, 0), ALL - 2);
+    assert_eq!(again(1000, 0), ALL);
+}
+
+#[test]
+fn producers_expire_when_they_are_looked_through() {
+    for (interval, expires) in [("20", true), ("600000", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = [("producer.id.expiration.ms", "1"), ("producer.id.expiration.check.interval.ms", interval)];
+        let broker = Broker::start(dir.path(), &settings);
+        let mut client = Client::connect(broker.address);
+        client.create("t", 1, &[]);
+        Produce::to("t", 0, sequenced(5, 0, 0, 1)).write(&mut client);
+        if expires {
+            wait_for("the producer's end", || producers(&mut client).is_empty().then_some(()));
+        } else {
+            std::thread::sleep(Duration::from_millis(200));
+            assert_eq!(producers(&mut client), [5]);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use super::groups::{Groups, OFFSETS_TOPIC};
 use super::message::{Answer, Ask, GroupAsk, Message, Op};
 use super::port::{Output, Reader};
 use super::runtime;
-use super::store::{AppendError, Done, LogIndex, Store};
+use super::store::{AppendError, Done, LogIndex, ProducerLimits, Store};
 use super::view::View;
 use crate::group::Coordinator;
 use crate::log::Log;
@@ -19,9 +19,6 @@ use crate::wire::error::ErrorCode;
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-
-/// How often the states of producers are looked through for expired ones.
-const EXPIRE_INTERVAL_MS: u64 = 60_000;
 
 /// Whom to answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -66,7 +63,6 @@ pub struct Owner {
     removing: Removing,
     /// Messages that must reach other machines before those that are sent at the end of the turn.
     told_at_once: Vec<(ShardId, Message)>,
-    expire_at: Time,
     out: Vec<Output>,
     mail: Vec<(ShardId, Message)>,
 }
@@ -87,7 +83,6 @@ impl Owner {
             groups,
             removing: Removing::default(),
             told_at_once: Vec::new(),
-            expire_at: Time::default(),
             out: Vec::new(),
             mail: Vec::new(),
         }
@@ -370,11 +365,13 @@ impl Owner {
 
     /// Does what is due at the beginning of each turn.
     pub fn begin_turn(&mut self, now: Now, view: &mut View) {
-        if now.mono >= self.expire_at {
-            self.expire_at = now.mono.after_ms(EXPIRE_INTERVAL_MS);
-            let before = now.wall_ms - i64::from(view.config().producer_id_expiration_ms);
-            self.store.expire_producers(before);
-        }
+        let config = view.config();
+        let limits = ProducerLimits {
+            expiration_ms: config.producer_id_expiration_ms.into(),
+            check_interval_ms: config.producer_id_check_interval_ms.into(),
+            producers_max: config.core_producers_max as usize,
+        };
+        self.store.sweep_producers(now, &limits);
         if !self.groups.follows(view.image()) {
             let topic: Option<Arc<Topic>> = view.image().topic(OFFSETS_TOPIC).cloned();
             let rules = topic.map(|topic| view.rules_of(&topic));

@@ -451,7 +451,7 @@ fn the_last_checkpoints_are_written_when_the_store_is_drained() {
 
 #[test]
 fn a_coordinator_that_loads_makes_no_checkpoint() {
-    let mut host = Host::<Sum>::new(&(), LogIndex(0), Image::default());
+    let mut host = Host::<Sum>::new(&(), LogIndex::default(), Image::default());
     host.saved.tail_bytes = u64::MAX;
     host.load = Load::Checkpoint;
     assert!(!host.is_checkpoint_due());

@@ -58,7 +58,7 @@ impl Store {
         info: &BatchInfo,
     ) -> Result<Appended, AppendError> {
         let closed = self.is_closed();
-        let stored = self.logs[index.0 as usize].as_deref_mut().ok_or(AppendError::Storage)?;
+        let stored = self.logs.get_mut(index).ok_or(AppendError::Storage)?;
         if closed || stored.failed || stored.log.lost_from().is_some() {
             return Err(AppendError::Storage);
         }
@@ -111,15 +111,16 @@ impl Store {
         self.held_bytes += bytes.len();
         self.held.push_back(index);
         let stored = self.stored(index).expect("the log is there");
+        let producers = stored.log.producers().len();
         stored.log.apply(at, info, bytes, block, seen_ms);
+        let come = stored.log.producers().len() - producers;
+        self.sweep.producers += come;
         self.note_oldest(index);
     }
 
     /// Puts the log where it belongs in `oldest`.
     pub(super) fn note_oldest(&mut self, index: LogIndex) {
-        let Some(stored) = self.logs[index.0 as usize].as_deref_mut() else {
-            return;
-        };
+        let Some(stored) = self.logs.get_mut(index) else { return };
         let block = stored.log.journal_oldest();
         if block != stored.oldest {
             if let Some(block) = stored.oldest {

@@ -11,6 +11,9 @@ const FLUSHES_MAX: usize = 4;
 /// How long until a partition is tried again whose segment could not be written.
 pub(super) const RETRY_MS: u64 = 1000;
 
+/// So many batches may be remembered of logs that are gone.
+const HELD_MIN: usize = 4096;
+
 impl Store {
     /// Has the log written to its segment as soon as writes may start, if none of it is waiting for another try.
     pub(super) fn queue_flush(&mut self, index: LogIndex) {
@@ -70,10 +73,21 @@ impl Store {
                 Some(Some(bytes)) => self.held_bytes -= bytes,
                 Some(None) => {
                     self.queue_flush(index);
-                    return;
+                    break;
                 }
             }
             self.held.pop_front();
+        }
+        self.forget_stale();
+    }
+
+    /// Logs that are gone must not be remembered for ever, however little is held: they go whenever so many may have gathered
+    /// as there are others.
+    fn forget_stale(&mut self) {
+        if self.held_stale && self.held.len() > 2 * self.held_length + HELD_MIN {
+            let logs = &self.logs;
+            self.held.retain(|index| logs.get(*index).is_some());
+            (self.held_stale, self.held_length) = (false, self.held.len());
         }
     }
 

@@ -14,14 +14,20 @@
 
 mod append;
 mod flush;
+mod logs;
 mod op;
 mod release;
+mod sweep;
 
 pub use append::{AppendError, Appended};
+pub use logs::LogIndex;
 pub use op::{DiskOp, Done};
+pub use sweep::ProducerLimits;
 
 use self::flush::RETRY_MS;
+use self::logs::Logs;
 use self::release::Release;
+use self::sweep::Sweep;
 use crate::journal::Journal;
 use crate::log::{Log, Restored, SegmentId, Settings};
 use crate::types::{Now, Offset, PartitionId, Time};
@@ -31,10 +37,8 @@ use std::sync::Arc;
 
 /// Partitions looked at in one turn by work that concerns many.
 const PARTITIONS_PER_TURN: usize = 256;
-
-/// A log by its place in the store; places are not used again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct LogIndex(pub u32);
+/// Producers looked at in one turn, unless one log has more.
+const PRODUCERS_PER_TURN: usize = 8192;
 
 /// What a store is made for.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +65,7 @@ struct StoredLog {
 pub struct Store {
     limits: Limits,
     journal: Journal,
-    logs: Vec<Option<Box<StoredLog>>>,
+    logs: Logs,
     by_id: HashMap<PartitionId, LogIndex>,
     /// `(block, log, end)` of each appended batch whose block is not durable.
     pending: VecDeque<(u64, LogIndex, Offset)>,
@@ -73,6 +77,9 @@ pub struct Store {
     /// Logs of the batches in memory, in order of arrival.
     held: VecDeque<LogIndex>,
     held_bytes: usize,
+    /// Logs that are gone may be named in `held`, which had this length when it was last rid of them.
+    held_stale: bool,
+    held_length: usize,
     arena: BytesMut,
     advanced: Vec<LogIndex>,
     release: Release,
@@ -102,6 +109,7 @@ pub struct Store {
     remove_again: VecDeque<(Time, LogIndex, SegmentId)>,
     /// Blocks that the last checkpoint covers.
     covered: u64,
+    sweep: Sweep,
     ops: Vec<DiskOp>,
 }
 
@@ -112,7 +120,7 @@ impl Store {
         Store {
             limits,
             journal,
-            logs: Vec::new(),
+            logs: Logs::default(),
             by_id: HashMap::new(),
             pending: VecDeque::new(),
             oldest: BTreeSet::new(),
@@ -121,6 +129,8 @@ impl Store {
             closes: 0,
             held: VecDeque::new(),
             held_bytes: 0,
+            held_stale: false,
+            held_length: 0,
             arena: BytesMut::new(),
             advanced: Vec::new(),
             release: Release::Idle,
@@ -138,6 +148,7 @@ impl Store {
             removals: 0,
             remove_again: VecDeque::new(),
             covered: 0,
+            sweep: Sweep::default(),
             ops: Vec::new(),
         }
     }
@@ -149,7 +160,7 @@ impl Store {
 
     /// An open log; `None` after it was removed.
     pub fn log(&self, index: LogIndex) -> Option<&Log> {
-        self.logs.get(index.0 as usize)?.as_ref().map(|stored| &stored.log)
+        self.logs.get(index).map(|stored| &stored.log)
     }
 
     /// The same, to be changed.
@@ -163,7 +174,7 @@ impl Store {
     }
 
     fn stored(&mut self, index: LogIndex) -> Option<&mut StoredLog> {
-        self.logs.get_mut(index.0 as usize)?.as_deref_mut()
+        self.logs.get_mut(index)
     }
 
     /// The partition's log, made empty if it is not there.
@@ -202,17 +213,18 @@ impl Store {
     }
 
     fn insert(&mut self, log: Log) -> LogIndex {
-        let index = LogIndex(self.logs.len() as u32);
-        self.by_id.insert(log.id(), index);
-        self.logs.push(Some(Box::new(StoredLog { log, oldest: None, queued: false, failed: false })));
+        let id = log.id();
+        let index = self.logs.insert(StoredLog { log, oldest: None, queued: false, failed: false });
+        self.by_id.insert(id, index);
         index
     }
 
     /// Forgets a deleted partition; its files are the caller's to remove once no write to them is under way.
     pub fn remove(&mut self, id: PartitionId) -> Option<Arc<str>> {
         let index = self.by_id.remove(&id)?;
-        let stored = self.logs[index.0 as usize].take().expect("by_id names logs that are there");
+        let stored = self.logs.remove(index).expect("by_id names logs that are there");
         self.held_bytes -= stored.log.held_bytes();
+        self.held_stale = true;
         self.failures -= usize::from(stored.failed);
         if let Some(block) = stored.oldest {
             self.oldest.remove(&(block, index));
@@ -263,13 +275,6 @@ impl Store {
         self.advanced.push(index);
     }
 
-    /// Forgets the producers that were last heard of before this time.
-    pub fn expire_producers(&mut self, before_ms: i64) {
-        for stored in self.logs.iter_mut().flatten() {
-            stored.log.producers_mut().expire(before_ms);
-        }
-    }
-
     /// The partitions whose high watermark may have moved since the last call, in no order, some of them twice.
     pub fn take_advanced(&mut self) -> Vec<LogIndex> {
         std::mem::take(&mut self.advanced)
@@ -305,6 +310,7 @@ impl Store {
     pub fn deadline(&self) -> Option<Time> {
         match &self.release {
             Release::Capture { .. } => Some(Time(0)),
+            _ if self.sweep.is_under_way() => Some(Time(0)),
             _ => {
                 let retry = self.retry.front().map(|(time, _)| *time);
                 let remove = self.remove_again.front().map(|(time, ..)| *time);

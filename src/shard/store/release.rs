@@ -3,7 +3,7 @@
 use super::append::SMALL_BATCH_BYTES;
 use super::flush::RETRY_MS;
 use super::op::DiskOp;
-use super::{LogIndex, PARTITIONS_PER_TURN, Store};
+use super::{LogIndex, PARTITIONS_PER_TURN, PRODUCERS_PER_TURN, Store};
 use crate::journal::{ENTRY_HEADER_BYTES, EntryKind};
 use crate::log::SegmentId;
 use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
@@ -107,7 +107,7 @@ impl Store {
 
     /// Carries the log's batches forward. Returns the last block that they went to.
     fn carry(&mut self, index: LogIndex) -> u64 {
-        let mut stored = self.logs[index.0 as usize].take().expect("oldest names logs that are there");
+        let mut stored = self.logs.take(index).expect("oldest names logs that are there");
         let partition = stored.log.id();
         let mut last = None;
         stored.log.carry(|at, bytes| {
@@ -116,7 +116,7 @@ impl Store {
             last = Some(block);
             (block, bytes)
         });
-        self.logs[index.0 as usize] = Some(stored);
+        self.logs.put_back(index, stored);
         self.note_oldest(index);
         last.expect("a log in `oldest` has something to carry")
     }
@@ -127,16 +127,18 @@ impl Store {
             Release::Capture { target, carried, next, builder } => (*target, *carried, *next, std::mem::take(builder)),
             _ => return,
         };
-        let end = (next as usize + PARTITIONS_PER_TURN).min(self.logs.len());
-        for stored in self.logs[next as usize..end].iter().flatten() {
+        let (mut logs, mut producers) = (0, 0);
+        for (place, stored) in self.logs.from(next) {
+            if logs == PARTITIONS_PER_TURN || producers >= PRODUCERS_PER_TURN {
+                self.release = Release::Capture { target, carried, next: place, builder };
+                return;
+            }
+            logs += 1;
             let log = &stored.log;
+            producers += log.producers().len();
             if log.end() > 0 || log.start() > 0 {
                 builder.add(log.id(), &log.checkpoint());
             }
-        }
-        if end < self.logs.len() {
-            self.release = Release::Capture { target, carried, next: end as u32, builder };
-            return;
         }
         let head = CheckpointHead {
             generation: self.journal.generation(),
