@@ -28,7 +28,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 /// What `shell` may use of the machines besides: what they hand out to be written, and what they read back from a drive.
 /// No machine's whole state is among it but the controller's, which is moved to its core once.
-const LAYERS_SHELL: [(&str, &str); 25] = [
+const LAYERS_SHELL: [(&str, &str); 26] = [
     ("journal::ALIGNMENT", "the unit of direct I/O"),
     ("journal::FileIndex", "which journal file"),
     ("journal::BlockWrite", "bytes to write, and where"),
@@ -36,9 +36,10 @@ const LAYERS_SHELL: [(&str, &str); 25] = [
     ("journal::Wanted", "bytes to read, and where"),
     ("log::Close", "the closed segment's files"),
     ("log::Flush", "bytes to write, and where"),
-    ("log::FILE_ENDINGS", "names of a segment's files"),
     ("log::SegmentId", "names of a segment's files"),
     ("log::appender", "how batches get to a file's end"),
+    ("log::directory", "whose a partition's directory is, and who is in it"),
+    ("log::handles", "which files stay open"),
     ("log::reading", "which bytes to read, and what to keep of those read ahead"),
     ("metadata::Broker", "this node's record"),
     ("metadata::Controller", "made from the files that the shell reads, then moved to the first shard"),

@@ -4,7 +4,9 @@
 //! A pure machine for one file that is written from its end on. Whoever has the file asks [`Appender::want`] what has to be
 //! read first, shows it to [`Appender::feed`], and carries out what [`Appender::plan`] returns.
 
-use super::{Flush, SegmentId};
+use super::reading::SegmentFile;
+use super::{Close, Flush, SegmentId};
+use bytes::Bytes;
 
 /// The unit of direct I/O.
 pub const PAGE_BYTES: u64 = 4096;
@@ -37,6 +39,26 @@ pub struct PageWrite {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Truncated;
 
+/// A part of closing a segment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CloseStep {
+    /// The batches' file gets this length. It is there, and as long at least.
+    Cut(u64),
+    /// The file gets this content.
+    Write(SegmentFile, Bytes),
+}
+
+impl Close {
+    /// What is to be done, in this order.
+    pub fn steps(&self) -> [CloseStep; 3] {
+        [
+            CloseStep::Cut(u64::from(self.bytes)),
+            CloseStep::Write(SegmentFile::Index, self.index.clone()),
+            CloseStep::Write(SegmentFile::TimeIndex, self.timeindex.clone()),
+        ]
+    }
+}
+
 fn page_start(position: u64) -> u64 {
     position / PAGE_BYTES * PAGE_BYTES
 }
@@ -51,6 +73,11 @@ impl Appender {
     /// The segment that the file is of.
     pub fn segment(&self) -> SegmentId {
         self.segment
+    }
+
+    /// Whether these batches follow those in the file: if not, it is another one, or what is known of it is not true.
+    pub fn is_for(&self, flush: &Flush) -> bool {
+        (flush.segment, u64::from(flush.position)) == (self.segment, self.end)
     }
 
     /// Where the batches end.
@@ -78,7 +105,7 @@ impl Appender {
 
     /// How to write these batches. A segment is about as large as `segment_bytes` at the most.
     pub fn plan(&self, flush: &Flush, segment_bytes: u32) -> PageWrite {
-        assert_eq!((flush.segment, u64::from(flush.position)), (self.segment, self.end), "batches follow each other");
+        assert!(self.is_for(flush), "batches follow each other");
         let position = page_start(self.end);
         let bytes = (self.head().len() + flush.bytes).next_multiple_of(PAGE_BYTES as usize);
         let end = position + bytes as u64;
@@ -108,7 +135,6 @@ impl Appender {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     const SEGMENT: SegmentId = SegmentId { base: 7, generation: 0 };
 

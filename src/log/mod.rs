@@ -13,7 +13,9 @@
 
 pub mod appender;
 pub mod check;
+pub mod directory;
 pub mod find;
+pub mod handles;
 pub mod index;
 mod producers;
 pub mod reading;

@@ -4,7 +4,7 @@
 //! has the files shows them the bytes.
 
 use super::index::{INDEX_BLOCK_BYTES, Search};
-use super::{DiskRead, SegmentId, scan};
+use super::{DiskRead, FILE_ENDINGS, SegmentId, scan};
 use crate::types::{Offset, PartitionId};
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -37,6 +37,16 @@ pub enum SegmentFile {
     Index,
     /// `.timeindex`: offsets by time.
     TimeIndex,
+}
+
+impl SegmentFile {
+    /// The batches' file first, in the order of [`FILE_ENDINGS`].
+    pub const ALL: [SegmentFile; 3] = [SegmentFile::Log, SegmentFile::Index, SegmentFile::TimeIndex];
+
+    /// The file's name in the partition's directory.
+    pub fn name(self, segment: SegmentId) -> String {
+        segment.file_name(FILE_ENDINGS[self as usize])
+    }
 }
 
 /// Bytes of a file that a [`Reading`] wants to see; fewer where the file ends.
@@ -122,7 +132,7 @@ impl Reading {
 
     /// Goes on where an earlier read ended: the batch that holds `offset` begins at `position`. The first bytes that it is shown
     /// may be fewer than it wants.
-    pub fn resumed(read: DiskRead, offset: Offset, bytes_max: usize, position: u32) -> Reading {
+    fn resumed(read: DiskRead, offset: Offset, bytes_max: usize, position: u32) -> Reading {
         let bytes = bytes_max.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
         Reading { read, offset, bytes_max, position: position as usize, bytes, ahead: true, stage: Stage::Batches }
     }
@@ -248,8 +258,24 @@ impl<T> ReadAhead<T> {
         self.blocks.pop_front().is_some()
     }
 
+    /// Begins a read of at most `bytes_max` bytes, but one batch at least. With the block that was read ahead for it, if there
+    /// is one: its bytes are what the reading is shown first.
+    pub fn begin(
+        &mut self,
+        partition: PartitionId,
+        read: DiskRead,
+        offset: Offset,
+        bytes_max: usize,
+    ) -> (Reading, Option<T>) {
+        let key = SegmentKey { partition, segment: read.segment };
+        match self.take(key, offset) {
+            None => (Reading::new(read, offset, bytes_max), None),
+            Some((position, block)) => (Reading::resumed(read, offset, bytes_max, position), Some(block)),
+        }
+    }
+
     /// The block for a reader of this offset, and where it begins.
-    pub fn take(&mut self, segment: SegmentKey, offset: Offset) -> Option<(u32, T)> {
+    fn take(&mut self, segment: SegmentKey, offset: Offset) -> Option<(u32, T)> {
         let at = self.blocks.iter().position(|(key, ahead, _)| *key == segment && ahead.offset == offset)?;
         self.blocks.remove(at).map(|(_, ahead, block)| (ahead.position, block))
     }
@@ -358,16 +384,11 @@ mod tests {
             SegmentKey { partition: PartitionId { topic: Uuid([1; 16]), index: 0 }, segment: SegmentId::new(100, 0) };
         let (mut ahead, mut offset, mut answers) = (ReadAhead::<Bytes>::default(), 100, 0);
         while offset < 100 + 2 * BATCHES {
-            let known = ahead.take(key, offset);
+            let (mut reading, known) = ahead.begin(key.partition, read.clone(), offset, 100_000);
             assert_eq!(known.is_some(), offset > 100);
-            let mut reading = match known {
-                None => Reading::new(read.clone(), offset, 100_000),
-                Some((position, block)) => {
-                    let mut reading = Reading::resumed(read.clone(), offset, 100_000, position);
-                    reading.feed(block).unwrap();
-                    reading
-                }
-            };
+            if let Some(block) = known {
+                reading.feed(block).unwrap();
+            }
             show(&mut reading, &files).unwrap();
             let (bytes, next) = reading.finish().unwrap();
             let (first, last) = offsets(&bytes);
@@ -385,6 +406,13 @@ mod tests {
         ahead.forget(PartitionId { topic: Uuid([2; 16]), index: 0 }, None);
         ahead.forget(key.partition, Some(SegmentId::new(100, 0)));
         assert!(ahead.take(key, 1).is_none());
+    }
+
+    #[test]
+    fn names_are_kafkas() {
+        let names = SegmentFile::ALL.map(|file| file.name(SegmentId::new(42, 0)));
+        let stem = "00000000000000000042";
+        assert_eq!(names, ["log", "index", "timeindex"].map(|ending| format!("{stem}.{ending}")));
     }
 
     #[test]

@@ -77,6 +77,8 @@ pub struct Recovery {
     gaps: BTreeMap<PartitionId, Gap>,
     /// Partitions of which records are lost from an offset on, unless a later block has them.
     lost: BTreeMap<PartitionId, Offset>,
+    /// Starts of logs that did not reach so far when they were read.
+    starts: BTreeMap<PartitionId, Offset>,
     /// What was found to be damaged, in words for the log.
     report: Vec<String>,
     store: Option<Store>,
@@ -136,6 +138,7 @@ impl Recovery {
             replayed: Replayed::default(),
             gaps: BTreeMap::new(),
             lost: BTreeMap::new(),
+            starts: BTreeMap::new(),
             report: Vec::new(),
             store: None,
             rules: HashMap::new(),
@@ -293,6 +296,9 @@ impl Recovery {
             }
         };
         let log = store.log(index).expect("it was just opened");
+        if info.is_none() && entry.offset > log.end() {
+            self.starts.insert(entry.partition, entry.offset);
+        }
         let known = info.as_ref().is_some_and(|i| entry.offset + i64::from(i.last_offset_delta) < log.end());
         if known {
             return Ok(());
@@ -320,6 +326,10 @@ impl Recovery {
             *from = gap.last.max(*from);
         }
         let store = self.store.as_mut().expect("blocks come before");
+        for (id, start) in &self.starts {
+            // What was deleted stays so, as far as it is there.
+            store.find(*id).into_iter().for_each(|index| store.move_start(index, *start));
+        }
         for (core, replay) in self.replays.iter().filter(|(core, _)| core % self.node.shards == self.id.0) {
             self.report.extend(replay.damages().iter().map(|damage| describe(*core, damage)));
         }

@@ -9,18 +9,19 @@
 mod partitions;
 mod segments;
 
-pub use self::partitions::{PARTITION_METADATA, belongs_to, check_owner, remove_partition_dir};
+pub use self::partitions::{check_owner, remove_partition_dir};
 use self::segments::Appending;
 use super::blocking::{self, Kind};
 use super::core::Signal;
 use super::data_dir::PROBE;
 use super::report::{self, succeeded};
 use crate::journal::{BlockWrite, FileIndex};
+use crate::log::directory::Directories;
 use crate::shard::store::{DiskOp, Done, LogIndex};
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -54,12 +55,7 @@ pub struct Disk {
     handles_max: usize,
     journal: RefCell<HashMap<FileIndex, Rc<DmaFile>>>,
     appending: RefCell<HashMap<LogIndex, Appending>>,
-    /// Logs whose directory was made, or was found to be theirs.
-    owned: RefCell<HashSet<LogIndex>>,
-    /// Logs that files are written of, and by how many operations.
-    users: RefCell<HashMap<LogIndex, usize>>,
-    /// Logs whose directory is being taken out of the way: nothing of them is written any more.
-    forsaken: RefCell<HashSet<LogIndex>>,
+    directories: RefCell<Directories<LogIndex>>,
     /// Raised when nothing more is written of some log.
     unused: Signal,
     synced: Arc<Synced>,
@@ -243,9 +239,7 @@ impl Disk {
             handles_max,
             journal: RefCell::default(),
             appending: RefCell::default(),
-            owned: RefCell::default(),
-            users: RefCell::default(),
-            forsaken: RefCell::default(),
+            directories: RefCell::default(),
             unused: Signal::default(),
             synced: Arc::new(synced),
             clock: std::cell::Cell::new(0),

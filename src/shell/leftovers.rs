@@ -1,32 +1,18 @@
 //! What a crash leaves behind: files that nothing names any more. All of it is looked for before the first client is served, so
 //! that nobody makes files of the same names meanwhile.
 
-use super::disk::{self, belongs_to, check_owner, checkpoint_cores, remove_partition_dir, sync_dir};
+use super::disk::{self, check_owner, checkpoint_cores, remove_partition_dir, sync_dir};
 use crate::log::SegmentId;
+use crate::log::directory::{PARTITION_METADATA, is_deleted, is_stray, is_unknown, stray_name};
 use crate::metadata::Image;
 use crate::shard::recovery::Found;
 use crate::types::{Offset, Uuid};
-use std::fmt::Display;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Endings of directories that are out of the way: to be removed, and kept for someone to look at.
-const DELETE: &str = "-delete";
-const STRAY: &str = "-stray";
 /// Of a journal that is to be removed.
 const JOURNAL_DELETE: &str = "delete";
-
-/// Where the directory of a deleted partition goes before it is removed.
-pub fn delete_path(root: &Path, name: &str, topic: Uuid) -> PathBuf {
-    root.join(format!("{name}.{topic}{DELETE}"))
-}
-
-/// Where a directory goes that holds the data of a topic that is not known.
-pub fn stray_path(dir: &Path, tag: impl Display) -> PathBuf {
-    let name = dir.file_name().unwrap_or_default().to_string_lossy();
-    dir.with_file_name(format!("{name}.{tag}{STRAY}"))
-}
 
 /// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
 /// segments and in the checkpoints of this number.
@@ -55,10 +41,10 @@ pub fn deleted(root: &Path, image: &Image, now_ms: i64) -> io::Result<Vec<PathBu
     for entry in fs::read_dir(root)? {
         let dir = entry?.path();
         let Some(name) = dir.file_name().and_then(|name| name.to_str()) else { continue };
-        if name.ends_with(DELETE) {
+        if is_deleted(name) {
             deleted.push(dir);
-        } else if !name.ends_with(STRAY) && is_stray(&dir, name, image)? {
-            let aside = stray_path(&dir, now_ms);
+        } else if !is_stray(name) && is_of_nobody(&dir, name, image)? {
+            let aside = dir.with_file_name(stray_name(name, now_ms));
             tracing::warn!("{} belongs to no topic: moved to {}", dir.display(), aside.display());
             warn(&dir, fs::rename(&dir, aside).and_then(|()| sync_dir(root)));
         }
@@ -67,14 +53,17 @@ pub fn deleted(root: &Path, image: &Image, now_ms: i64) -> io::Result<Vec<PathBu
 }
 
 /// Whether it is a partition's directory, and the partition is not known.
-fn is_stray(dir: &Path, name: &str, image: &Image) -> io::Result<bool> {
-    let partition = name.rsplit_once('-').and_then(|(topic, index)| Some((topic, index.parse::<i32>().ok()?)));
-    let Some((topic, index)) = partition else { return Ok(false) };
-    if !dir.join(disk::PARTITION_METADATA).is_file() {
-        return Ok(false);
-    }
-    let known = image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index));
-    known.map_or(Ok(true), |topic| Ok(!belongs_to(dir, topic.id)?))
+fn is_of_nobody(dir: &Path, name: &str, image: &Image) -> io::Result<bool> {
+    let content = match fs::read(dir.join(PARTITION_METADATA)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(false);
+        }
+        content => content?,
+    };
+    let known = |topic: &str, index| {
+        image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index)).map(|topic| topic.id)
+    };
+    Ok(is_unknown(name, &content, known))
 }
 
 /// Removes the segments of a partition below its first one: a crash came between the checkpoint that no longer names them and

@@ -5,16 +5,17 @@ use super::charge::{Charge, Memory};
 use super::disk::{check_owner, patiently, plain};
 use super::report;
 use crate::journal::ALIGNMENT;
-use crate::log::reading::{READ_BYTES_MAX, ReadAhead, Reading, SEEK_BYTES, SegmentFile, SegmentKey};
-use crate::log::{SegmentId, reading};
+use crate::log::SegmentId;
+use crate::log::handles::Handles;
+use crate::log::reading::{self, READ_BYTES_MAX, ReadAhead, SEEK_BYTES, SegmentFile, SegmentKey};
 use crate::shard::ReadPlan;
 use crate::shard::memory::Purpose;
 use crate::types::PartitionId;
 use bytes::Bytes;
 use glommio::io::{DmaFile, OpenOptions, ReadResult};
 use send_wrapper::SendWrapper;
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -28,12 +29,8 @@ pub fn block_bytes(plan: &ReadPlan) -> usize {
 
 pub struct Reader {
     root: PathBuf,
-    /// Segment files that stay open, besides those that are read just then.
-    handles_max: usize,
     blocks: Blocks,
-    handles: RefCell<VecDeque<(SegmentKey, Rc<DmaFile>)>>,
-    /// How often files were to be forgotten: one that was being opened meanwhile is not kept.
-    forgets: Cell<u64>,
+    handles: RefCell<Handles<Rc<DmaFile>>>,
     ahead: RefCell<ReadAhead<Ahead>>,
 }
 
@@ -68,10 +65,10 @@ impl AsRef<[u8]> for Block {
 }
 
 impl Reader {
+    /// Of segment files, `handles_max` stay open, besides those that are read just then.
     pub fn new(root: PathBuf, handles_max: usize, memory: Memory) -> Reader {
-        let (handles, ahead) = (RefCell::default(), RefCell::default());
         let blocks = Blocks { memory, places: Rc::default() };
-        Reader { root, handles_max, blocks, handles, forgets: Cell::new(0), ahead }
+        Reader { root, blocks, handles: RefCell::new(Handles::new(handles_max)), ahead: RefCell::default() }
     }
 
     /// Bytes of the blocks that these parts of answers keep.
@@ -101,17 +98,12 @@ impl Reader {
         let damaged = |damage| io::Error::other(format!("{damage}"));
         let key = SegmentKey { partition: plan.partition, segment: plan.read.segment };
         let file = self.file(key, &plan.name).await?;
-        let known = self.ahead.borrow_mut().take(key, plan.offset);
-        let (read, offset, bytes_max) = (plan.read.clone(), plan.offset, plan.bytes_max);
-        let mut reading = match known {
-            None => Reading::new(read, offset, bytes_max),
-            Some((position, (block, _charge))) => {
-                let mut reading = Reading::resumed(read, offset, bytes_max, position);
-                let block = block.await.unwrap_or_else(|| Err(io::Error::other("the read was cancelled")))?;
-                reading.feed(block).map_err(damaged)?;
-                reading
-            }
-        };
+        let begun = self.ahead.borrow_mut().begin(plan.partition, plan.read.clone(), plan.offset, plan.bytes_max);
+        let (mut reading, known) = begun;
+        if let Some((block, _charge)) = known {
+            let block = block.await.unwrap_or_else(|| Err(io::Error::other("the read was cancelled")))?;
+            reading.feed(block).map_err(damaged)?;
+        }
         let mut index: Option<(SegmentFile, DmaFile)> = None;
         while let Some(want) = reading.want() {
             let bytes = match want.file {
@@ -150,36 +142,20 @@ impl Reader {
     }
 
     async fn file(&self, key: SegmentKey, name: &str) -> io::Result<Rc<DmaFile>> {
-        let known = {
-            let mut handles = self.handles.borrow_mut();
-            let at = handles.iter().position(|(known, _)| *known == key);
-            at.and_then(|at| handles.remove(at))
-        };
-        let forgets = self.forgets.get();
-        let file = match known {
-            Some((_, file)) => file,
-            None => Rc::new(patiently(async || self.open(key, name, SegmentFile::Log).await).await?),
-        };
-        let mut handles = self.handles.borrow_mut();
-        let twice = handles.iter().any(|(known, _)| *known == key);
-        if forgets == self.forgets.get() && !twice {
-            handles.push_back((key, file.clone()));
+        let known = self.handles.borrow_mut().get(key);
+        if let Some(file) = known {
+            return Ok(file);
         }
-        if handles.len() > self.handles_max {
-            handles.pop_front();
-        }
+        let opening = self.handles.borrow().opening();
+        let file = Rc::new(patiently(async || self.open(key, name, SegmentFile::Log).await).await?);
+        self.handles.borrow_mut().keep(opening, key, file.clone());
         Ok(file)
     }
 
     async fn open(&self, key: SegmentKey, name: &str, kind: SegmentFile) -> io::Result<DmaFile> {
-        let ending = match kind {
-            SegmentFile::Log => "log",
-            SegmentFile::Index => "index",
-            SegmentFile::TimeIndex => "timeindex",
-        };
         let (dir, topic) = (self.root.join(name), key.partition.topic);
         let mut options = OpenOptions::new();
-        let path = dir.join(key.segment.file_name(ending));
+        let path = dir.join(kind.name(key.segment));
         let file = options.read(true).dma_open(path).await.map_err(plain)?;
         // Not before: the file is the topic's if its directory is afterwards.
         blocking::run(Kind::Files, move || check_owner(&dir, topic)).await?;
@@ -188,8 +164,7 @@ impl Reader {
 
     /// Files of the partition are removed: those of a segment, or all.
     pub fn forget(&self, partition: PartitionId, segment: Option<SegmentId>) {
-        self.forgets.set(self.forgets.get() + 1);
-        self.handles.borrow_mut().retain(|(key, _)| !key.is_of(partition, segment));
+        self.handles.borrow_mut().forget(partition, segment);
         self.ahead.borrow_mut().forget(partition, segment);
     }
 }

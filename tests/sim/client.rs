@@ -1,10 +1,11 @@
 //! Clients: what they send, and what they make of the answers.
 
+use crate::damage::Harm;
 use crate::model::{Batch, BatchId, Model, Part, State, Topic, TopicState};
 use crate::node::{Crashed, Process, WALL_MS, World};
 use bytes::Bytes;
 use klamm::shard::port::ConnectionId;
-use klamm::types::Offset;
+use klamm::types::{Offset, PartitionId, Time};
 use klamm::wire::batch::BatchBuilder;
 use klamm::wire::codec::{Reader, Records, Writer};
 use klamm::wire::error::ErrorCode;
@@ -25,6 +26,8 @@ const DELETE_TOPICS: i16 = 6;
 /// Values are cut out of so many random bytes.
 const FILLER_BYTES: usize = 256 << 10;
 const FOREVER_MS: i32 = i32::MAX;
+/// After so long without any trouble nothing is refused: what failed is tried again each second.
+const RECOVER_MS: u64 = 5000;
 
 enum Request {
     Produce(Vec<BatchId>),
@@ -68,6 +71,8 @@ pub struct Clients {
     filler: Bytes,
     /// Batches are large, so that rings wrap often.
     heavy: bool,
+    /// The disk refuses something, or did a while ago: so may the broker.
+    pub refused: bool,
 }
 
 fn code(code: i16) -> ErrorCode {
@@ -90,6 +95,7 @@ impl Clients {
             producer_id_next: 1000,
             filler: filler.into(),
             heavy: world.random.random_range(0..3) == 0,
+            refused: false,
         }
     }
 
@@ -98,6 +104,7 @@ impl Clients {
         self.requests.clear();
         self.connections.clear();
         self.others.clear();
+        self.refused = false;
         for number in 0..CONNECTIONS {
             let core = world.random.random_range(0..process.shards.len()) as u16;
             let connection = ConnectionId(number as u64);
@@ -213,6 +220,7 @@ impl Clients {
                 let moved = self.model.log(part).start_max > expected.1;
                 let going = self.model.topics[part.topic].state != TopicState::Live;
                 let found = (answer.timestamp, answer.offset);
+                let going = going || (self.refused && code(answer.error_code) == ErrorCode::KafkaStorageError);
                 assert!(moved || going || found == expected, "{}: {found:?}, not {expected:?}", self.model.name(part));
             }
             Request::DeleteRecords(part) => {
@@ -240,20 +248,26 @@ impl Clients {
         }
     }
 
+    /// The batch's producer was refused something in its partition.
+    fn is_halted(&self, id: BatchId) -> bool {
+        let batch = &self.model.batches[id];
+        self.producers[batch.producer].halted.contains(&batch.part)
+    }
+
     fn produced(&mut self, id: BatchId, error: ErrorCode, offset: Offset) {
-        let batch = &mut self.model.batches[id];
-        let part = batch.part;
+        let part = self.model.batches[id].part;
         let going = self.model.topics[part.topic].state != TopicState::Live;
         match error {
             ErrorCode::None => self.model.written(id, offset),
-            ErrorCode::UnknownTopicOrPartition if going => batch.failed = true,
+            ErrorCode::UnknownTopicOrPartition if going => self.model.batches[id].failed = true,
             ErrorCode::KafkaStorageError => {
+                let lost = self.model.logs.get(&part).is_some_and(|log| log.lost);
+                assert!(self.refused || lost || going, "{}: batch {id} is refused", self.model.name(part));
+                let batch = &mut self.model.batches[id];
                 batch.failed = true;
                 self.producers[batch.producer].halted.insert(part);
             }
-            ErrorCode::OutOfOrderSequenceNumber if self.producers[batch.producer].halted.contains(&part) => {
-                batch.failed = true;
-            }
+            ErrorCode::OutOfOrderSequenceNumber if self.is_halted(id) => self.model.batches[id].failed = true,
             error => panic!("{}: batch {id} is refused: {error}", self.model.name(part)),
         }
     }
@@ -270,6 +284,11 @@ impl Clients {
             ErrorCode::None => {}
             // The records, or their files, have gone while the fetch was under way.
             ErrorCode::OffsetOutOfRange | ErrorCode::KafkaStorageError if log.start_max > offset => return Vec::new(),
+            ErrorCode::KafkaStorageError if self.refused => return Vec::new(),
+            // Where the log ends others followed.
+            ErrorCode::KafkaStorageError if log.lost && log.known.range(offset..).next().is_none() => {
+                return Vec::new();
+            }
             ErrorCode::UnknownTopicOrPartition | ErrorCode::KafkaStorageError if going => return Vec::new(),
             error => panic!("{}: a fetch is answered by {error}", self.model.name(part)),
         }
@@ -331,44 +350,55 @@ impl Clients {
         });
     }
 
+    /// `None` if the broker says that records are lost, among which it may be.
     fn list_offset(
         &mut self,
         world: &mut World,
         process: &mut Process,
         part: Part,
         timestamp: i64,
-    ) -> Result<(i64, Offset), Crashed> {
+    ) -> Result<Option<(i64, Offset)>, Crashed> {
         let api = (ApiKey::ListOffsets, LIST_OFFSETS);
         let body = self.call(world, process, api, |own, w| own.list_offset_body(w, part, timestamp))?;
         let answer = ListOffsetsResponse::decode(&mut Reader::new(&body), LIST_OFFSETS).expect("an answer");
         let answer = &answer.topics[0].partitions[0];
-        assert_eq!(code(answer.error_code), ErrorCode::None, "{}: offset for {timestamp}", self.model.name(part));
-        Ok((answer.timestamp, answer.offset))
+        match code(answer.error_code) {
+            ErrorCode::None => Ok(Some((answer.timestamp, answer.offset))),
+            ErrorCode::KafkaStorageError => Ok(None),
+            error => panic!("{}: offset for {timestamp}: {error}", self.model.name(part)),
+        }
     }
 
     /// Reads a partition from its first to its last record after a recovery, and compares.
     pub fn verify(&mut self, world: &mut World, process: &mut Process, part: Part) -> Result<(), Crashed> {
         self.model.log(part);
-        let (_, start) = self.list_offset(world, process, part, -2)?;
-        let (_, end) = self.list_offset(world, process, part, -1)?;
+        let (_, start) = self.list_offset(world, process, part, -2)?.expect("the log start is known");
+        let end = self.list_offset(world, process, part, -1)?.map(|(_, end)| end);
         let mut found = Vec::new();
         let mut next = start;
-        while next < end {
+        while end.is_none_or(|end| next < end) {
             let bytes_max = world.random.random_range(1..1_000_000);
             let body = self.call(world, process, (ApiKey::Fetch, FETCH), |own, w| {
                 own.fetch_body(w, part, next, bytes_max);
             })?;
             let answer = FetchResponse::decode(&mut Reader::new(&body), FETCH).expect("an answer");
-            let read = self.fetched(part, next, &answer.responses[0].partitions[0]);
-            let (last, id) = *read.last().unwrap_or_else(|| panic!("{}: {next} of {end}", self.model.name(part)));
+            let data = &answer.responses[0].partitions[0];
+            if end.is_none() && code(data.error_code) == ErrorCode::KafkaStorageError {
+                break;
+            }
+            let read = self.fetched(part, next, data);
+            let (last, id) = *read.last().unwrap_or_else(|| panic!("{}: {next} of {end:?}", self.model.name(part)));
             next = last + self.model.batches[id].times.len() as i64;
             found.extend(read);
         }
-        world.trace(|| format!("{} holds {start} to {end} in {} batches", self.model.name(part), found.len()));
-        self.model.recovered(part, start, end, &found);
+        let (lost, end) = (end.is_none(), end.unwrap_or(next));
+        let others = if lost { "; others are lost" } else { "" };
+        world.trace(|| format!("{} holds {start} to {end} in {} batches{others}", self.model.name(part), found.len()));
+        self.model.recovered(part, start, end, &found, lost);
         for _ in 0..3 {
             let time = WALL_MS + world.random.random_range(-200..(world.now.wall_ms - WALL_MS) + 200);
-            let expected = self.model.find_time(part, start, time).unwrap_or((-1, -1));
+            let known = self.model.find_time(part, start, time);
+            let expected = if lost { known } else { known.or(Some((-1, -1))) };
             let answer = self.list_offset(world, process, part, time)?;
             assert_eq!(answer, expected, "{}: the first record at {time} ({start} to {end})", self.model.name(part));
         }
@@ -378,7 +408,8 @@ impl Clients {
     /// After the comparison: producers send again what they do not know of, and some of what they know, which must be
     /// answered as before.
     pub fn retry(&mut self, world: &mut World, process: &mut Process, part: Part) -> Result<(), Crashed> {
-        let memory = self.model.is_memory(part);
+        let log = self.model.log(part);
+        let lost = std::mem::take(&mut log.cut) || log.lost || self.model.is_memory(part);
         let sent = std::mem::take(&mut self.model.log(part).sent);
         for producer in 0..self.producers.len() {
             let open = |id: &BatchId| {
@@ -386,7 +417,7 @@ impl Clients {
                 batch.producer == producer && batch.state == State::Open
             };
             let open: Vec<BatchId> = sent.iter().copied().filter(open).collect();
-            if memory || !self.producers[producer].idempotent {
+            if lost || !self.producers[producer].idempotent {
                 open.iter().for_each(|id| self.model.batches[*id].state = State::Lost);
                 self.producers[producer].streams.remove(&part);
                 self.producers[producer].history.remove(&part);
@@ -439,10 +470,12 @@ impl Clients {
         }
         let mut ids = Vec::new();
         for part in parts {
-            let open = |id: &&BatchId| self.model.batches[**id].state == State::Open;
+            // All that follow the oldest one which is not answered may not be either.
+            let open = |id: &BatchId| self.model.batches[*id].state == State::Open;
             let history = self.producers[producer].history.get(part);
-            let in_flight = history.map_or(0, |history| history.iter().rev().take(IN_FLIGHT_MAX).filter(open).count());
-            if in_flight < IN_FLIGHT_MAX && !self.producers[producer].halted.contains(part) {
+            let full = history.is_some_and(|history| history.iter().rev().nth(IN_FLIGHT_MAX - 1).is_some_and(open));
+            let takes = !self.producers[producer].halted.contains(part) && !self.model.log(*part).lost;
+            if !full && takes {
                 ids.push(self.make_batch(world, producer, *part));
             }
         }
@@ -561,6 +594,32 @@ impl Clients {
             DeleteTopicsRequest { topics: vec![state], timeout_ms: FOREVER_MS, ..Default::default() }
                 .encode(w, DELETE_TOPICS);
         });
+    }
+
+    /// What damage may have cost.
+    pub fn harmed(&mut self, process: &Process, harms: &[Harm]) {
+        for part in self.model.parts(TopicState::Live) {
+            let topic = process.shards[0].image().topic(&self.model.topics[part.topic].name).expect("it is live");
+            let id = PartitionId { topic: topic.id, index: part.index };
+            self.model.log(part).harm = harms.iter().find(|harm| harm.partition == id).copied();
+        }
+    }
+
+    /// The disk refuses nothing any more: after a while the broker does not either.
+    pub fn recover(&mut self, world: &mut World, process: &mut Process) -> Result<(), Crashed> {
+        let until = world.now.mono.after_ms(RECOVER_MS);
+        while world.now.mono < until || !self.requests.is_empty() {
+            let more = self.step(world, process)?;
+            assert!(more || self.requests.is_empty(), "the broker does nothing and owes {}", self.requests.len());
+            if !more {
+                world.pass_time(Time::MILLISECOND);
+            }
+        }
+        world.trace(|| "the disk is well again".into());
+        self.refused = false;
+        self.look_at_topics(process);
+        self.producers.iter_mut().for_each(|producer| producer.halted.clear());
+        self.model.parts(TopicState::Live).into_iter().try_for_each(|part| self.retry(world, process, part))
     }
 
     /// What became of the topics whose creation or deletion was not answered.

@@ -1,40 +1,108 @@
-//! What the shell does with its files, step by step on the simulated disk, so that a crash can come between any two steps.
+//! What the shell does with its files, step by step on the simulated disk, so that a crash or a refusal can come between any
+//! two steps.
 
 use crate::disk::{Disk, Stamp, resize};
 use crate::node::Slow;
+use crate::segments::{self, Failed, Files, SegmentRead, SegmentWrite, whose_dir};
 use bytes::Bytes;
 use klamm::journal::ALIGNMENT;
-use klamm::log::{Close, FILE_ENDINGS, Flush, SegmentId, scan};
+use klamm::log::directory::Whose;
+use klamm::log::{Close, Flush, SegmentId};
 use klamm::metadata::{Part, Write, Written, file_name};
-use klamm::shard::ReadPlan;
 use klamm::shard::port::Reader;
 use klamm::shard::store::{DiskOp, Done, LogIndex};
-use klamm::types::PartitionId;
+use klamm::types::{PartitionId, Uuid};
+use rand::Rng;
+use rand::rngs::StdRng;
 use std::sync::Arc;
 
-/// A segment file grows at least by this much at a time.
-const GROWTH_BYTES: usize = 64 << 10;
+/// What the disk refuses just then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    Nothing,
+    /// It is full.
+    Space,
+    Everything,
+}
+
+impl Refusal {
+    /// A step that needs space.
+    pub fn space(self) -> Result<(), Failed> {
+        if self == Refusal::Nothing { Ok(()) } else { Err(Failed) }
+    }
+
+    /// A step that needs none.
+    pub fn anything(self) -> Result<(), Failed> {
+        if self == Refusal::Everything { Err(Failed) } else { Ok(()) }
+    }
+}
 
 pub enum Work {
-    Disk(DiskOp),
-    Read { reader: Reader, plan: ReadPlan },
+    JournalWrite(klamm::journal::BlockWrite),
+    JournalPrepare { file: u32, bytes: u64 },
+    SegmentWrite { log: LogIndex, write: SegmentWrite },
+    SegmentClose { log: LogIndex, dir: Arc<str>, topic: Uuid, close: Close },
+    SegmentRemove { log: LogIndex, dir: Arc<str>, partition: PartitionId, segment: SegmentId },
+    Sync,
+    Checkpoint(Vec<u8>),
+    Read { reader: Reader, read: SegmentRead },
     MetadataWrite(Write),
     MetadataSnapshot(Part),
-    PartitionRemove { log: LogIndex, name: Arc<str>, partition: PartitionId },
-    GroupCheckpointRead { log: LogIndex, name: Arc<str> },
-    GroupCheckpointWrite { log: LogIndex, name: Arc<str>, bytes: Vec<u8> },
+    PartitionRemove { log: LogIndex, dir: Arc<str>, partition: PartitionId, renamed: Option<String> },
+    GroupCheckpointRead { log: LogIndex, dir: Arc<str>, topic: Uuid },
+    GroupCheckpointWrite { log: LogIndex, dir: Arc<str>, topic: Uuid, bytes: Vec<u8> },
     Unlink(Vec<String>),
 }
 
-/// What a core is told when the work is done.
+impl From<DiskOp> for Work {
+    fn from(op: DiskOp) -> Work {
+        match op {
+            DiskOp::JournalWrite(write) => Work::JournalWrite(write),
+            DiskOp::JournalPrepare { file, bytes } => Work::JournalPrepare { file, bytes },
+            DiskOp::SegmentWrite { log, name, topic, segment_bytes, flush } => {
+                Work::SegmentWrite { log, write: SegmentWrite::new(name.to_string(), topic, segment_bytes, flush) }
+            }
+            DiskOp::SegmentClose { log, name, topic, close } => Work::SegmentClose { log, dir: name, topic, close },
+            DiskOp::Sync => Work::Sync,
+            DiskOp::Checkpoint(bytes) => Work::Checkpoint(bytes),
+            DiskOp::SegmentRemove { log, name, partition, segment } => {
+                Work::SegmentRemove { log, dir: name, partition, segment }
+            }
+        }
+    }
+}
+
+/// What a core is told when the work is done, or has failed.
 pub enum Outcome {
     Disk(Done),
-    Read { reader: Reader, data: Option<Vec<Bytes>> },
-    MetadataWritten { written: Written },
-    MetadataSnapshotted { ok: bool },
-    PartitionRemoved { log: LogIndex, rest: Vec<String> },
-    GroupCheckpoint { log: LogIndex, bytes: Option<Vec<u8>> },
-    GroupCheckpointWritten { log: LogIndex },
+    Read {
+        reader: Reader,
+        data: Option<Vec<Bytes>>,
+    },
+    MetadataWritten {
+        written: Written,
+    },
+    MetadataSnapshotted {
+        ok: bool,
+    },
+    /// These files are to be removed, unless it has failed: then it is tried again.
+    PartitionRemoved {
+        log: LogIndex,
+        partition: PartitionId,
+        rest: Option<Vec<String>>,
+    },
+    SegmentRemoved {
+        done: Done,
+        partition: PartitionId,
+        segment: SegmentId,
+    },
+    GroupCheckpoint {
+        log: LogIndex,
+        bytes: Option<Vec<u8>>,
+    },
+    GroupCheckpointWritten {
+        log: LogIndex,
+    },
     Nothing,
 }
 
@@ -42,8 +110,8 @@ pub struct Job {
     pub core: u16,
     cores: u16,
     pub work: Work,
-    /// The log's files belong to nobody any more.
-    pub removed: bool,
+    /// The log is not forsaken: something may be done.
+    entered: bool,
     step: usize,
     stamp: Stamp,
 }
@@ -61,102 +129,260 @@ fn group_checkpoint_path(name: &str) -> String {
     format!("{name}/group.checkpoint")
 }
 
-fn segment_path(name: &str, segment: SegmentId, ending: &str) -> String {
-    format!("{name}/{}", segment.file_name(ending))
-}
-
 impl Job {
-    pub fn new(core: u16, cores: u16, work: Work) -> Job {
-        Job { core, cores, work, removed: false, step: 0, stamp: 0 }
+    pub fn new(core: u16, cores: u16, work: Work, files: &mut Files) -> Job {
+        let mut job = Job { core, cores, work, entered: true, step: 0, stamp: 0 };
+        if let Some(log) = job.log() {
+            job.entered = files.enter(log);
+        }
+        job
+    }
+
+    /// The log whose files the work is on, as long as they are its own.
+    fn log(&self) -> Option<LogIndex> {
+        match &self.work {
+            Work::SegmentWrite { log, .. } | Work::SegmentClose { log, .. } | Work::SegmentRemove { log, .. } => {
+                Some(*log)
+            }
+            _ => None,
+        }
     }
 
     pub fn is_slow(&self, slow: Slow) -> bool {
-        let Work::Disk(op) = &self.work else { return false };
-        match op {
-            DiskOp::JournalWrite(_) => slow == Slow::Journal,
-            DiskOp::JournalPrepare { .. } => false,
-            _ => slow == Slow::Segments,
+        match &self.work {
+            Work::JournalWrite(_) => slow == Slow::Journal,
+            Work::SegmentWrite { .. } | Work::SegmentClose { .. } | Work::SegmentRemove { .. } => {
+                slow == Slow::Segments
+            }
+            Work::Sync | Work::Checkpoint(_) => slow == Slow::Segments,
+            _ => false,
         }
     }
 
     pub fn label(&self) -> String {
         match &self.work {
-            Work::Disk(DiskOp::JournalWrite(write)) => {
+            Work::JournalWrite(write) => {
                 let parts = write.parts.iter().map(Bytes::len).sum::<usize>();
                 format!("journal block {} file {} at {} ({parts})", write.sequence, write.file, write.position)
             }
-            Work::Disk(DiskOp::JournalPrepare { file, .. }) => format!("journal prepare {file}"),
-            Work::Disk(DiskOp::SegmentWrite { name, flush, .. }) => {
-                let Flush { segment, position, bytes, offset_end, .. } = flush;
-                format!("segment {name}/{segment} at {position} ({bytes}) to offset {offset_end}")
+            Work::JournalPrepare { file, .. } => format!("journal prepare {file}"),
+            Work::SegmentWrite { write, .. } => {
+                let Flush { segment, position, bytes, offset_end, .. } = &write.flush;
+                format!("segment {}/{segment} at {position} ({bytes}) to offset {offset_end}", write.dir)
             }
-            Work::Disk(DiskOp::SegmentClose { name, close, .. }) => format!("close {name}/{}", close.segment),
-            Work::Disk(DiskOp::Sync) => "sync".into(),
-            Work::Disk(DiskOp::Checkpoint(bytes)) => format!("checkpoint ({})", bytes.len()),
-            Work::Disk(DiskOp::SegmentRemove { name, segment, .. }) => format!("remove {name}/{segment}"),
-            Work::Read { plan, .. } => format!("read {} from {} {:?}", plan.name, plan.offset, plan.read),
+            Work::SegmentClose { dir, close, .. } => format!("close {dir}/{}", close.segment),
+            Work::Sync => "sync".into(),
+            Work::Checkpoint(bytes) => format!("checkpoint ({})", bytes.len()),
+            Work::SegmentRemove { dir, segment, .. } => format!("remove {dir}/{segment}"),
+            Work::Read { read, .. } => {
+                format!("read {} from {} {:?}", read.plan.name, read.plan.offset, read.plan.read)
+            }
             Work::MetadataWrite(Write::Begin { file, .. }) => format!("metadata begins {file}"),
             Work::MetadataWrite(Write::Grow { to, .. }) => format!("metadata grows to {to}"),
             Work::MetadataWrite(Write::Append { position, .. }) => format!("metadata at {position}"),
             Work::MetadataSnapshot(_) => "metadata snapshot".into(),
-            Work::PartitionRemove { name, .. } => format!("aside {name}"),
-            Work::GroupCheckpointRead { name, .. } => format!("read checkpoint of {name}"),
-            Work::GroupCheckpointWrite { name, bytes, .. } => format!("write checkpoint of {name} ({})", bytes.len()),
+            Work::PartitionRemove { dir, .. } => format!("aside {dir}"),
+            Work::GroupCheckpointRead { dir, .. } => format!("read checkpoint of {dir}"),
+            Work::GroupCheckpointWrite { dir, bytes, .. } => format!("write checkpoint of {dir} ({})", bytes.len()),
             Work::Unlink(names) => format!("unlink {names:?}"),
         }
     }
 
-    /// The next step; says what came of the work when that was the last one. `fault`: the device fails now.
-    pub fn advance(&mut self, disk: &mut Disk, fault: bool) -> Option<Outcome> {
+    /// The next step; says what came of the work when that was the last one.
+    pub fn advance(&mut self, files: &mut Files, disk: &mut Disk, no: Refusal, random: &mut StdRng) -> Option<Outcome> {
         self.step += 1;
-        let (core, step) = (self.core, self.step);
-        match &mut self.work {
-            Work::Disk(op) => disk_op(op, (core, self.cores), step, &mut self.stamp, self.removed, disk, fault),
-            Work::Read { reader, plan } => Some(Outcome::Read { reader: *reader, data: read(disk, plan) }),
+        let outcome = self.carry_out(files, disk, no, random);
+        if let (Some(_), Some(log)) = (&outcome, self.log()) {
+            files.leave(log);
+        }
+        outcome
+    }
+
+    // long: one arm for each kind of work.
+    fn carry_out(&mut self, files: &mut Files, disk: &mut Disk, no: Refusal, random: &mut StdRng) -> Option<Outcome> {
+        let (core, step, entered) = (self.core, self.step, self.entered);
+        // What was to be done, as far as it goes: its end, a failure, or a step of it.
+        let ended = |result: Result<bool, Failed>| match result {
+            Ok(false) => None,
+            Ok(true) => Some(true),
+            Err(Failed) => Some(false),
+        };
+        Some(match &mut self.work {
+            Work::JournalWrite(write) => {
+                let sequence = write.sequence;
+                let ok = ended(journal_write(core, write, step, &mut self.stamp, disk, no))?;
+                Outcome::Disk(Done::JournalWrite { sequence, ok })
+            }
+            Work::JournalPrepare { file, bytes } => {
+                let path = journal_path(core, *file);
+                let ok = ended(journal_prepare(&path, *bytes, step, &mut self.stamp, disk, no))?;
+                Outcome::Disk(Done::JournalPrepare { file: *file, ok })
+            }
+            Work::SegmentWrite { log, write } => {
+                let ok = if entered { ended(write.step(*log, files, disk, no))? } else { true };
+                Outcome::Disk(Done::SegmentWrite { log: *log, offset_end: write.flush.offset_end, ok })
+            }
+            Work::SegmentClose { log, dir, topic, close } => {
+                let mut closed = || segments::close(dir, (*log, *topic), close, step, (files, disk), no);
+                let ok = if entered { ended(closed())? } else { true };
+                Outcome::Disk(Done::SegmentClose { log: *log, segment: close.segment, ok })
+            }
+            Work::SegmentRemove { log, dir, partition, segment } => {
+                let (log, partition, segment) = (*log, *partition, *segment);
+                let mut removed = || segments::remove(dir, partition.topic, segment, step, disk, no);
+                let ok = if entered { ended(removed())? } else { true };
+                Outcome::SegmentRemoved { done: Done::SegmentRemove { log, segment, ok }, partition, segment }
+            }
+            Work::Sync => {
+                if step == 1 {
+                    self.stamp = disk.now();
+                    return None;
+                }
+                let ok = no.anything().is_ok();
+                if ok {
+                    disk.sync_all(self.stamp);
+                }
+                Outcome::Disk(Done::Sync { ok })
+            }
+            Work::Checkpoint(bytes) => {
+                let ok = ended(replace(disk, &checkpoint_path(core, self.cores), bytes, step, no))?;
+                Outcome::Disk(Done::Checkpoint { ok })
+            }
+            Work::Read { reader, read } => {
+                let data = match read.step(files, disk, no, random.random()) {
+                    Ok(None) => return None,
+                    Ok(Some(data)) => Some(data),
+                    Err(Failed) => None,
+                };
+                Outcome::Read { reader: *reader, data }
+            }
             Work::MetadataWrite(write) => {
-                let ended = metadata_write(write, step, &mut self.stamp, disk);
-                ended.then_some(Outcome::MetadataWritten { written: Written::Synced })
+                let written = metadata_write(write, step, &mut self.stamp, disk, no, random)?;
+                Outcome::MetadataWritten { written }
             }
             Work::MetadataSnapshot(part) => {
-                metadata_part(part, step, disk).then_some(Outcome::MetadataSnapshotted { ok: true })
-            }
-            Work::PartitionRemove { log, name, partition } => {
-                let topic = partition.topic;
-                let aside = format!("{name}.{topic}-delete");
-                if !disk.list(name).is_empty() {
-                    disk.rename(name, &aside);
+                let ok = ended(metadata_part(part, step, disk, no))?;
+                if !ok {
+                    disk.unlink(METADATA_TEMPORARY);
                 }
-                Some(Outcome::PartitionRemoved { log: *log, rest: disk.list(&aside) })
+                Outcome::MetadataSnapshotted { ok }
             }
-            Work::GroupCheckpointRead { log, name } => {
-                let bytes = disk.read(&group_checkpoint_path(name)).map(<[u8]>::to_vec);
-                Some(Outcome::GroupCheckpoint { log: *log, bytes })
+            Work::PartitionRemove { log, dir, partition, renamed } => {
+                let (log, partition) = (*log, *partition);
+                let rest = match segments::aside(dir, (log, partition.topic), renamed, (files, disk), no) {
+                    Ok(None) => return None,
+                    Ok(rest) => rest,
+                    Err(Failed) => None,
+                };
+                Outcome::PartitionRemoved { log, partition, rest }
             }
-            Work::GroupCheckpointWrite { log, name, bytes } => {
+            Work::GroupCheckpointRead { log, dir, topic } => {
+                let ours = no.anything().is_ok() && whose_dir(disk, dir, *topic) == Whose::Ours;
+                let bytes = disk.read(&group_checkpoint_path(dir)).filter(|_| ours).map(<[u8]>::to_vec);
+                Outcome::GroupCheckpoint { log: *log, bytes }
+            }
+            Work::GroupCheckpointWrite { log, dir, topic, bytes } => {
                 // Without a directory there is nowhere to write it; a failure is nobody's concern.
-                let written =
-                    fault || disk.list(name).is_empty() || replace(disk, &group_checkpoint_path(name), bytes, step);
-                written.then_some(Outcome::GroupCheckpointWritten { log: *log })
+                if whose_dir(disk, dir, *topic) == Whose::Ours {
+                    ended(replace(disk, &group_checkpoint_path(dir), bytes, step, no))?;
+                }
+                Outcome::GroupCheckpointWritten { log: *log }
             }
             Work::Unlink(names) => match names.pop() {
                 Some(name) => {
                     disk.unlink(&name);
-                    None
+                    return None;
                 }
-                None => Some(Outcome::Nothing),
+                None => Outcome::Nothing,
             },
-        }
+        })
     }
+}
+
+fn journal_write(
+    core: u16,
+    write: &klamm::journal::BlockWrite,
+    step: usize,
+    stamp: &mut Stamp,
+    disk: &mut Disk,
+    no: Refusal,
+) -> Result<bool, Failed> {
+    let path = journal_path(core, write.file);
+    if step == 1 {
+        let mut bytes = write.parts.concat();
+        assert!(bytes.len() <= write.bytes && write.bytes.is_multiple_of(ALIGNMENT));
+        resize(&mut bytes, write.bytes);
+        *stamp = disk.write(&path, write.position as usize, bytes);
+        // It may reach the disk all the same.
+        return no.anything().map(|()| false);
+    }
+    disk.written(&path, *stamp);
+    disk.sync_file(&path);
+    Ok(true)
+}
+
+/// The file has its name once all of it is written.
+fn journal_prepare(
+    path: &str,
+    bytes: u64,
+    step: usize,
+    stamp: &mut Stamp,
+    disk: &mut Disk,
+    no: Refusal,
+) -> Result<bool, Failed> {
+    let made = path.replace(".journal", ".tmp");
+    if no.space().is_err() {
+        // What there is of it takes up space that may be needed; with its name it is one like any other.
+        disk.unlink(&made);
+        return Err(Failed);
+    }
+    match step {
+        1 => disk.create(&made),
+        2 => disk.grow(&made, bytes as usize),
+        3 => *stamp = disk.write(&made, 0, vec![0; bytes as usize]),
+        4 => {
+            disk.written(&made, *stamp);
+            disk.sync_file(&made);
+        }
+        5 => disk.rename(&made, path),
+        _ => disk.sync_names(),
+    }
+    Ok(step == 6)
 }
 
 pub fn metadata_path(file: u64) -> String {
     format!("metadata/{}", file_name(file))
 }
 
-/// One step; says whether it was the last.
-pub fn metadata_write(write: &Write, step: usize, stamp: &mut Stamp, disk: &mut Disk) -> bool {
+/// One step; says what came of it after the last one.
+pub fn metadata_write(
+    write: &Write,
+    step: usize,
+    stamp: &mut Stamp,
+    disk: &mut Disk,
+    no: Refusal,
+    random: &mut StdRng,
+) -> Option<Written> {
     let (Write::Begin { file, .. } | Write::Grow { file, .. } | Write::Append { file, .. }) = write;
     let path = metadata_path(*file);
+    // A file system that writes elsewhere may have no room for what is written again.
+    let refused = match no {
+        Refusal::Everything if random.random() => Some(Written::Failed),
+        Refusal::Everything => Some(Written::Full),
+        Refusal::Space if !matches!(write, Write::Append { .. }) => Some(Written::Full),
+        _ => None,
+    };
+    if let Some(refused) = refused.filter(|_| step <= 2) {
+        match write {
+            Write::Begin { .. } => disk.unlink(&path),
+            Write::Grow { from: end, .. } | Write::Append { position: end, .. } if refused == Written::Full => {
+                disk.set_length(&path, *end as usize);
+                disk.sync_file(&path);
+            }
+            _ => {}
+        }
+        return Some(refused);
+    }
     match (write, step) {
         (Write::Begin { bytes, room, .. }, 1) => {
             disk.create(&path);
@@ -172,174 +398,58 @@ pub fn metadata_write(write: &Write, step: usize, stamp: &mut Stamp, disk: &mut 
         (Write::Begin { remove, .. }, step) if step - 3 < remove.len() => {
             disk.unlink(&metadata_path(remove[step - 3]));
         }
-        _ => return true,
+        _ => return Some(Written::Synced),
     }
-    false
+    None
 }
 
-fn metadata_part(part: &Part, step: usize, disk: &mut Disk) -> bool {
-    const TEMPORARY: &str = "metadata/snapshot.tmp";
+const METADATA_TEMPORARY: &str = "metadata/snapshot.tmp";
+
+fn metadata_part(part: &Part, step: usize, disk: &mut Disk, no: Refusal) -> Result<bool, Failed> {
     match step {
         1 => {
+            no.space()?;
             if part.position == 0 {
-                disk.unlink(TEMPORARY);
-                disk.create(TEMPORARY);
+                disk.unlink(METADATA_TEMPORARY);
+                disk.create(METADATA_TEMPORARY);
             }
-            let stamp = disk.write(TEMPORARY, part.position as usize, part.bytes.clone());
-            disk.written(TEMPORARY, stamp);
-            return !part.last;
+            let stamp = disk.write(METADATA_TEMPORARY, part.position as usize, part.bytes.clone());
+            disk.written(METADATA_TEMPORARY, stamp);
+            return Ok(!part.last);
         }
-        2 => disk.sync_file(TEMPORARY),
-        3 => disk.rename(TEMPORARY, "metadata/snapshot"),
+        2 => {
+            no.anything()?;
+            disk.sync_file(METADATA_TEMPORARY);
+        }
+        3 => {
+            no.anything()?;
+            disk.rename(METADATA_TEMPORARY, "metadata/snapshot");
+        }
         _ => disk.sync_file("metadata/snapshot"),
     }
-    step == 4
-}
-
-// long: one arm for each operation.
-fn disk_op(
-    op: &mut DiskOp,
-    (core, cores): (u16, u16),
-    step: usize,
-    stamp: &mut Stamp,
-    removed: bool,
-    disk: &mut Disk,
-    fault: bool,
-) -> Option<Outcome> {
-    let (well, badly) = (Some(Outcome::Disk(op.done(true))), Some(Outcome::Disk(op.done(false))));
-    match op {
-        DiskOp::JournalWrite(write) => {
-            let path = journal_path(core, write.file);
-            if step == 1 {
-                let mut bytes = write.parts.concat();
-                assert!(bytes.len() <= write.bytes && write.bytes.is_multiple_of(ALIGNMENT));
-                resize(&mut bytes, write.bytes);
-                *stamp = disk.write(&path, write.position as usize, bytes);
-                return if fault { badly } else { None };
-            }
-            disk.written(&path, *stamp);
-            disk.sync_file(&path);
-            return well;
-        }
-        DiskOp::JournalPrepare { file, bytes } => {
-            let path = journal_path(core, *file);
-            if fault {
-                // It has failed, so nothing of it reaches the file later, and the file is removed.
-                disk.unlink(&path);
-                return badly;
-            }
-            match step {
-                1 => disk.create(&path),
-                2 => disk.grow(&path, *bytes as usize),
-                3 => *stamp = disk.write(&path, 0, vec![0; *bytes as usize]),
-                _ => {
-                    disk.written(&path, *stamp);
-                    disk.sync_file(&path);
-                    return well;
-                }
-            }
-            return None;
-        }
-        DiskOp::SegmentWrite { .. } if removed => return well,
-        DiskOp::SegmentWrite { name, flush, .. } => {
-            let path = segment_path(name, flush.segment, "log");
-            if step == 1 {
-                disk.create(&path);
-                if fault {
-                    return badly;
-                }
-                *stamp = segment_write(disk, &path, flush);
-                return None;
-            }
-            disk.written(&path, *stamp);
-        }
-        DiskOp::SegmentClose { name, close, .. } => {
-            if !removed && !fault && !segment_close(disk, name, close, step) {
-                return None;
-            }
-        }
-        DiskOp::Sync => {
-            if step == 1 {
-                *stamp = disk.now();
-                return None;
-            }
-            if !fault {
-                disk.sync_all(*stamp);
-            }
-        }
-        DiskOp::Checkpoint(bytes) => {
-            if !fault && !replace(disk, &checkpoint_path(core, cores), bytes, step) {
-                return None;
-            }
-        }
-        DiskOp::SegmentRemove { name, segment, .. } => {
-            if let Some(ending) = FILE_ENDINGS.get(step - 1).filter(|_| !removed && !fault) {
-                disk.unlink(&segment_path(name, *segment, ending));
-                return None;
-            }
-        }
-    }
-    if fault { badly } else { well }
-}
-
-/// Direct I/O: whole pages, the first of them with what it holds already.
-fn segment_write(disk: &mut Disk, path: &str, flush: &Flush) -> Stamp {
-    let position = flush.position as usize;
-    let start = position / ALIGNMENT * ALIGNMENT;
-    let head = disk.read_at(path, start, position - start).expect("the file is there").to_vec();
-    assert_eq!(head.len(), position - start, "{path} is shorter than known: nothing precedes {position}");
-    let mut bytes = [&head[..], &flush.parts.concat()].concat();
-    assert_eq!(bytes.len(), head.len() + flush.bytes);
-    let whole = bytes.len().next_multiple_of(ALIGNMENT);
-    resize(&mut bytes, whole);
-    disk.grow(path, (start + bytes.len()).next_multiple_of(GROWTH_BYTES));
-    disk.write(path, start, bytes)
-}
-
-fn segment_close(disk: &mut Disk, name: &str, close: &Close, step: usize) -> bool {
-    match step {
-        1 => {
-            let path = segment_path(name, close.segment, "log");
-            let length = disk.read(&path).map(<[u8]>::len).expect("the segment's file is there");
-            assert!(length >= close.bytes as usize, "{path} has {length} bytes, it is closed with {}", close.bytes);
-            disk.set_length(&path, close.bytes as usize);
-        }
-        2 => disk.write_file(&segment_path(name, close.segment, "index"), &close.index),
-        _ => disk.write_file(&segment_path(name, close.segment, "timeindex"), &close.timeindex),
-    }
-    step == 3
+    Ok(step == 4)
 }
 
 /// A new file in the place of an old one; true after the last step.
-fn replace(disk: &mut Disk, path: &str, bytes: &[u8], step: usize) -> bool {
+fn replace(disk: &mut Disk, path: &str, bytes: &[u8], step: usize, no: Refusal) -> Result<bool, Failed> {
     let temporary = format!("{path}.tmp");
     match step {
-        1 => disk.write_file(&temporary, bytes),
-        2 => disk.sync_file(&temporary),
-        3 => disk.rename(&temporary, path),
-        _ => disk.sync_file(path),
-    }
-    step == 4
-}
-
-/// Whole batches from the one that holds the plan's offset on; `None` if the files do not have them.
-fn read(disk: &Disk, plan: &ReadPlan) -> Option<Vec<Bytes>> {
-    let read = &plan.read;
-    let mut position = read.position;
-    if read.indexed && plan.offset != read.segment.base {
-        let path = segment_path(&plan.name, read.segment, "index");
-        let index = disk.read(&path)?;
-        for entry in index.as_chunks::<8>().0 {
-            let number = |bytes: &[u8]| u32::from_be_bytes(bytes.try_into().unwrap());
-            if i64::from(number(&entry[..4])) <= plan.offset - read.segment.base {
-                position = position.max(number(&entry[4..])).min(read.position_end);
-            }
+        1 => {
+            no.space()?;
+            disk.write_file(&temporary, bytes);
+        }
+        2 => {
+            no.anything()?;
+            disk.sync_file(&temporary);
+        }
+        3 => {
+            no.anything()?;
+            disk.rename(&temporary, path);
+        }
+        _ => {
+            no.anything()?;
+            disk.sync_names();
         }
     }
-    let path = segment_path(&plan.name, read.segment, "log");
-    let wanted = (read.position_end - position) as usize;
-    let bytes = disk.read_at(&path, position as usize, wanted).filter(|bytes| bytes.len() == wanted)?;
-    let found = scan::find(bytes, plan.offset, plan.bytes_max)?;
-    let some = found.end > found.start;
-    Some(if some { vec![Bytes::copy_from_slice(&bytes[found.start..found.end])] } else { Vec::new() })
+    Ok(step == 4)
 }

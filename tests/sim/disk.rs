@@ -12,6 +12,10 @@ const PAGE: usize = 4096;
 
 pub type Stamp = u64;
 
+/// An open file: it stays the same whatever its name becomes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Handle(usize);
+
 #[derive(Default)]
 struct Inode {
     live: Vec<u8>,
@@ -101,13 +105,30 @@ impl Disk {
         self.names.keys().filter(|name| name.starts_with(start)).cloned().collect()
     }
 
+    pub fn open(&self, name: &str) -> Option<Handle> {
+        self.names.get(name).copied().map(Handle)
+    }
+
+    fn known(&self, name: &str) -> Handle {
+        self.open(name).unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    pub fn content(&self, file: Handle) -> &[u8] {
+        &self.inodes[file.0].live
+    }
+
+    /// Fewer bytes where the file ends.
+    pub fn content_at(&self, file: Handle, position: usize, bytes: usize) -> &[u8] {
+        let content = self.content(file);
+        &content[position.min(content.len())..(position + bytes).min(content.len())]
+    }
+
     pub fn read(&self, name: &str) -> Option<&[u8]> {
-        Some(&self.inodes[*self.names.get(name)?].live)
+        self.open(name).map(|file| self.content(file))
     }
 
     pub fn read_at(&self, name: &str, position: usize, bytes: usize) -> Option<&[u8]> {
-        let content = self.read(name)?;
-        Some(&content[position.min(content.len())..(position + bytes).min(content.len())])
+        self.open(name).map(|file| self.content_at(file, position, bytes))
     }
 
     /// Makes an empty file if there is none.
@@ -128,37 +149,64 @@ impl Disk {
         }
     }
 
-    pub fn set_length(&mut self, name: &str, bytes: usize) {
-        let inode = self.names[name];
+    pub fn cut(&mut self, file: Handle, bytes: usize) {
+        let Handle(inode) = file;
         if self.inodes[inode].live.len() != bytes {
+            // What is on its way to what is cut off gets nowhere.
+            let writes = &mut self.inodes[inode].writes;
+            writes.iter_mut().for_each(|write| write.bytes.truncate(bytes.saturating_sub(write.position)));
             resize(&mut self.inodes[inode].live, bytes);
             self.change(Change::Length(inode, bytes));
         }
     }
 
-    pub fn grow(&mut self, name: &str, bytes: usize) {
-        if self.inodes[self.names[name]].live.len() < bytes {
-            self.set_length(name, bytes);
+    pub fn set_length(&mut self, name: &str, bytes: usize) {
+        self.cut(self.known(name), bytes);
+    }
+
+    pub fn extend(&mut self, file: Handle, bytes: usize) {
+        if self.content(file).len() < bytes {
+            self.cut(file, bytes);
         }
     }
 
-    /// A write that is on its way; [`Disk::written`] says that the device has it.
-    pub fn write(&mut self, name: &str, position: usize, bytes: Vec<u8>) -> Stamp {
-        self.grow(name, position + bytes.len());
+    pub fn grow(&mut self, name: &str, bytes: usize) {
+        self.extend(self.known(name), bytes);
+    }
+
+    /// A write that is on its way; [`Disk::done`] says that the device has it.
+    pub fn put(&mut self, file: Handle, position: usize, bytes: Vec<u8>) -> Stamp {
+        self.extend(file, position + bytes.len());
         let stamp = self.tick();
-        let inode = &mut self.inodes[self.names[name]];
+        let inode = &mut self.inodes[file.0];
+        let end = position + bytes.len();
+        // One that has failed does not reach the disk any more when another one is made to its place.
+        inode.writes.retain(|w| w.done.is_some() || w.position >= end || w.position + w.bytes.len() <= position);
         inode.live[position..position + bytes.len()].copy_from_slice(&bytes);
         inode.writes.push(Write { stamp, done: None, position, bytes });
         stamp
     }
 
-    pub fn written(&mut self, name: &str, stamp: Stamp) {
+    pub fn done(&mut self, file: Handle, stamp: Stamp) {
         let now = self.tick();
-        // The file may have got another name or none; it then does not matter.
-        if let Some(inode) = self.names.get(name)
-            && let Some(write) = self.inodes[*inode].writes.iter_mut().find(|write| write.stamp == stamp)
-        {
+        if let Some(write) = self.inodes[file.0].writes.iter_mut().find(|write| write.stamp == stamp) {
             write.done = Some(now);
+        }
+    }
+
+    pub fn write(&mut self, name: &str, position: usize, bytes: Vec<u8>) -> Stamp {
+        self.put(self.known(name), position, bytes)
+    }
+
+    pub fn written(&mut self, name: &str, stamp: Stamp) {
+        self.done(self.known(name), stamp);
+    }
+
+    /// Bytes of the file are others than were written, and nobody was told.
+    pub fn harm(&mut self, name: &str, position: usize, flips: &[u8]) {
+        let inode = &mut self.inodes[self.names[name]];
+        for content in [&mut inode.live, &mut inode.durable] {
+            content[position..].iter_mut().zip(flips).for_each(|(byte, flip)| *byte ^= flip);
         }
     }
 
@@ -191,6 +239,12 @@ impl Disk {
         self.commit_changes(now);
         let inode = &mut self.inodes[self.names[name]];
         inode.commit(now);
+    }
+
+    /// Makes all changes of names and lengths durable.
+    pub fn sync_names(&mut self) {
+        let now = self.tick();
+        self.commit_changes(now);
     }
 
     /// Makes everything durable that was done before `begun`.

@@ -6,6 +6,7 @@
 //! `KLAMM_SIM_SEEDS=5000` runs more seeds; `KLAMM_SIM_SEED=17` runs one and prints what happens.
 
 mod client;
+mod damage;
 mod device;
 mod disk;
 mod groups;
@@ -14,8 +15,10 @@ mod member;
 mod model;
 mod node;
 mod replay;
+mod segments;
 
 use client::Clients;
+use damage::Harm;
 use groups::Groups;
 use klamm::config::Config;
 use model::TopicState;
@@ -46,6 +49,35 @@ fn config(world: &mut rand::rngs::StdRng) -> Config {
     config
 }
 
+/// What goes wrong in a seed besides crashes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Trouble {
+    Nothing,
+    /// Single steps of the disk fail.
+    Faults,
+    /// The disk is full for a while.
+    Full,
+    /// Journals are damaged between two lives.
+    Damage,
+}
+
+impl Trouble {
+    fn choose(seed: u64, random: &mut rand::rngs::StdRng) -> Trouble {
+        match random.random_range(0..8) {
+            0 | 1 => Trouble::Faults,
+            // What groups do then is not modelled.
+            2 if !seed.is_multiple_of(GROUPS_ONE_IN) => Trouble::Full,
+            3 | 4 if !seed.is_multiple_of(GROUPS_ONE_IN) => Trouble::Damage,
+            _ => Trouble::Nothing,
+        }
+    }
+}
+
+/// A step of the disk in so many fails, where steps do.
+const FAULT_ONE_IN: u32 = 600;
+/// How many of so many actions create and delete topics, where that is done often.
+const CHURN_ONE_IN: u32 = 25;
+
 /// What one seed stands for: a broker that lives a few times on the same disk.
 fn run(seed: u64, trace: bool) {
     use rand::SeedableRng;
@@ -53,8 +85,12 @@ fn run(seed: u64, trace: bool) {
     let mut world = World::new(seed, config, trace);
     let mut clients = Clients::new(&mut world);
     let mut cores = world.random.random_range(1..=CORES_MAX);
-    let faulty = world.random.random_range(0..4) == 0;
+    let trouble = Trouble::choose(seed, &mut world.random);
+    let churn = world.random.random_range(0..4) == 0;
+    world.trace(|| format!("{trouble:?}, churn: {churn}"));
+    let faulty = trouble == Trouble::Faults;
     let mut groups = seed.is_multiple_of(GROUPS_ONE_IN).then(|| Groups::new(&mut world, faulty));
+    let mut harms = Vec::new();
     for number in 0..LIVES_MAX {
         if world.random.random_range(0..3) == 0 {
             cores = world.random.random_range(1..=CORES_MAX);
@@ -65,16 +101,23 @@ fn run(seed: u64, trace: bool) {
         world.fault_one_in = 0;
         let slow = [Slow::Nothing, Slow::Nothing, Slow::Journal, Slow::Segments];
         world.slow = slow[world.random.random_range(0..slow.len())];
-        let result = live(&mut world, &mut clients, &mut groups, cores, faulty);
+        world.mild = world.random.random_range(0..3) > 0;
+        let result = live(&mut world, &mut clients, &mut groups, &mut harms, (cores, trouble, churn));
         assert!(result.is_err(), "a life ends with a crash");
         world.trace(|| format!("life {number} ends"));
         world.crash();
+        world.full &= world.random.random::<bool>();
+        if trouble == Trouble::Damage && harms.is_empty() && world.random.random() {
+            harms = damage::damage(&mut world);
+            world.damaged |= !harms.is_empty();
+        }
     }
     // At the end a start that nothing disturbs, so that each crash has been looked at.
     world.steps_left = u64::MAX;
     world.fault_one_in = 0;
     world.slow = Slow::Nothing;
-    let mut process = settle(&mut world, &mut clients, &mut groups, cores).expect("nothing ends it");
+    world.full = false;
+    let mut process = settle(&mut world, &mut clients, &mut groups, &mut harms, cores).expect("nothing ends it");
     if let Some(groups) = &mut groups {
         groups.rest(&mut world, &mut process, &mut clients).expect("nothing ends it");
         assert!(groups.compared > 0, "no group was ever compared with its log");
@@ -85,11 +128,13 @@ fn settle(
     world: &mut World,
     clients: &mut Clients,
     groups: &mut Option<Groups>,
+    harms: &mut Vec<Harm>,
     cores: u16,
 ) -> Result<node::Process, Crashed> {
     let mut process = world.boot(cores)?;
     clients.connect(world, &mut process);
     clients.look_at_topics(&process);
+    clients.harmed(&process, harms);
     if let Some(groups) = groups {
         groups.begin(world, &mut process);
         groups.verify(world, &mut process, clients)?;
@@ -97,6 +142,13 @@ fn settle(
     let parts = clients.model.parts(TopicState::Live);
     for part in &parts {
         clients.verify(world, &mut process, *part)?;
+    }
+    // Each partition has shown what the damage has cost it, and no start forgets that.
+    harms.clear();
+    if world.full {
+        world.full = false;
+        clients.refused = true;
+        clients.recover(world, &mut process)?;
     }
     for part in &parts {
         clients.retry(world, &mut process, *part)?;
@@ -109,18 +161,30 @@ fn live(
     world: &mut World,
     clients: &mut Clients,
     groups: &mut Option<Groups>,
-    cores: u16,
-    faulty: bool,
+    harms: &mut Vec<Harm>,
+    (cores, trouble, churn): (u16, Trouble, bool),
 ) -> Result<(), Crashed> {
-    let mut process = settle(world, clients, groups, cores)?;
-    world.fault_one_in = if faulty { 300 } else { 0 };
+    let mut process = settle(world, clients, groups, harms, cores)?;
+    let faulty = trouble == Trouble::Faults;
+    world.fault_one_in = if faulty { FAULT_ONE_IN } else { 0 };
+    clients.refused = faulty;
     let stop = world.random.random_range(0..4) == 0;
     let stop_at = world.steps + world.steps_left / 2;
     loop {
         if stop && world.steps >= stop_at {
             return shut_down(world, clients, process);
         }
+        if groups.is_none() {
+            disturb(world, clients, &mut process, trouble)?;
+        }
         let parts = clients.model.parts(TopicState::Live);
+        if churn && world.random.random_range(0..CHURN_ONE_IN) == 0 {
+            match parts.get(world.random.random_range(0..2 * parts.len().max(1))) {
+                Some(part) => clients.delete_topic(world, &mut process, part.topic),
+                None => new_topic(world, clients, &mut process),
+            }
+            continue;
+        }
         let some = world.random.random_range(0..parts.len().max(1));
         match world.random.random_range(0..100) {
             _ if parts.is_empty() => new_topic(world, clients, &mut process),
@@ -157,6 +221,32 @@ fn live(
     }
 }
 
+/// The disk is full for a while, or fails no more: soon afterwards nothing is refused.
+fn disturb(
+    world: &mut World,
+    clients: &mut Clients,
+    process: &mut node::Process,
+    trouble: Trouble,
+) -> Result<(), Crashed> {
+    match trouble {
+        Trouble::Full if !world.full && world.random.random_range(0..400) == 0 => {
+            world.trace(|| "the disk is full".into());
+            (world.full, clients.refused) = (true, true);
+        }
+        Trouble::Full if world.full && world.random.random_range(0..400) == 0 => {
+            world.full = false;
+            clients.recover(world, process)?;
+        }
+        Trouble::Faults if world.mild && world.random.random_range(0..400) == 0 => {
+            let faults = std::mem::take(&mut world.fault_one_in);
+            clients.recover(world, process)?;
+            (world.fault_one_in, clients.refused) = (faults, true);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// What is counted against the memory limit is what the logs hold.
 fn check_memory(process: &node::Process) {
     for shard in &process.shards {
@@ -176,7 +266,7 @@ fn new_topic(world: &mut World, clients: &mut Clients, process: &mut node::Proce
 /// A clean stop; then the power goes.
 fn shut_down(world: &mut World, clients: &mut Clients, mut process: node::Process) -> Result<(), Crashed> {
     world.trace(|| "STOP".into());
-    world.fault_one_in = 0;
+    (world.fault_one_in, world.full, clients.refused) = (0, false, true);
     for shard in &mut process.shards {
         shard.step(world.now, klamm::shard::Input::Drain);
     }

@@ -1,5 +1,6 @@
 //! What the broker was sent, what it said, and what must therefore be true.
 
+use crate::damage::Harm;
 use bytes::Bytes;
 use klamm::types::Offset;
 use klamm::wire::batch::{Batch as Wire, batches, crc_ok};
@@ -61,6 +62,24 @@ pub struct Log {
     pub start: Offset,
     /// Of all deletions of records that were asked for.
     pub start_max: Offset,
+    /// What the last damage may have cost, until a recovery has told.
+    pub harm: Option<Harm>,
+    /// Damage may have cost the last batches of its producers, which begin anew.
+    pub cut: bool,
+    /// Records from its end on are lost, and it takes no others.
+    pub lost: bool,
+}
+
+impl Log {
+    /// Damage may have cost what is at this offset.
+    fn is_harmed(&self, offset: Offset) -> bool {
+        self.harm.is_some_and(|harm| offset >= harm.from)
+    }
+
+    /// Damage may have cost it with nothing left that says so.
+    fn is_harmed_silently(&self, offset: Offset) -> bool {
+        self.is_harmed(offset) && self.harm.is_some_and(|harm| harm.silent)
+    }
 }
 
 #[derive(Default)]
@@ -155,11 +174,17 @@ impl Model {
         id
     }
 
-    /// After a recovery: the partition holds these batches, all of it. From then on all of them must stay.
-    pub fn recovered(&mut self, part: Part, start: Offset, end: Offset, found: &[(Offset, BatchId)]) {
+    /// After a recovery: the partition holds these batches, all of it. From then on all of them must stay. `lost`: the broker
+    /// says that others followed.
+    pub fn recovered(&mut self, part: Part, start: Offset, end: Offset, found: &[(Offset, BatchId)], lost: bool) {
         let (name, memory) = (self.name(part), self.is_memory(part));
         let log = &self.logs[&part];
-        assert!(start >= log.start, "{name}: the log start went back from {} to {start}", log.start);
+        assert!(lost || !log.lost, "{name}: that records are lost is forgotten");
+        assert!(!lost || log.lost || log.harm.is_some(), "{name}: records are lost that no damage has cost");
+        // Of a partition that has lost its end, all may have been deleted.
+        let start_min = if log.harm.is_some() { log.start.min(end) } else { log.start };
+        let starts = log.harm.is_some_and(|harm| harm.start);
+        assert!(start >= start_min || starts, "{name}: the log start went back from {} to {start}", log.start);
         assert!(start <= log.start_max, "{name}: the log start is {start}, deletion was asked up to {}", log.start_max);
         let mut next = None;
         let mut there = HashSet::new();
@@ -174,14 +199,17 @@ impl Model {
         assert_eq!(next.unwrap_or(start), end, "{name}: the end of what can be read");
         for (offset, id) in &log.known {
             let last = offset + self.records(*id) - 1;
-            let lost = last >= start && !there.contains(id);
-            assert!(!lost || memory, "{name}: batch {id} was known at {offset} and is lost ({start} to {end})");
-            assert!(!lost || *offset >= end, "{name}: batch {id} of {offset} is lost from the middle ({end})");
+            let missing = last >= start && !there.contains(id);
+            let harmed = if lost { log.is_harmed(*offset) } else { log.is_harmed_silently(*offset) };
+            let may = memory || harmed;
+            assert!(!missing || may, "{name}: batch {id} was known at {offset} and is lost ({start} to {end})");
+            assert!(!missing || *offset >= end, "{name}: batch {id} of {offset} is lost from the middle ({end})");
         }
         self.check_order(part, start, &there);
         let log = self.logs.get_mut(&part).expect("it was just looked at");
-        let lost = log.known.split_off(&end);
-        for id in lost.into_values() {
+        log.lost = lost;
+        log.cut |= log.harm.is_some();
+        for id in log.known.split_off(&end).into_values() {
             self.batches[id].state = State::Lost;
         }
         log.start = start;

@@ -1,24 +1,26 @@
 //! The process: as many cores as wanted in one thread, on the simulated disk. Every step is chosen by the seed: which
 //! work of the disk goes on, which message between cores arrives, and when it all ends.
 
-use crate::device::{Job, Outcome, Work, journal_path, metadata_path, metadata_write};
+use crate::device::{Job, Outcome, Refusal, Work, journal_path, metadata_path, metadata_write};
 use crate::disk::Disk;
+use crate::segments::{Files, SegmentRead};
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
 use klamm::journal::{ALIGNMENT, HEAD_BYTES};
-use klamm::metadata::{Broker, Controller, Listener, Recovered, Written, file_index};
+use klamm::log::SegmentId;
+use klamm::log::directory::{PARTITION_METADATA, is_deleted, is_stray, is_unknown, stray_name};
+use klamm::metadata::{Broker, Controller, Image, Listener, Recovered, file_index};
 use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
-use klamm::shard::store::{DiskOp, LogIndex};
 use klamm::shard::{Input, Output, Shard};
-use klamm::types::{BrokerId, Now, PartitionId, ShardId, Time};
+use klamm::types::{BrokerId, Now, Offset, PartitionId, ShardId, Time};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -37,6 +39,12 @@ pub struct World {
     pub steps_left: u64,
     /// One step of the disk in so many fails; 0: none.
     pub fault_one_in: u32,
+    /// Nothing can be written that takes more space.
+    pub full: bool,
+    /// The journal and the metadata do not fail: a core that has lost its journal takes nothing more.
+    pub mild: bool,
+    /// The journal is damaged.
+    pub damaged: bool,
     /// What the disk is slow at.
     pub slow: Slow,
     pub steps: u64,
@@ -45,10 +53,16 @@ pub struct World {
     jobs: Vec<Job>,
     /// When somebody outside has something to do, so that time does not run past it.
     pub wake: Option<Time>,
-    removed: HashSet<(u16, LogIndex)>,
-    /// Partitions whose directories are out of the way: their names may be others' by now.
-    gone: HashSet<PartitionId>,
+    /// What each core has open.
+    files: Vec<Files>,
     trace: bool,
+}
+
+/// What goes from core to core.
+enum Letter {
+    Message(Message),
+    /// Files that are removed are not to be held open.
+    Forget(PartitionId, Option<SegmentId>),
 }
 
 /// Work that seldom gets on, so that the rest runs ahead of it.
@@ -64,7 +78,7 @@ const SLOW_ONE_IN: u32 = 12;
 
 pub struct Process {
     pub shards: Vec<Shard>,
-    mail: BTreeMap<(u16, u16), VecDeque<Message>>,
+    mail: BTreeMap<(u16, u16), VecDeque<Letter>>,
     /// Answers that have left, with the core and connection that they left by.
     pub answers: VecDeque<(u16, ConnectionId, Bytes)>,
 }
@@ -77,14 +91,16 @@ impl World {
             now: Now { mono: Time(1), wall_ms: WALL_MS },
             steps_left: 0,
             fault_one_in: 0,
+            full: false,
+            mild: false,
+            damaged: false,
             slow: Slow::Nothing,
             steps: 0,
             config: Arc::new(config),
             cores: 0,
             jobs: Vec::new(),
             wake: None,
-            removed: HashSet::new(),
-            gone: HashSet::new(),
+            files: Vec::new(),
             trace,
         }
     }
@@ -117,13 +133,12 @@ impl World {
         let kept = self.disk.crash(&mut self.random);
         self.trace(|| format!("CRASH with {} jobs under way: {kept}", self.jobs.len()));
         self.jobs.clear();
-        self.removed.clear();
-        self.gone.clear();
+        self.files.clear();
         self.wake = None;
     }
 
     fn submit(&mut self, core: u16, work: Work) {
-        let job = Job::new(core, self.cores, work);
+        let job = Job::new(core, self.cores, work, &mut self.files[usize::from(core)]);
         self.trace(|| format!("core {core} begins {}", job.label()));
         self.jobs.push(job);
     }
@@ -140,28 +155,29 @@ impl World {
             return None;
         }
         let fault = self.fault_one_in > 0 && self.random.random_range(0..self.fault_one_in) == 0;
+        let vital = matches!(self.jobs[at].work, Work::JournalWrite(_) | Work::Sync | Work::MetadataWrite(_));
+        let fault = fault && !(self.mild && vital);
+        let refusal = match self.full {
+            _ if fault => Refusal::Everything,
+            true => Refusal::Space,
+            false => Refusal::Nothing,
+        };
         let job = &mut self.jobs[at];
-        if let Work::Disk(DiskOp::SegmentWrite { log, .. } | DiskOp::SegmentClose { log, .. }) = &job.work {
-            job.removed = self.removed.contains(&(job.core, *log));
-        }
-        // As the shell, which looks whose directory it is.
-        if let Work::Disk(DiskOp::SegmentRemove { partition, .. }) = &job.work {
-            job.removed = self.gone.contains(partition);
-        }
-        let outcome = job.advance(&mut self.disk, fault)?;
+        let files = &mut self.files[usize::from(job.core)];
+        let outcome = job.advance(files, &mut self.disk, refusal, &mut self.random)?;
         let job = self.jobs.swap_remove(at);
-        self.trace(|| format!("core {} has done {}{}", job.core, job.label(), if fault { ": FAULT" } else { "" }));
-        if let Outcome::PartitionRemoved { log, rest } = &outcome {
-            self.removed.insert((job.core, *log));
-            let Work::PartitionRemove { partition, .. } = &job.work else { panic!("it has removed a partition") };
-            self.gone.insert(*partition);
-            self.submit(job.core, Work::Unlink(rest.clone()));
+        self.trace(|| format!("core {} has done {}, refused: {refusal:?}", job.core, job.label()));
+        let core = job.core;
+        if let Outcome::PartitionRemoved { rest, .. } = &outcome {
+            // A failure is tried again, however often.
+            let next = rest.clone().map_or(job.work, Work::Unlink);
+            self.submit(core, next);
         }
-        Some((job.core, outcome))
+        Some((core, outcome))
     }
 
-    fn found(&self) -> Found {
-        let journals = self.disk.list("journal").into_iter().map(|name| name[8..10].parse::<u16>().expect("a core"));
+    pub fn found(&self) -> Found {
+        let journals = self.disk.list("journal").into_iter().filter_map(|name| name[8..10].parse::<u16>().ok());
         let mut journals: Vec<u16> = journals.collect();
         journals.dedup();
         let names = self.disk.starting("checkpoint-").into_iter().filter(|name| !name.ends_with(".tmp"));
@@ -172,9 +188,10 @@ impl World {
         Found { journals, checkpoints: checkpoints.collect() }
     }
 
-    fn journal_files(&self, core: u16) -> Vec<u32> {
+    pub fn journal_files(&self, core: u16) -> Vec<u32> {
         let names = self.disk.list(&format!("journal/{core:02}"));
-        names.iter().map(|name| name[11..17].parse().unwrap()).collect()
+        let names = names.iter().filter_map(|name| name.strip_suffix(".journal"));
+        names.map(|name| name[11..17].parse().unwrap()).collect()
     }
 
     /// The files of a core's ring, and the number that the next one gets.
@@ -184,7 +201,7 @@ impl World {
         let mut file_next = all.last().map_or(0, |file| file + 1);
         let whole = |file: &u32| self.disk.read(&journal_path(core, *file)).is_some_and(|known| known.len() == bytes);
         let mut files: Vec<u32> = all.into_iter().filter(whole).collect();
-        if files.is_empty() {
+        if files.is_empty() && !self.full {
             self.disk.create(&journal_path(core, file_next));
             self.disk.set_length(&journal_path(core, file_next), bytes);
             files.push(file_next);
@@ -214,9 +231,14 @@ impl World {
         let listener = Listener { name: "PLAINTEXT".into(), host: "sim".into(), port: 9092 };
         controller.register_broker(BrokerId(1), Broker { listeners: vec![listener], rack: None }).expect("registered");
         while let Some(write) = controller.plan_write() {
-            let mut stamp = 0;
-            let ended = (1..).any(|step| metadata_write(&write, step, &mut stamp, &mut self.disk));
-            assert!(ended && !controller.written(Written::Synced).lost);
+            let (mut stamp, disk, random) = (0, &mut self.disk, &mut self.random);
+            let refusal = if self.full { Refusal::Space } else { Refusal::Nothing };
+            let step = |step| metadata_write(&write, step, &mut stamp, disk, refusal, random);
+            let written = (1..).find_map(step).expect("it ends");
+            if controller.written(written).lost {
+                assert!(self.full && controller.image_durable().broker(BrokerId(1)).is_some());
+                break;
+            }
         }
         controller
     }
@@ -225,6 +247,7 @@ impl World {
     pub fn boot(&mut self, cores: u16) -> Result<Process, Crashed> {
         self.trace(|| format!("BOOT on {cores} cores, {} steps to live, slow: {:?}", self.steps_left, self.slow));
         self.cores = cores;
+        self.files = (0..cores).map(|_| Files::new()).collect();
         let controller = self.controller();
         let node = Arc::new(Node {
             id: BrokerId(1),
@@ -244,10 +267,27 @@ impl World {
             self.recover(core, &mut recovery)?;
             recoveries.insert(core, recovery);
         }
+        let image = controller.image_durable().clone();
         let mut controller = Some((controller, self.random.random()));
         let seed = self.random.random();
-        let finished = recoveries.into_values().map(|recovery| recovery.finish(seed, controller.take()));
-        let shards = finished.map(|shard| shard.unwrap_or_else(|error| panic!("recovery: {error}"))).collect();
+        let damaged: Vec<(u16, u32)> = recoveries.values().flat_map(Recovery::damaged_files).collect();
+        let mut shards: Vec<Shard> = Vec::new();
+        for recovery in recoveries.into_values() {
+            match recovery.finish(seed, controller.take()) {
+                Ok(shard) => shards.push(shard),
+                // Partitions cannot change cores on a full disk.
+                Err(error) => {
+                    assert!(self.full, "recovery: {error}");
+                    return Err(Crashed);
+                }
+            }
+        }
+        for (core, file) in damaged {
+            let aside = format!("journal/damaged/{core:02}-{file:06}-{}.journal", self.steps);
+            self.disk.rename(&journal_path(core, file), &aside);
+            self.disk.sync_names();
+            self.tick()?;
+        }
         let ours = format!("-{cores:02}");
         let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
         for core in found.journals.iter().filter(|core| **core >= cores) {
@@ -260,7 +300,51 @@ impl World {
             self.disk.unlink(&name);
             self.tick()?;
         }
+        self.clear(&shards, &image)?;
         Ok(Process { shards, mail: BTreeMap::new(), answers: VecDeque::new() })
+    }
+
+    /// Removes what an earlier process has left of partitions.
+    fn clear(&mut self, shards: &[Shard], image: &Image) -> Result<(), Crashed> {
+        let firsts: Vec<(Arc<str>, Offset)> = shards
+            .iter()
+            .flat_map(|shard| shard.store().logs())
+            .filter_map(|(_, log)| Some((log.name().clone(), log.segments().next()?.base)))
+            .collect();
+        for (dir, first) in firsts {
+            let old =
+                |path: &String| SegmentId::of_file(&path[dir.len() + 1..]).is_some_and(|segment| segment.base < first);
+            self.unlink(self.disk.list(&dir).into_iter().filter(old).collect())?;
+        }
+        let paths: Vec<(String, String)> = self
+            .disk
+            .starting("")
+            .into_iter()
+            .filter_map(|path| {
+                let (dir, file) = path.split_once('/')?;
+                Some((dir.to_string(), file.to_string()))
+            })
+            .collect();
+        let deleted = paths.iter().filter(|(dir, _)| is_deleted(dir)).map(|(dir, file)| format!("{dir}/{file}"));
+        self.unlink(deleted.collect())?;
+        let known = |topic: &str, index| {
+            image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index)).map(|topic| topic.id)
+        };
+        for (dir, _) in paths.iter().filter(|(dir, file)| file == PARTITION_METADATA && !is_deleted(dir)) {
+            let content = self.disk.read(&format!("{dir}/{PARTITION_METADATA}")).expect("it was just listed");
+            if !is_stray(dir) && is_unknown(dir, content, known) {
+                self.disk.rename(dir, &stray_name(dir, self.steps));
+                self.tick()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn unlink(&mut self, paths: Vec<String>) -> Result<(), Crashed> {
+        paths.into_iter().try_for_each(|path| {
+            self.disk.unlink(&path);
+            self.tick()
+        })
     }
 
     fn recover(&mut self, core: u16, recovery: &mut Recovery) -> Result<(), Crashed> {
@@ -283,24 +367,29 @@ impl World {
         let (files, file_next) = self.own_files(core);
         let random = self.random.random();
         recovery.ring(files, file_next, random);
-        assert!(recovery.report().is_empty(), "core {core}: {:?}", recovery.report());
+        recovery.report().iter().for_each(|line| self.trace(|| format!("core {core} reports: {line}")));
+        assert!(self.damaged || recovery.report().is_empty(), "core {core}: {:?}", recovery.report());
         if !recovery.drain() {
             return Ok(());
         }
-        while !recovery.is_done() {
+        while !recovery.is_done() || !self.is_idle() {
             self.tick()?;
             let mut ops = Vec::new();
-            recovery.plan(self.now, &mut ops);
-            ops.into_iter().for_each(|op| self.submit(core, Work::Disk(op)));
+            if !recovery.is_refused() {
+                recovery.plan(self.now, &mut ops);
+            }
+            ops.into_iter().for_each(|op| self.submit(core, op.into()));
             if !self.is_idle() {
                 match self.job_step() {
                     Some((_, Outcome::Disk(done))) => recovery.done(self.now, done),
-                    Some((_, Outcome::Nothing)) | None => {}
+                    Some((_, Outcome::SegmentRemoved { done, .. })) => recovery.done(self.now, done),
+                    None => {}
                     Some(_) => panic!("a recovery works on the disk alone"),
                 }
             } else {
                 let due = recovery.deadline().is_some_and(|time| time <= self.now.mono);
                 assert!(due || recovery.is_done(), "core {core} recovers without end");
+                assert!(!recovery.is_refused() || self.full, "core {core}: nothing has refused it");
             }
         }
         Ok(())
@@ -324,9 +413,10 @@ fn input(outcome: Outcome) -> Option<Input> {
         Outcome::Read { reader, data } => Input::ReadDone { reader, data },
         Outcome::MetadataWritten { written } => Input::MetadataWritten { written },
         Outcome::MetadataSnapshotted { ok } => Input::MetadataSnapshotted { ok },
-        Outcome::PartitionRemoved { log, .. } => Input::PartitionRemoved { log, ok: true },
+        Outcome::PartitionRemoved { log, rest, .. } => Input::PartitionRemoved { log, ok: rest.is_some() },
         Outcome::GroupCheckpoint { log, bytes } => Input::GroupCheckpointRead { log, bytes },
         Outcome::GroupCheckpointWritten { log } => Input::GroupCheckpointWritten { log },
+        Outcome::SegmentRemoved { done, .. } => Input::DiskDone(done),
         Outcome::Nothing => return None,
     })
 }
@@ -371,21 +461,36 @@ impl Process {
                     self.answers.push_back((core, connection, Bytes::from(parts.concat())));
                 }
                 Output::Close { reason, .. } => panic!("core {core} closes a connection: {reason}"),
-                Output::Disk(op) => world.submit(core, Work::Disk(op)),
-                Output::Mesh { to, message } => self.mail.entry((core, to.0)).or_default().push_back(message),
-                Output::Read { reader, plan } => world.submit(core, Work::Read { reader, plan }),
+                Output::Disk(op) => world.submit(core, op.into()),
+                Output::Mesh { to, message } => self.post(core, to.0, Letter::Message(message)),
+                Output::Read { reader, plan } => {
+                    world.submit(core, Work::Read { reader, read: SegmentRead::new(plan) });
+                }
                 Output::MetadataWrite(write) => world.submit(core, Work::MetadataWrite(write)),
                 Output::MetadataSnapshot(part) => world.submit(core, Work::MetadataSnapshot(part)),
-                Output::GroupCheckpointRead { log, name, .. } => {
-                    world.submit(core, Work::GroupCheckpointRead { log, name });
+                Output::GroupCheckpointRead { log, name: dir, topic } => {
+                    world.submit(core, Work::GroupCheckpointRead { log, dir, topic });
                 }
-                Output::GroupCheckpointWrite { log, name, bytes, .. } => {
-                    world.submit(core, Work::GroupCheckpointWrite { log, name, bytes });
+                Output::GroupCheckpointWrite { log, name: dir, topic, bytes } => {
+                    world.submit(core, Work::GroupCheckpointWrite { log, dir, topic, bytes });
                 }
-                Output::PartitionRemove { log, name, partition } => {
-                    world.submit(core, Work::PartitionRemove { log, name, partition });
+                Output::PartitionRemove { log, name: dir, partition } => {
+                    world.files[usize::from(core)].forsake(log);
+                    world.submit(core, Work::PartitionRemove { log, dir, partition, renamed: None });
                 }
             }
+        }
+    }
+
+    fn post(&mut self, from: u16, to: u16, letter: Letter) {
+        self.mail.entry((from, to)).or_default().push_back(letter);
+    }
+
+    /// No core holds files open that have been removed.
+    fn forget(&mut self, world: &mut World, core: u16, partition: PartitionId, segment: Option<SegmentId>) {
+        world.files[usize::from(core)].forget(partition, segment);
+        for to in (0..self.shards.len() as u16).filter(|to| *to != core) {
+            self.post(core, to, Letter::Forget(partition, segment));
         }
     }
 
@@ -401,13 +506,29 @@ impl Process {
             let keys: Vec<(u16, u16)> = self.mail.keys().copied().collect();
             let (from, to) = *keys.choose_one(&mut world.random);
             let queue = self.mail.get_mut(&(from, to)).expect("it was just listed");
-            let message = queue.pop_front().expect("queues are never empty");
+            let letter = queue.pop_front().expect("queues are never empty");
             if queue.is_empty() {
                 self.mail.remove(&(from, to));
             }
-            self.shards[usize::from(to)].step(world.now, Input::Message { from: ShardId(from), message });
-            self.end_turn(world, to);
+            match letter {
+                Letter::Message(message) => {
+                    self.shards[usize::from(to)].step(world.now, Input::Message { from: ShardId(from), message });
+                    self.end_turn(world, to);
+                }
+                Letter::Forget(partition, segment) => {
+                    world.files[usize::from(to)].forget(partition, segment);
+                }
+            }
         } else if let Some((core, outcome)) = world.job_step() {
+            match &outcome {
+                Outcome::SegmentRemoved { partition, segment, .. } => {
+                    self.forget(world, core, *partition, Some(*segment));
+                }
+                Outcome::PartitionRemoved { partition, rest: Some(_), .. } => {
+                    self.forget(world, core, *partition, None);
+                }
+                _ => {}
+            }
             if let Some(input) = input(outcome) {
                 self.shards[usize::from(core)].step(world.now, input);
             }

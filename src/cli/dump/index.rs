@@ -3,6 +3,9 @@
 use super::input::Input;
 use super::printer::Printer;
 use crate::cli::failure::{Failure, Result};
+use crate::log::SegmentId;
+use crate::log::index::{OffsetEntry, TimeEntry};
+use crate::log::reading::SegmentFile;
 use crate::wire::batch::{BatchHeader, HEADER_BYTES};
 use crate::wire::codec::{DecodeError, Reader};
 use serde_json::json;
@@ -10,8 +13,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use zerocopy::FromBytes;
 
-const OFFSET_ENTRY_BYTES: usize = 8;
-const TIME_ENTRY_BYTES: usize = 12;
 const TRANSACTION_ENTRY_BYTES: usize = 34;
 /// Version, checksum and count of a snapshot, and one of its producers.
 const SNAPSHOT_HEADER_BYTES: usize = 10;
@@ -50,7 +51,9 @@ struct Log(Option<File>);
 
 impl Log {
     fn beside(input: &Input) -> Result<Log> {
-        let path = input.path.with_extension("log");
+        let name = input.path.file_name().and_then(|name| name.to_str());
+        let Some(segment) = name.and_then(SegmentId::of_file) else { return Ok(Log(None)) };
+        let path = input.path.with_file_name(SegmentFile::Log.name(segment));
         match File::open(&path) {
             Ok(file) => Ok(Log(Some(file))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Log(None)),
@@ -74,8 +77,8 @@ pub fn dump_offsets(input: &mut Input, out: &mut Printer) -> Result<()> {
     let base = input.base().unwrap_or(0);
     let log = Log::beside(input)?;
     let mut last: Option<(u32, u32)> = None;
-    entries::<OFFSET_ENTRY_BYTES>(input, out, |at, bytes, out| {
-        let (relative, position) = (u32::from_be_bytes(part(bytes, 0)), u32::from_be_bytes(part(bytes, 4)));
+    entries::<{ OffsetEntry::BYTES }>(input, out, |at, bytes, out| {
+        let OffsetEntry { relative, position } = OffsetEntry::decode(bytes);
         let offset = base.saturating_add(relative.into());
         out.row(json!({"kind": "entry", "offset": offset, "log_position": position}))?;
         if last.is_some_and(|last| relative <= last.0 || position <= last.1) {
@@ -91,8 +94,8 @@ pub fn dump_offsets(input: &mut Input, out: &mut Printer) -> Result<()> {
 pub fn dump_times(input: &mut Input, out: &mut Printer) -> Result<()> {
     let base = input.base().unwrap_or(0);
     let mut last: Option<(i64, u32)> = None;
-    entries::<TIME_ENTRY_BYTES>(input, out, |at, bytes, out| {
-        let (timestamp, relative) = (i64::from_be_bytes(part(bytes, 0)), u32::from_be_bytes(part(bytes, 8)));
+    entries::<{ TimeEntry::BYTES }>(input, out, |at, bytes, out| {
+        let TimeEntry { timestamp, relative } = TimeEntry::decode(bytes);
         out.row(json!({"kind": "entry", "timestamp": timestamp, "offset": base.saturating_add(relative.into())}))?;
         if last.is_some_and(|last| timestamp < last.0 || relative < last.1) || timestamp < -1 {
             out.damage(at, "the entry is not behind the one before")?;

@@ -82,6 +82,7 @@ pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> An
             _ => none,
         },
         0.. => match log.find_time(timestamp) {
+            Some((_, Read::Lost)) => Answer::Failed(ErrorCode::KafkaStorageError),
             Some((from, found)) => {
                 Answer::OffsetIn { timestamp, from, start: log.start(), epoch, data: data(log, found) }
             }

@@ -142,19 +142,22 @@ impl Store {
         let log = self.log_mut(index).ok_or(AppendError::Storage)?;
         let partition = log.id();
         let at = Placement { offset: start, epoch: log.epoch(), roll: false };
-        let segments = log.set_start(start);
-        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
+        self.move_start(index, start);
         Ok(self.write_journal(EntryKind::LogStart, partition, at, Bytes::new()))
+    }
+
+    /// Moves the log's start up, to its end at the most.
+    pub fn move_start(&mut self, index: LogIndex, start: Offset) {
+        let log = self.log_mut(index).expect("the log is there");
+        let segments = log.set_start(start.min(log.end()));
+        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
     }
 
     /// Takes an entry of the journal at recovery. Returns `false` if it does not follow what the log has.
     pub fn replay(&mut self, index: LogIndex, entry: &Entry, info: Option<&BatchInfo>, bytes: Bytes, now: Now) -> bool {
         let Some(stored) = self.stored(index) else { return true };
         let Some(info) = info else {
-            if entry.offset <= stored.log.end() {
-                let segments = stored.log.set_start(entry.offset);
-                self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
-            }
+            self.move_start(index, entry.offset);
             return true;
         };
         let (held, end) = (bytes.len(), stored.log.end());

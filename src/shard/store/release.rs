@@ -136,7 +136,7 @@ impl Store {
             logs += 1;
             let log = &stored.log;
             producers += log.producers().len();
-            if log.end() > 0 || log.start() > 0 {
+            if log.end() > 0 || log.start() > 0 || log.lost_from().is_some() {
                 builder.add(log.id(), &log.checkpoint());
             }
         }

@@ -2,8 +2,9 @@
 
 use super::partitions::{check_owner, own_partition_dir};
 use super::{Disk, blocking, close, copy_all, lock, patiently, plain, remove_file, write_all};
-use crate::log::appender::{Appender, PAGE_BYTES, Truncated};
-use crate::log::{Close, FILE_ENDINGS, Flush, SegmentId};
+use crate::log::appender::{Appender, CloseStep, PAGE_BYTES, Truncated};
+use crate::log::reading::SegmentFile;
+use crate::log::{Close, Flush, SegmentId};
 use crate::shard::store::LogIndex;
 use crate::shell::blocking::Kind;
 use crate::types::Uuid;
@@ -49,22 +50,22 @@ impl Disk {
         let (segment, end) = (flush.segment, u64::from(flush.position));
         let known = self.appending.borrow_mut().remove(&log);
         if let Some(state) = known {
-            if (state.appender.segment(), state.appender.end()) == (segment, end) {
+            if state.appender.is_for(flush) {
                 return Ok(state);
             }
             // The segment before is cut to its length by its own operation.
             close(state.file).await;
         }
         let dir = self.root.join(name);
-        let path = dir.join(segment.file_name("log"));
-        if !self.owned.borrow().contains(&log) {
+        let path = dir.join(SegmentFile::Log.name(segment));
+        if !self.directories.borrow().is_owned(log) {
             let dir = Arc::new(dir);
             patiently(async || {
                 let dir = dir.clone();
                 blocking(Kind::Files, move || own_partition_dir(&dir, topic)).await
             })
             .await?;
-            self.owned.borrow_mut().insert(log);
+            self.directories.borrow_mut().own(log);
         }
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true);
@@ -113,7 +114,7 @@ impl Disk {
         let dir = self.root.join(name);
         blocking(Kind::Remove, move || {
             check_owner(&dir, topic)?;
-            FILE_ENDINGS.iter().try_for_each(|ending| remove_file(&dir.join(segment.file_name(ending))))
+            SegmentFile::ALL.iter().try_for_each(|file| remove_file(&dir.join(file.name(segment))))
         })
         .await
     }
@@ -144,9 +145,9 @@ async fn append(state: &mut Appending, limit: u32, flush: &Flush) -> io::Result<
 
 fn close_segment(dir: &Path, topic: Uuid, segment: &Close) -> io::Result<()> {
     check_owner(dir, topic)?;
-    let path = |ending| dir.join(segment.segment.file_name(ending));
-    let file = fs::OpenOptions::new().write(true).open(path("log"))?;
-    file.set_len(u64::from(segment.bytes))?;
-    fs::write(path("index"), &segment.index)?;
-    fs::write(path("timeindex"), &segment.timeindex)
+    let path = |file: SegmentFile| dir.join(file.name(segment.segment));
+    segment.steps().into_iter().try_for_each(|step| match step {
+        CloseStep::Cut(bytes) => fs::OpenOptions::new().write(true).open(path(SegmentFile::Log))?.set_len(bytes),
+        CloseStep::Write(file, content) => fs::write(path(file), content),
+    })
 }
