@@ -50,7 +50,7 @@ pub enum EntryKind {
 pub struct Entry {
     /// What the entry says.
     pub kind: EntryKind,
-    /// The batch is the first of a new segment.
+    /// Whether the batch is the first of a new segment.
     pub roll: bool,
     /// The partition that it is about.
     pub partition: PartitionId,

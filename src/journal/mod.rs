@@ -26,8 +26,8 @@ pub const ALIGNMENT: usize = 4096;
 /// Measured: beyond 1 MiB a larger write is not faster.
 pub const BLOCK_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
-/// Blocks under way at a time, and the size from which on one does not wait for those before it. Measured: where a sync takes
-/// milliseconds, one block after the other makes a third of the device's speed.
+/// How many blocks may be under way at a time, and the size from which on one does not wait for those before it.
+/// Measured: where a sync takes milliseconds, one block after the other makes a third of the device's speed.
 const IN_FLIGHT_MAX: usize = 4;
 const BLOCK_BYTES_LARGE: usize = BLOCK_BYTES_MAX / 2;
 
@@ -74,7 +74,7 @@ pub struct Limits {
     pub file_bytes: u64,
     /// Files in the ring at the most.
     pub files_max: u32,
-    /// Bytes that may wait for a block before [`Journal::is_full`] says so.
+    /// How many bytes may wait to be written before [`Journal::is_full`] says so.
     pub waiting_bytes_max: usize,
 }
 
@@ -96,11 +96,12 @@ pub struct Journal {
     /// Files that hold blocks, oldest first; the last one is being written.
     used: VecDeque<UsedFile>,
     position: u64,
-    /// Recycled in the order in which they were released, so that the files of a generation never have a gap.
+    /// Files that can be written over, in the order in which they were released: so the files of a generation never
+    /// have a gap.
     free: VecDeque<FileIndex>,
-    /// Files asked for by [`Journal::plan_prepare`] and not yet there.
+    /// How many files [`Journal::plan_prepare`] has asked for that are not there yet.
     preparing: u32,
-    /// The last file that was asked for could not be made: the ring goes on with those that it has.
+    /// Whether the last file that was asked for could not be made: the ring then goes on with those that it has.
     short: bool,
     files: u32,
     file_next: FileIndex,

@@ -31,7 +31,7 @@ pub struct Damage {
     pub sequence_first: u64,
     /// Sequence of the last of them.
     pub sequence_last: u64,
-    /// All entries of the blocks are known from their headers: they are in what [`Replay::feed`] returned.
+    /// Whether all entries of the blocks are known from their headers: they are in what [`Replay::feed`] returned.
     pub complete: bool,
 }
 
@@ -42,7 +42,7 @@ pub struct Block {
     pub sequence: u64,
     /// Each with the range of its payload in what was fed.
     pub entries: Vec<(Entry, Range<usize>)>,
-    /// The block does not match its checksum: a payload counts if it matches its own.
+    /// Whether the block does not match its checksum: a payload then counts if it matches its own.
     pub damaged: bool,
 }
 
@@ -170,9 +170,9 @@ impl Search {
 }
 
 impl Replay {
-    /// `heads`: the first [`HEAD_BYTES`] of each file that exists, fewer where the file is shorter. Returns `None` if no
-    /// block can be in them. `checkpoints` are generations and the sequence up to which blocks of each are not needed; those
-    /// of older generations are not either, unless `older_needed`.
+    /// A replay of the files whose `heads` these are: the first [`HEAD_BYTES`] of each, fewer where the file is
+    /// shorter. `None` if no block can be in them. `checkpoints` are generations, and the sequence up to which blocks
+    /// of each are not needed; blocks of older generations are not needed either, unless `older_needed`.
     pub fn new(
         core: u16,
         heads: &[(FileIndex, Vec<u8>)],
@@ -212,12 +212,12 @@ impl Replay {
         Some(replay)
     }
 
-    /// The generation that is read; certain once [`Replay::is_surveyed`].
+    /// The generation that is read. It is certain once [`Replay::is_surveyed`].
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// All files are known: the first block can be wanted.
+    /// Whether all files are known, so that the first block can be wanted.
     pub fn is_surveyed(&self) -> bool {
         !matches!(self.step, Step::Survey(_))
     }
@@ -347,7 +347,7 @@ impl Replay {
         needed.then_some(Block { sequence: header.sequence, entries, damaged: false })
     }
 
-    /// The expected block is not where it should be: looks for it, and for all later ones, in what follows.
+    /// Looks for the expected block, which is not where it should be, and for all later ones, in what follows.
     fn search(&mut self) {
         let mut places = Vec::new();
         let mut later = 0;
@@ -362,7 +362,7 @@ impl Replay {
         self.settle();
     }
 
-    /// The search is over: what later blocks prove to have been durable is shown, and nothing else.
+    /// Ends the search: shows what later blocks prove to have been durable, and nothing else.
     fn judge(&mut self, found: BTreeMap<(u64, u64), Candidate>) {
         let surveyed = std::mem::take(&mut self.surveyed);
         let mut all: BTreeMap<u64, Candidate> = BTreeMap::new();
@@ -404,7 +404,8 @@ impl Replay {
         Spot { file: file.or(self.unknown.first().copied()).unwrap_or(0), position: self.position }
     }
 
-    /// The expected block has no header that can be read, but its place is known: its entries may be readable.
+    /// Adds the expected block to `all`, if its place is known although its header cannot be read: its entries may be
+    /// readable.
     fn guess_first(&self, all: &mut BTreeMap<u64, Candidate>, durable: u64) {
         if all.contains_key(&self.expected) || durable < self.expected {
             return;
@@ -428,8 +429,8 @@ impl Replay {
         }
     }
 
-    /// Under a checkpoint of a later generation it is no damage: that generation's blocks are written over this one's, and
-    /// only when checkpoints hold what these said.
+    /// Notes damage, unless a checkpoint of a later generation stands: that generation's blocks are written over this
+    /// one's, and only when checkpoints hold what these said.
     fn note(&mut self, damage: Damage) {
         if self.checkpoints.iter().all(|(generation, _)| *generation <= self.generation) {
             self.damages.push(damage);

@@ -11,7 +11,7 @@ use crate::wire::compression::{Codec, Pack, Unpack, UnpackError, WINDOW_BYTES_MA
 use crate::wire::error::ErrorCode;
 use bytes::BytesMut;
 
-/// At most this many records of a batch are named as being at fault.
+/// How many records of a batch may be named as being at fault.
 const FAULTS_MAX: usize = 1000;
 const NO_TIMESTAMP: TimestampMs = -1;
 /// What it costs to look at a record, and how many bytes are summed in the same time: nanoseconds, about.
@@ -77,7 +77,7 @@ pub struct Check {
     batch: BytesMut,
     info: BatchInfo,
     wall_ms: TimestampMs,
-    /// `None` if the records are not looked at.
+    /// The walk over the records; `None` if they are not looked at.
     walk: Option<Walk>,
 }
 
@@ -109,7 +109,7 @@ impl Check {
         Ok(Check { batch, info, wall_ms, walk })
     }
 
-    /// What it takes to begin a check of so many bytes.
+    /// What it costs to begin a check of so many bytes.
     pub fn cost(bytes: usize) -> usize {
         1 + bytes / CHECKSUM_BYTES
     }
@@ -386,7 +386,7 @@ impl Times {
         (self.earliest..=self.latest).contains(&timestamp) || timestamp == NO_TIMESTAMP
     }
 
-    /// As far as the header tells.
+    /// Whether the times of the header hold.
     fn holds_header(&self, header: &BatchHeader) -> bool {
         self.hold(self.base) && self.hold(header.max_timestamp.get())
     }

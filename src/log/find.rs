@@ -21,7 +21,7 @@ pub struct Find {
     parts: Vec<Bytes>,
     timestamp: TimestampMs,
     start: Offset,
-    /// The batch that is looked at next: the part that it is in, and where.
+    /// The batch that is looked at next: its part, and where it begins in that.
     part: usize,
     at: usize,
     walk: Option<Walk>,
@@ -106,7 +106,7 @@ impl Walk {
         Some(Walk { unpack: Unpack::new(compression), records, found: None })
     }
 
-    /// One piece of the batch's records; whether more of them make no difference.
+    /// Looks at one piece of the batch's records. Returns whether more of them make no difference.
     fn step(
         &mut self,
         batch: &Batch<'_>,

@@ -47,7 +47,7 @@ pub struct Settings {
     pub index_bytes_max: usize,
     /// `index.interval.bytes`
     pub index_interval: u32,
-    /// `ack.durability=memory`: records count as committed once they are in memory.
+    /// Whether records count as committed once they are in memory (`ack.durability=memory`).
     pub ack_memory: bool,
 }
 
