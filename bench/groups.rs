@@ -3,7 +3,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use klamm::group::{Caller, Coordinator, Request, Settings, Ticket};
+use klamm::group::{Caller, Coordinator, Request, Restoring, Settings, Ticket};
 use klamm::types::{Now, RequestId, ShardId, Time};
 use klamm::wire::messages::OffsetCommitRequest;
 use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -19,6 +19,8 @@ const PARTITIONS: i32 = 4;
 const POSITIONS: usize = GROUPS * TOPICS * PARTITIONS as usize;
 /// Commits that share an append, as under load.
 const COMMITS_PER_APPEND: usize = 16;
+/// Bytes of a checkpoint that are taken over at once, as in the broker.
+const RESTORED_BYTES: usize = 256 << 10;
 const NOW: Now = Now { mono: Time(0), wall_ms: 1_700_000_000_000 };
 
 type Stored = (Vec<u8>, Option<Vec<u8>>);
@@ -97,7 +99,8 @@ fn load_from_checkpoint(bencher: Bencher) {
     let bytes = checkpoint.finish();
     bencher.counter(ItemsCount::new(POSITIONS)).bench_local(|| {
         let mut coordinator = Coordinator::new(Settings::default());
-        coordinator.restore(black_box(&bytes)).expect("it is whole");
+        let mut restoring = Restoring::new(black_box(bytes.clone())).expect("a head");
+        while !coordinator.restore_some(&mut restoring, RESTORED_BYTES).expect("it is whole") {}
         coordinator.loaded(NOW);
         coordinator
     });

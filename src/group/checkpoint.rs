@@ -1,15 +1,19 @@
-//! A checkpoint of what is durable: the same records as in the log, one for each key, so that the log before its offset need
-//! not be read.
+//! A checkpoint of what is durable: the same records as in the log, one for each key, so that the log before its offset
+//! need not be read.
 //!
 //! ```text
 //! magic "KGRP", version u32, offset_end i64, records: (key length u32, value length u32, key, value)*, count u64, CRC-32C u32
 //! ```
 //! Integers are big-endian; the CRC covers all before it.
 
+use super::ledger::Position;
 use super::record::Record;
+use super::state::Group;
 use crate::types::Offset;
 use crate::wire::codec::{DecodeError, Reader};
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 
 const MAGIC: [u8; 4] = *b"KGRP";
@@ -51,8 +55,11 @@ impl From<DecodeError> for CheckpointError {
 pub struct Checkpoint {
     bytes: Vec<u8>,
     count: u64,
-    /// The last group that is in it.
-    pub(super) group_last: Option<Arc<str>>,
+    /// The checksum of the bytes before `covered`.
+    crc: u32,
+    covered: usize,
+    /// The last group that is in it, and if not all of that is, the last of its positions.
+    place: Option<(Arc<str>, Option<Position>)>,
 }
 
 impl Checkpoint {
@@ -61,14 +68,50 @@ impl Checkpoint {
         bytes.extend(VERSION.to_be_bytes());
         bytes.extend(offset_end.to_be_bytes());
         assert_eq!(bytes.len(), HEADER_BYTES);
-        Checkpoint { bytes, count: 0, group_last: None }
+        Checkpoint { bytes, count: 0, crc: 0, covered: 0, place: None }
     }
 
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes.len()
+    /// Adds groups until the checkpoint has grown by about `bytes`; false when all are in it.
+    pub(super) fn grow(&mut self, groups: &BTreeMap<Arc<str>, Group>, bytes: usize) -> bool {
+        let end = self.bytes.len() + bytes;
+        let mut whole = true;
+        if let Some((name, Some(position))) = self.place.clone() {
+            let group = groups.get(&name);
+            whole = group.is_none_or(|group| self.put_positions(group, Some(&position), end));
+            if whole {
+                self.place = Some((name, None));
+            }
+        }
+        let from = self.place.as_ref().map_or(Bound::Unbounded, |(name, _)| Bound::Excluded(&**name));
+        let mut rest = groups.range::<str, _>((from, Bound::Unbounded));
+        while whole && self.bytes.len() < end {
+            let Some((name, group)) = rest.next() else { break };
+            group.ledger().head_records(name).for_each(|record| self.put(&record));
+            whole = self.put_positions(group, None, end);
+            if whole {
+                self.place = Some((name.clone(), None));
+            }
+        }
+        let is_over = whole && rest.next().is_none();
+        self.crc = crc32c::crc32c_append(self.crc, &self.bytes[self.covered..]);
+        self.covered = self.bytes.len();
+        !is_over
     }
 
-    pub(super) fn put(&mut self, record: &Record) {
+    /// Adds positions of a group; whether all are in the checkpoint.
+    fn put_positions(&mut self, group: &Group, after: Option<&Position>, end: usize) -> bool {
+        for (topic, partition, committed) in group.ledger().positions_after(after) {
+            self.put(&Record::offset(group.name(), topic, partition, Some(committed)));
+            if self.bytes.len() >= end {
+                self.place = Some((group.name().clone(), Some((topic.clone(), partition))));
+                return false;
+            }
+        }
+        true
+    }
+
+    fn put(&mut self, record: &Record) {
+        assert!(!record.key.is_empty());
         let value = record.value.as_ref().expect("a checkpoint has no tombstones");
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is shorter than 4 GiB").to_be_bytes();
         self.bytes.extend(length(&record.key));
@@ -80,8 +123,9 @@ impl Checkpoint {
 
     /// What to put into the file.
     pub fn finish(mut self) -> Vec<u8> {
+        assert!(self.covered <= self.bytes.len());
         self.bytes.extend(self.count.to_be_bytes());
-        let crc = crc32c::crc32c(&self.bytes);
+        let crc = crc32c::crc32c_append(self.crc, &self.bytes[self.covered..]);
         self.bytes.extend(crc.to_be_bytes());
         self.bytes
     }
@@ -100,38 +144,86 @@ pub fn decode_head(bytes: &[u8]) -> Result<Offset, CheckpointError> {
     Ok(r.i64()?)
 }
 
-/// Whether the bytes are a checkpoint, whole and unharmed; its offset.
-pub(super) fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
-    let offset_end = decode_head(bytes)?;
-    if bytes.len() < HEADER_BYTES + TRAILER_BYTES {
-        return Err(CheckpointError::Truncated);
-    }
-    let (covered, crc) = bytes.split_at(bytes.len() - 4);
-    if crc32c::crc32c(covered).to_be_bytes() != *crc {
-        return Err(CheckpointError::Crc);
-    }
-    let mut count = 0u64;
-    walk(bytes, |_, _| count += 1);
-    let (_, told) = covered.split_at(covered.len() - 8);
-    if told != count.to_be_bytes() || offset_end < 0 {
-        return Err(CheckpointError::Truncated);
-    }
-    Ok(offset_end)
+/// A checkpoint that is taken over, in pieces: all of it is verified first.
+#[derive(Debug)]
+pub struct Restoring {
+    bytes: Vec<u8>,
+    offset_end: Offset,
+    /// The record that comes next, to be verified or to be taken over.
+    at: usize,
+    is_verified: bool,
+    /// Of the bytes before `at`.
+    crc: u32,
+    count: u64,
 }
 
-/// Hands out the records of a checkpoint, up to the first that is not whole.
-pub(super) fn walk(bytes: &[u8], mut record: impl FnMut(&[u8], &[u8])) {
-    assert!(bytes.len() >= HEADER_BYTES + TRAILER_BYTES);
-    let mut r = Reader::new(&bytes[HEADER_BYTES..bytes.len() - TRAILER_BYTES]);
-    let mut next = || -> Result<bool, DecodeError> {
-        if r.remaining() == 0 {
+/// The records of a checkpoint are read from its bytes at `at`, up to `end`.
+fn next_record<'a>(bytes: &'a [u8], at: &mut usize, end: usize) -> Result<(&'a [u8], &'a [u8]), CheckpointError> {
+    let mut r = Reader::new(&bytes[*at..end]);
+    let (key_bytes, value_bytes) = (r.u32()? as usize, r.u32()? as usize);
+    let record = (r.take(key_bytes)?, r.take(value_bytes)?);
+    *at = end - r.remaining();
+    Ok(record)
+}
+
+impl Restoring {
+    /// Says no more of the bytes than that their head may be a checkpoint's.
+    pub fn new(bytes: Vec<u8>) -> Result<Restoring, CheckpointError> {
+        let offset_end = decode_head(&bytes)?;
+        if offset_end < 0 || bytes.len() < HEADER_BYTES + TRAILER_BYTES {
+            return Err(CheckpointError::Truncated);
+        }
+        let crc = crc32c::crc32c(&bytes[..HEADER_BYTES]);
+        Ok(Restoring { bytes, offset_end, at: HEADER_BYTES, is_verified: false, crc, count: 0 })
+    }
+
+    /// The offset at which the log goes on, if the checkpoint is whole.
+    pub fn offset_end(&self) -> Offset {
+        self.offset_end
+    }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.is_verified
+    }
+
+    fn end(&self) -> usize {
+        self.bytes.len() - TRAILER_BYTES
+    }
+
+    /// Verifies about `bytes_max` more; true when all is verified.
+    pub(super) fn verify(&mut self, bytes_max: usize) -> Result<bool, CheckpointError> {
+        assert!(!self.is_verified);
+        let (start, end) = (self.at, self.end());
+        while self.at < end && self.at - start < bytes_max {
+            next_record(&self.bytes, &mut self.at, end)?;
+            self.count += 1;
+        }
+        self.crc = crc32c::crc32c_append(self.crc, &self.bytes[start..self.at]);
+        if self.at < end {
             return Ok(false);
         }
-        let (key_bytes, value_bytes) = (r.u32()? as usize, r.u32()? as usize);
-        record(r.take(key_bytes)?, r.take(value_bytes)?);
+        let (count, crc) = self.bytes[end..].split_at(TRAILER_BYTES - 4);
+        if crc32c::crc32c_append(self.crc, count).to_be_bytes() != *crc {
+            return Err(CheckpointError::Crc);
+        }
+        if self.count.to_be_bytes() != *count {
+            return Err(CheckpointError::Truncated);
+        }
+        (self.is_verified, self.at) = (true, HEADER_BYTES);
         Ok(true)
-    };
-    while next() == Ok(true) {}
+    }
+
+    /// Hands out the next records, of about `bytes_max`; true when there are no more. All of them are verified.
+    pub(super) fn take(&mut self, bytes_max: usize, mut record: impl FnMut(&[u8], &[u8])) -> bool {
+        assert!(self.is_verified);
+        let (start, end) = (self.at, self.end());
+        while self.at < end && self.at - start < bytes_max {
+            let (key, value) = next_record(&self.bytes, &mut self.at, end).expect("it is verified");
+            record(key, value);
+        }
+        assert!(self.at <= end);
+        self.at == end
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +235,13 @@ mod tests {
         let record = Record::group(&"g".into(), Some(&Default::default()));
         checkpoint.put(&record);
         checkpoint.finish()
+    }
+
+    /// Verifies a checkpoint a record at a time; its offset.
+    fn verify(bytes: &[u8]) -> Result<Offset, CheckpointError> {
+        let mut restoring = Restoring::new(bytes.to_vec())?;
+        while !restoring.verify(1)? {}
+        Ok(restoring.offset_end())
     }
 
     #[test]

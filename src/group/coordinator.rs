@@ -1,34 +1,37 @@
-//! The machine: routes requests to groups, appends what they decide, keeps time.
+//! The coordinator routes requests to groups, appends what they decide, and keeps their timers.
 
-use super::checkpoint::{self, Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, Restoring};
+use super::classic::{check_join, check_sync};
 use super::decisions::{Append, AppendId, Decisions, Then};
-use super::error::{append_error, heartbeat, leave_refusal, offset_delete_refusal, refusal, sync_refusal};
-use super::forget::Sweep;
-use super::join::check_join;
-use super::list::{Listing, list_refusal};
-use super::offsets::{absent_group, commit_refusal, commits_anything, fetched_nothing};
+use super::error::{
+    absent_group, append_error, heartbeat, leave_refusal, list_refusal, offset_delete_refusal, refusal, sync_refusal,
+};
+use super::forget::{SWEPT_PER_TURN, Sweep, Walk};
+use super::list::{LISTED_PER_TURN, Listing};
+use super::offsets::{commit_refusal, commits_anything, fetched_nothing};
 use super::record::{Key, Record};
-use super::state::{Group, State, Step};
-use super::sync::check_sync;
+use super::shared::Step;
+use super::state::Group;
 use super::{Answer, Caller, DECIDED_BYTES_MAX, Event, Request, Response, Settings, Topics};
 use crate::types::{Now, Offset, Time};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::{JoinGroupRequest, OffsetCommitRequest};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// Groups looked at in one turn because of their timers.
 const GROUPS_PER_TICK: usize = 256;
-/// Groups that are opened in one turn when all is loaded.
-const OPENED_PER_TURN: usize = 2048;
+/// In one turn no more groups are looked at once so many of their positions were.
+const POSITIONS_PER_TICK: usize = 4096;
+/// Groups that are given up in one turn.
+const UNLOADED_PER_TURN: usize = 2048;
 
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum Phase {
     Loading,
-    /// All is read, and the groups are being opened: those up to this one are.
+    /// All is read, and the groups are being opened.
     Opening {
-        after: Option<Arc<str>>,
+        walk: Walk,
     },
     Active,
     Unloaded,
@@ -44,18 +47,18 @@ pub struct Coordinator {
     timers: BTreeSet<(Time, Arc<str>)>,
     /// The partition's records before this offset are applied.
     offset_end: Offset,
-    /// Lists and walks in search of positions that take more than one turn.
+    /// Lists, and walks in search of positions in deleted topics, that take more than one turn.
     pub(super) listings: VecDeque<Listing>,
     pub(super) sweeps: VecDeque<Sweep>,
-    /// The deletion of positions in deleted topics is over when so many records are.
+    /// Positions in deleted topics are gone from the log when so many records are over.
     pub(super) forgotten_end: u64,
-    /// Records that were left out, for the events that tell of them when all are read.
+    /// Records that were left out: events tell of them when all are read.
     unknown_kinds: BTreeMap<i16, u64>,
     malformed_keys: Option<(u64, Vec<u8>)>,
 }
 
 impl Coordinator {
-    /// Knows nothing yet: takes a checkpoint and records until [`Coordinator::loaded`].
+    /// A coordinator that knows nothing yet: it takes a checkpoint and records until [`Coordinator::loaded`].
     pub fn new(settings: Settings) -> Coordinator {
         assert!(settings.append_bytes_max > 0 && settings.members_max > 0);
         assert!(settings.gather_ms <= settings.gather_ms_max || settings.gather_ms_max == 0);
@@ -101,15 +104,20 @@ impl Coordinator {
         self.step.offset_bytes
     }
 
-    /// Takes what a checkpoint holds, before any record; returns the offset at which replay goes on.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<Offset, CheckpointError> {
+    /// Takes what a checkpoint holds, before any record: about `bytes` more of it. True when all is taken. After an error
+    /// nothing is: the checkpoint is verified before the first of it is taken.
+    pub fn restore_some(&mut self, restoring: &mut Restoring, bytes: usize) -> Result<bool, CheckpointError> {
         assert_eq!(self.phase, Phase::Loading);
-        assert!(self.groups.is_empty() && self.offset_end == 0);
-        // Checked whole before anything is taken.
-        let offset_end = checkpoint::verify(bytes)?;
-        checkpoint::walk(bytes, |key, value| self.apply(key, Some(value)));
-        self.offset_end = offset_end;
-        Ok(offset_end)
+        if !restoring.is_verified() {
+            assert!(self.groups.is_empty() && self.offset_end == 0);
+            restoring.verify(bytes)?;
+            return Ok(false);
+        }
+        let is_over = restoring.take(bytes, |key, value| self.apply(key, Some(value)));
+        if is_over {
+            self.offset_end = restoring.offset_end();
+        }
+        Ok(is_over)
     }
 
     /// Takes one record of the partition, in their order.
@@ -143,10 +151,8 @@ impl Coordinator {
                 self.groups.entry(name.clone()).or_insert_with(|| Group::new(name))
             }
         };
-        group.ledger.apply(&key, key_bytes, value);
-        self.step.offset_bytes = self.step.offset_bytes + group.durable_bytes() - group.durable_counted;
-        group.durable_counted = group.durable_bytes();
-        if self.phase == Phase::Loading && group.ledger.is_empty() {
+        group.apply(&key, key_bytes, value, &mut self.step);
+        if self.phase == Phase::Loading && group.ledger().is_empty() {
             self.groups.remove(&**name);
         }
     }
@@ -159,31 +165,29 @@ impl Coordinator {
     /// All records are replayed: members' sessions begin, and positions in topics that do not exist are forgotten, of some
     /// groups at a time. True when there are no more, and requests are served.
     pub fn open_some(&mut self, now: Now, exists: &dyn Fn(&str) -> bool) -> bool {
-        let after = match &self.phase {
-            Phase::Opening { after } => after.clone(),
+        let mut walk = match &mut self.phase {
+            Phase::Opening { walk } => std::mem::take(walk),
             phase => {
                 assert_eq!(*phase, Phase::Loading);
                 self.report_left_out();
-                None
+                Walk::default()
             }
         };
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let some = self.groups.range((from, Bound::Unbounded)).take(OPENED_PER_TURN);
-        let names: Vec<Arc<str>> = some.map(|(name, _)| name.clone()).collect();
-        for name in &names {
-            let group = self.groups.get_mut(name).expect("it is a key");
-            group.restore(now);
-            group.schedule_retention(now, &self.step);
-            if group.members.len() > self.step.settings.members_max {
-                group.rebalance(now, "the loaded group is larger than group.max.size", &mut self.step);
+        let mut budget = SWEPT_PER_TURN;
+        let is_active = loop {
+            if budget == 0 {
+                break false;
             }
-            group.report_malformed(&mut self.step);
-            group.forget(&|topic| !exists(topic), &mut self.step);
-            self.settle(name);
-        }
+            let Some((name, topic)) = walk.next(&self.groups) else { break true };
+            let group = self.groups.get_mut(&name).expect("it is a key");
+            if topic.is_none() {
+                group.open(now, &mut self.step);
+            }
+            walk.looked_at(group.forget(&|topic| !exists(topic), topic, &mut budget, &mut self.step));
+            self.settle(&name);
+        };
         self.forgotten_end = self.step.decisions.number_decided();
-        let is_active = names.len() < OPENED_PER_TURN;
-        self.phase = if is_active { Phase::Active } else { Phase::Opening { after: names.last().cloned() } };
+        self.phase = if is_active { Phase::Active } else { Phase::Opening { walk } };
         is_active
     }
 
@@ -259,57 +263,39 @@ impl Coordinator {
             let name: Arc<str> = Arc::from(&**name);
             self.groups.insert(name.clone(), Group::new(name));
         }
-        let (group, step) = (self.groups.get_mut(&**name).expect("it is there"), &mut self.step);
-        let ticket = caller.ticket;
-        match request {
-            Request::JoinGroup(request) => {
-                group.join(now, caller, request, step);
-                if is_new && group.exists() && group.undurable.is_empty() {
-                    group.store_new(now, step);
-                }
-            }
-            Request::SyncGroup(request) => group.sync(now, ticket, request, step),
-            Request::Heartbeat(request) => {
-                let response = group.heartbeat(now, request);
-                step.answer(ticket, response);
-            }
-            Request::LeaveGroup(request) => group.leave(now, caller, request, step),
-            Request::OffsetCommit(request) => group.commit(now, caller, request, topics, step),
-            Request::OffsetFetch { group: request, .. } => {
-                step.answer(ticket, group.fetch(request, step.settings.answer_bytes_max));
-            }
-            Request::OffsetDelete(request) => group.delete_offsets(ticket, request, topics, step),
-            Request::ListGroups(_) | Request::DescribeGroups(_) | Request::DeleteGroups(_) => unreachable!(),
-        }
-        let name = group.name.clone();
+        let group = self.groups.get_mut(&**name).expect("it is there");
+        group.handle(now, caller, request, topics, &mut self.step, is_new);
+        let name = group.name().clone();
         self.settle(&name);
     }
 
-    /// After a step of a group: its timer, its share of the memory, its end.
+    /// After a step of a group: sets its timer, counts its memory, drops it if it is gone.
     pub(super) fn settle(&mut self, name: &Arc<str>) {
         let Some(group) = self.groups.get_mut(name) else { return };
+        group.count(&mut self.step);
         group.check();
-        self.step.member_bytes = self.step.member_bytes + group.held_bytes() - group.bytes_counted;
-        group.bytes_counted = group.held_bytes();
         let gone = group.is_gone();
-        let due = group.due.filter(|_| !gone);
+        let due = group.due().filter(|_| !gone);
         let later = |armed: Time| due.is_none_or(|due| due < armed);
-        if let Some(armed) = group.armed.filter(|&armed| gone || later(armed)) {
+        if let Some(armed) = group.armed().filter(|&armed| gone || later(armed)) {
             self.timers.remove(&(armed, name.clone()));
-            group.armed = None;
+            group.set_armed(None);
         }
-        if let (None, Some(due)) = (group.armed, due) {
+        if let (None, Some(due)) = (group.armed(), due) {
             self.timers.insert((due, name.clone()));
-            group.armed = Some(due);
+            group.set_armed(Some(due));
         }
         if gone {
-            assert_eq!((group.bytes, group.durable_counted), (0, 0), "{name}");
+            assert_eq!(group.member_bytes(), 0, "{name}");
             self.groups.remove(name);
         }
     }
 
     /// When to call [`Coordinator::tick`] next.
     pub fn deadline(&self) -> Option<Time> {
+        if self.phase == Phase::Unloaded {
+            return None;
+        }
         if !self.listings.is_empty() || !self.sweeps.is_empty() {
             return Some(Time(0));
         }
@@ -318,16 +304,21 @@ impl Coordinator {
 
     /// Does what is due. If there is much, some of it is left: the deadline then is still in the past.
     pub fn tick(&mut self, now: Now) {
-        self.list_some();
-        self.sweep_some();
+        self.list_some(LISTED_PER_TURN);
+        self.sweep_some(SWEPT_PER_TURN);
+        let mut positions = 0;
         for _ in 0..GROUPS_PER_TICK {
+            if positions > POSITIONS_PER_TICK {
+                break;
+            }
             if self.timers.first().is_none_or(|(time, _)| *time > now.mono) {
                 break;
             }
             let (time, name) = self.timers.pop_first().expect("it is the first");
             let group = self.groups.get_mut(&name).expect("timers are of groups that are there");
-            assert_eq!(group.armed.take(), Some(time));
-            group.expire(now, &mut self.step);
+            assert_eq!(group.armed(), Some(time));
+            group.set_armed(None);
+            positions += group.expire(now, &mut self.step);
             self.settle(&name);
         }
     }
@@ -364,14 +355,7 @@ impl Coordinator {
             self.apply(&record.key, record.value.as_deref());
         }
         let group = self.groups.get_mut(&record.group).expect("a group stays while it has records to store");
-        assert!(group.undurable.pop_front().is_some_and(|number| number < self.step.decisions.number_over()));
-        if durable && record.value.is_some() {
-            group.schedule_commit_retention(now, &self.step);
-        }
-        if durable && group.ledger.is_empty() && group.state() == State::Empty {
-            // Deleted: nothing of what the group was is to be seen again.
-            (group.protocol_type, group.generation, group.subscribed) = (None, 0, None);
-        }
+        group.record_over(now, record, durable, &mut self.step);
     }
 
     fn follow(&mut self, now: Now, then: Then, failure: Option<ErrorCode>) {
@@ -389,36 +373,37 @@ impl Coordinator {
                 };
                 self.step.answer(ticket, response);
             }
-            Then::Assign { group, generation, assignments } => {
-                let group = self.groups.get_mut(&group).expect("its record has just been stored");
-                group.assigned(now, generation, assignments, code, &mut self.step);
-            }
-            Then::Replace { group, generation, replacement } => {
-                let group = self.groups.get_mut(&group).expect("its record has just been stored");
-                group.replaced(now, generation, replacement, code, &mut self.step);
+            Then::Assign { ref group, .. } | Then::Replace { ref group, .. } => {
+                let group = self.groups.get_mut(group).expect("its record has just been stored");
+                group.follow(now, then, code, &mut self.step);
             }
         }
     }
 
-    /// Gives the partition up: everybody who waits is sent to look for its new coordinator.
-    pub fn unload(&mut self) {
-        self.phase = Phase::Unloaded;
+    /// Gives the partition up: everybody who waits is sent to look for its new coordinator. Called again, once a turn,
+    /// until it returns true.
+    pub fn unload(&mut self) -> bool {
         let code = ErrorCode::NotCoordinator;
-        for then in self.step.decisions.abandon() {
-            if let Then::Answer { ticket, response } = then {
-                self.step.answer(ticket, failed(response, code));
+        if self.phase != Phase::Unloaded {
+            self.phase = Phase::Unloaded;
+            for then in self.step.decisions.abandon() {
+                if let Then::Answer { ticket, response } = then {
+                    self.step.answer(ticket, failed(response, code));
+                }
             }
+            for listing in std::mem::take(&mut self.listings) {
+                self.step.answer(listing.ticket, list_refusal(code));
+            }
+            self.sweeps.clear();
+            (self.step.member_bytes, self.step.offset_bytes) = (0, 0);
         }
-        for mut group in std::mem::take(&mut self.groups).into_values() {
-            let ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
-            ids.iter().for_each(|id| group.remove_member(id, code, &mut self.step));
+        assert!(self.listings.is_empty() && self.sweeps.is_empty());
+        for _ in 0..UNLOADED_PER_TURN {
+            let Some((name, group)) = self.groups.pop_first() else { return true };
+            group.armed().into_iter().for_each(|armed| assert!(self.timers.remove(&(armed, name.clone()))));
+            group.unload(&mut self.step);
         }
-        for listing in std::mem::take(&mut self.listings) {
-            self.step.answer(listing.ticket, list_refusal(code));
-        }
-        self.sweeps.clear();
-        self.timers.clear();
-        (self.step.member_bytes, self.step.offset_bytes) = (0, 0);
+        false
     }
 
     pub fn take_answers(&mut self) -> Vec<Answer> {
@@ -438,17 +423,7 @@ impl Coordinator {
     /// Adds groups until the checkpoint has grown by about `bytes`; false when it is complete. Steps in between do no harm:
     /// what they change is in the records after the checkpoint's offset, and is replayed.
     pub fn checkpoint_part(&self, checkpoint: &mut Checkpoint, bytes: usize) -> bool {
-        let from = checkpoint.group_last.clone().map_or(Bound::Unbounded, Bound::Excluded);
-        let groups = self.groups.range((from, Bound::Unbounded));
-        let end = checkpoint.bytes() + bytes;
-        for (name, group) in groups {
-            if checkpoint.bytes() >= end {
-                return true;
-            }
-            group.ledger.records(name).for_each(|record| checkpoint.put(&record));
-            checkpoint.group_last = Some(name.clone());
-        }
-        false
+        checkpoint.grow(&self.groups, bytes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What has been decided and is not durable: records in their order, and what follows when they are.
+//! Decisions of a coordinator whose records are not durable: the records in their order, and what follows when they are.
 
 use super::Response;
 use super::Ticket;
@@ -25,7 +25,7 @@ pub(super) enum Then {
     Nothing {
         group: Arc<str>,
     },
-    /// Its partitions, groups or topics without an error are what was decided.
+    /// The response is sent. Its partitions, groups or topics without an error are what was decided.
     Answer {
         ticket: Ticket,
         response: Response,
@@ -51,7 +51,7 @@ pub(super) struct Replacement {
     pub member_old: Arc<str>,
     pub leader_old: Option<Arc<str>>,
     pub protocols_old: Vec<(Arc<str>, Bytes)>,
-    /// The version can say that the leader need not assign anything (KIP-814).
+    /// The answer can tell the leader that it need not assign anything (KIP-814).
     pub skips: bool,
 }
 
@@ -78,9 +78,9 @@ pub(super) struct Decisions {
     gathered: VecDeque<Record>,
     appends: VecDeque<Planned>,
     waiting: VecDeque<Waiting>,
-    /// Bytes of all records here.
+    /// Bytes of all records that are decided and not durable.
     bytes: usize,
-    /// Records ever decided, and of those the ones whose append is over.
+    /// How many records were ever decided, and how many of those are over: durable or failed.
     number_decided: u64,
     number_over: u64,
     appends_planned: u64,
@@ -91,17 +91,17 @@ impl Decisions {
         self.bytes
     }
 
-    /// Records ever decided.
+    /// How many records were ever decided: the next one has this number.
     pub fn number_decided(&self) -> u64 {
         self.number_decided
     }
 
-    /// Of those the ones whose append is over.
+    /// How many of them are over: durable or failed. They have the numbers below this one.
     pub fn number_over(&self) -> u64 {
         self.number_over
     }
 
-    /// The record that was decided as the one of this number, and waits for the disk.
+    /// The record of this number, which waits for the disk.
     pub fn record(&self, number: u64) -> &Record {
         assert!((self.number_over..self.number_decided).contains(&number));
         let gathered_start = self.number_decided - self.gathered.len() as u64;

@@ -1,6 +1,5 @@
-//! Refusals: the answer to a request as a whole that is not done.
+//! Refusals: what is answered to a request of which nothing is done.
 
-use super::list::list_refusal;
 use super::{Request, Response};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::delete_groups_response::DeletableGroupResult;
@@ -12,12 +11,15 @@ use crate::wire::messages::offset_fetch_response::{
 };
 use crate::wire::messages::{
     DeleteGroupsResponse, DescribeGroupsResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse, SyncGroupResponse,
+    LeaveGroupResponse, ListGroupsResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteResponse,
+    SyncGroupResponse,
 };
 use std::borrow::Cow;
 
 /// LeaveGroup from here on names several members (KIP-345).
 pub(super) const LEAVE_VERSION_MEMBERS: i16 = 3;
+/// OffsetCommit from here on is told that there is no such group; before, that its generation is wrong.
+const COMMIT_VERSION_GROUP_ERROR: i16 = 9;
 /// `OffsetFetch`: nothing is committed.
 pub(super) const NO_OFFSET: i64 = -1;
 
@@ -42,7 +44,7 @@ pub(super) fn heartbeat(code: ErrorCode) -> Response {
     Response::Heartbeat(HeartbeatResponse { error_code: code.code(), ..Default::default() })
 }
 
-/// `code` for every member, or at the top if it concerns the group.
+/// The answer to a LeaveGroup that is refused: `code` for every member, or at the top if it concerns the group.
 pub(super) fn leave_refusal(request: &LeaveGroupRequest<'_>, version: i16, code: ErrorCode) -> Response {
     let each = code == ErrorCode::UnknownMemberId && version >= LEAVE_VERSION_MEMBERS;
     let member = |member: &crate::wire::messages::leave_group_request::MemberIdentity<'_>| MemberResponse {
@@ -55,7 +57,7 @@ pub(super) fn leave_refusal(request: &LeaveGroupRequest<'_>, version: i16, code:
     Response::LeaveGroup(LeaveGroupResponse { error_code, members, ..Default::default() })
 }
 
-/// The answer's form, with the code that `code` gives each partition.
+/// The answer to an OffsetCommit, with the code that `code` gives each partition.
 pub(super) fn commit_response(
     request: &OffsetCommitRequest<'_>,
     mut code: impl FnMut(&str, i32) -> ErrorCode,
@@ -77,11 +79,21 @@ pub(super) fn commit_response(
     OffsetCommitResponse { topics, ..Default::default() }
 }
 
+/// What a commit with a generation is told of a group that is not there.
+pub(super) fn absent_group(version: i16) -> ErrorCode {
+    if version >= COMMIT_VERSION_GROUP_ERROR { ErrorCode::GroupIdNotFound } else { ErrorCode::IllegalGeneration }
+}
+
+/// The answer to a ListGroups for which no group is looked at.
+pub(super) fn list_refusal(code: ErrorCode) -> Response {
+    Response::ListGroups(ListGroupsResponse { error_code: code.code(), ..Default::default() })
+}
+
 pub(super) fn offset_delete_refusal(code: ErrorCode) -> Response {
     Response::OffsetDelete(OffsetDeleteResponse { error_code: code.code(), ..Default::default() })
 }
 
-/// The answer that refuses a request that could not even be looked at: of every part of it, in every version.
+/// The answer to a request that is refused unseen: it refuses every part of the request, in every version.
 pub fn refusal(request: &Request<'_>, version: i16, code: ErrorCode) -> Response {
     assert_ne!(code, ErrorCode::None);
     let error_code = code.code();
@@ -118,7 +130,7 @@ pub fn refusal(request: &Request<'_>, version: i16, code: ErrorCode) -> Response
     }
 }
 
-/// A partition without a committed position, or of which none is told.
+/// What OffsetFetch says of a partition without a committed position, or with one that is not told.
 pub(super) fn fetched_none(partition_index: i32, code: ErrorCode) -> OffsetFetchResponsePartitions<'static> {
     OffsetFetchResponsePartitions {
         partition_index,

@@ -3,17 +3,15 @@
 use super::coordinator::Coordinator;
 use super::decisions::Then;
 use super::error::{append_error, owned};
-use super::list::STATE_DEAD;
 use super::record::Record;
-use super::state::{Group, State};
+use super::state::{Group, Kind, STATE_DEAD};
 use super::{Response, Ticket};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::delete_groups_response::DeletableGroupResult;
-use crate::wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
+use crate::wire::messages::describe_groups_response::DescribedGroup;
 use crate::wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 /// DescribeGroups from here on has an error for a group that is not there (KIP-1043).
 const DESCRIBE_VERSION_ERROR: i16 = 6;
@@ -25,30 +23,17 @@ const OPERATIONS_ALL: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 impl Group {
     fn describe(&self) -> DescribedGroup<'static> {
-        let protocol = self.protocol.as_deref().filter(|_| self.state() == State::Stable);
-        let member = |(id, member): (&Arc<str>, &super::member::Member)| DescribedGroupMember {
-            member_id: owned(id),
-            group_instance_id: member.instance.as_deref().map(owned),
-            client_id: owned(&member.client_id),
-            client_host: owned(&member.client_host),
-            member_metadata: Cow::Owned(protocol.map_or_else(Vec::new, |protocol| member.metadata(protocol).to_vec())),
-            member_assignment: Cow::Owned(member.assignment.to_vec()),
+        let described = match self.kind() {
+            Kind::Classic(classic) => classic.describe(),
         };
-        DescribedGroup {
-            group_id: owned(&self.name),
-            group_state: self.state_name().into(),
-            protocol_type: owned(self.protocol_type.as_deref().unwrap_or_default()),
-            protocol_data: owned(protocol.unwrap_or_default()),
-            members: self.members.iter().map(member).collect(),
-            ..Default::default()
-        }
+        DescribedGroup { group_id: owned(self.name()), group_state: self.state_name().into(), ..described }
     }
 }
 
 impl Coordinator {
     pub(super) fn describe(&self, request: &DescribeGroupsRequest<'_>, version: i16) -> Response {
         let bytes = |id: &Cow<'_, str>| {
-            DESCRIBED_BYTES + 2 * id.len() + self.groups.get(&**id).map_or(0, |group| group.held_bytes())
+            DESCRIBED_BYTES + 2 * id.len() + self.groups.get(&**id).map_or(0, |group| group.member_bytes())
         };
         if request.groups.iter().map(bytes).sum::<usize>() > self.step.settings.answer_bytes_max {
             return Response::TooLarge;
@@ -102,32 +87,30 @@ impl Coordinator {
         }
         for (number, record) in (self.step.decisions.number_decided()..).zip(&records) {
             let group = self.groups.get_mut(&record.group).expect("it has tombstones");
-            group.undurable.push_back(number);
+            group.shared_mut().expect_records(number, 1);
         }
         self.step.decisions.decide(records, Then::Answer { ticket, response });
     }
 
     /// Tombstones for all that is durable of an empty group, or is going to be.
     fn tombstones(&mut self, id: &str) -> Result<Vec<Record>, ErrorCode> {
-        let group = self.groups.get_mut(id).filter(|group| group.exists() || !group.undurable.is_empty());
+        let group = self.groups.get_mut(id).filter(|group| group.exists() || group.shared().has_undurable());
         let group = group.ok_or(ErrorCode::GroupIdNotFound)?;
-        if group.state() != State::Empty {
-            return Err(ErrorCode::NonEmptyGroup);
+        match group.kind() {
+            Kind::Classic(classic) => classic.check_delete()?,
         }
-        let mut records: Vec<Record> = group.ledger.tombstones(&group.name).collect();
+        let mut records: Vec<Record> = group.ledger().tombstones(group.name()).collect();
         let known: BTreeSet<_> = records.iter().map(|record| record.key.clone()).collect();
-        let ours = group.undurable.iter().map(|&number| self.step.decisions.record(number));
+        let ours = group.shared().undurable().map(|number| self.step.decisions.record(number));
         let ours = ours.filter(|record| record.value.is_some() && !known.contains(&record.key));
         let decided: BTreeSet<_> = ours.map(|record| record.key.clone()).collect();
-        records.extend(decided.into_iter().map(|key| Record::tombstone(&group.name, key)));
+        records.extend(decided.into_iter().map(|key| Record::tombstone(group.name(), key)));
         if records.iter().any(|record| record.bytes() > self.step.settings.append_bytes_max) {
             return Err(append_error(ErrorCode::MessageTooLarge));
         }
-        // What is left of the group is ids that were given out: they are unknown from here on.
-        let pending: Vec<Arc<str>> = group.pending.keys().cloned().collect();
-        pending.iter().for_each(|id| assert!(group.take_pending(id)));
+        group.deleted();
         if records.is_empty() {
-            let name = group.name.clone();
+            let name = group.name().clone();
             self.settle(&name);
         }
         Ok(records)

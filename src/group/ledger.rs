@@ -1,10 +1,12 @@
-//! What is durable of one group: what its records in the log say, no more. [`Ledger::apply`] alone changes it.
+//! The ledger of one group: what its records in the log say, and so what is durable of it. [`Ledger::apply`] alone
+//! changes it.
 
 use super::record::{Key, Record, decode_group, decode_offset};
 use crate::types::{Offset, TimestampMs};
 use crate::wire::codec::DecodeError;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 /// What a topic, a position and a record that cannot be decoded take beside their texts.
@@ -29,20 +31,24 @@ impl Committed {
         POSITION_BYTES + self.metadata.len()
     }
 
-    /// When the position is forgotten, if nothing but `base_ms` decides: the time from which its retention counts.
+    /// When the position expires, if its retention counts from `base_ms`.
     pub fn expiry_ms(&self, base_ms: TimestampMs, retention_ms: i64) -> TimestampMs {
         self.expire_ms.unwrap_or(base_ms.saturating_add(retention_ms))
     }
 }
 
+/// A topic and one of its partitions.
+pub(super) type Position = (Arc<str>, i32);
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ledger {
     /// The last value of the group's own key, as it is in the log; it can be decoded.
-    pub metadata: Option<Bytes>,
-    pub offsets: BTreeMap<Arc<str>, BTreeMap<i32, Committed>>,
+    metadata: Option<Bytes>,
+    offsets: BTreeMap<Arc<str>, BTreeMap<i32, Committed>>,
     /// Values that cannot be decoded, and why, by their keys.
-    pub malformed: BTreeMap<Bytes, (Bytes, DecodeError)>,
-    /// Memory that all of this takes.
+    malformed: BTreeMap<Bytes, (Bytes, DecodeError)>,
+    /// How many positions there are, and the memory that all of this takes.
+    positions: usize,
     bytes: usize,
 }
 
@@ -53,6 +59,50 @@ impl Ledger {
 
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How many positions there are.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// The last value of the group's own key, which can be decoded.
+    pub fn metadata(&self) -> Option<&Bytes> {
+        self.metadata.as_ref()
+    }
+
+    pub fn is_malformed(&self) -> bool {
+        !self.malformed.is_empty()
+    }
+
+    /// Keys of values that cannot be decoded, and why.
+    pub fn malformed(&self) -> impl Iterator<Item = (&Bytes, &DecodeError)> {
+        self.malformed.iter().map(|(key, (_, error))| (key, error))
+    }
+
+    /// Topics behind `after`, in their order, each with its positions by partition.
+    pub fn topics_after(&self, after: Option<&str>) -> impl Iterator<Item = (&Arc<str>, &BTreeMap<i32, Committed>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.offsets.range::<str, _>((from, Bound::Unbounded))
+    }
+
+    /// The positions of one topic, by partition.
+    pub fn topic(&self, topic: &str) -> Option<&BTreeMap<i32, Committed>> {
+        self.offsets.get(topic)
+    }
+
+    /// Positions behind `after`, ordered by topic and partition.
+    pub fn positions_after<'a>(
+        &'a self,
+        after: Option<&Position>,
+    ) -> impl Iterator<Item = (&'a Arc<str>, i32, &'a Committed)> {
+        let topic = after.map_or(Bound::Unbounded, |(topic, _)| Bound::Included(&**topic));
+        let mut first = after.cloned();
+        self.offsets.range::<str, _>((topic, Bound::Unbounded)).flat_map(move |(topic, partitions)| {
+            let after = first.take().filter(|(name, _)| name == topic);
+            let from = after.map_or(Bound::Unbounded, |(_, partition)| Bound::Excluded(partition));
+            partitions.range((from, Bound::Unbounded)).map(move |(&partition, committed)| (topic, partition, committed))
+        })
     }
 
     /// By how much the ledger would grow with this position.
@@ -87,7 +137,9 @@ impl Ledger {
         let decoded = value.map(decode_offset).transpose();
         let Ok(Some(committed)) = decoded else {
             if let Some(partitions) = self.offsets.get_mut(topic) {
-                self.bytes -= partitions.remove(&partition).as_ref().map_or(0, Committed::bytes);
+                let before = partitions.remove(&partition);
+                self.positions -= usize::from(before.is_some());
+                self.bytes -= before.as_ref().map_or(0, Committed::bytes);
                 if partitions.is_empty() {
                     self.bytes -= TOPIC_BYTES + topic.len();
                     self.offsets.remove(topic);
@@ -103,6 +155,8 @@ impl Ledger {
                 self.offsets.entry(Arc::from(topic)).or_default().insert(partition, committed)
             }
         };
+        self.positions += usize::from(before.is_none());
+        assert!(self.positions >= self.offsets.len(), "a topic without positions is dropped");
         self.bytes -= before.as_ref().map_or(0, Committed::bytes);
         Ok(())
     }
@@ -117,20 +171,25 @@ impl Ledger {
         Ok(())
     }
 
-    /// Records that make this ledger, in an order that depends on nothing but its contents.
-    pub fn records(&self, group: &Arc<str>) -> impl Iterator<Item = Record> {
+    /// Records of all that is no position, in an order that depends on nothing but the contents.
+    pub fn head_records(&self, group: &Arc<str>) -> impl Iterator<Item = Record> {
         let metadata = self.metadata.iter().map(|value| {
             let record = Record::group(group, None);
             Record { value: Some(value.clone()), ..record }
-        });
-        let offsets = self.offsets.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().map(|(&partition, committed)| Record::offset(group, topic, partition, Some(committed)))
         });
         let malformed = self.malformed.iter().map(|(key, (value, _))| {
             let record = Record::tombstone(group, key.clone());
             Record { value: Some(value.clone()), ..record }
         });
-        metadata.chain(offsets).chain(malformed)
+        metadata.chain(malformed)
+    }
+
+    /// Records that make this ledger, in an order that depends on nothing but its contents.
+    fn records(&self, group: &Arc<str>) -> impl Iterator<Item = Record> {
+        let offsets = self.positions_after(None);
+        let offsets =
+            offsets.map(|(topic, partition, committed)| Record::offset(group, topic, partition, Some(committed)));
+        self.head_records(group).chain(offsets)
     }
 
     /// Tombstones for all of it.

@@ -1,11 +1,11 @@
 //! ListGroups: which groups are asked for, and the answer, which is made over several turns.
 
+use super::classic::{self, State};
 use super::coordinator::Coordinator;
 use super::error::owned;
-use super::state::{Group, State};
+use super::state::{Group, STATE_DEAD};
 use super::{Response, Ticket};
 use crate::wire::codec::{DecodeError, Reader};
-use crate::wire::error::ErrorCode;
 use crate::wire::messages::list_groups_response::ListedGroup;
 use crate::wire::messages::{ListGroupsRequest, ListGroupsResponse};
 use std::collections::BTreeSet;
@@ -13,12 +13,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// Groups that are looked at in one turn.
-const LISTED_PER_TURN: usize = 4096;
+pub(super) const LISTED_PER_TURN: usize = 4096;
+/// Groups that are looked at when the request comes.
+const LISTED_AT_ONCE: usize = 64;
 /// What a row takes beside its texts.
 const ROW_BYTES: usize = 128;
-pub(super) const GROUP_TYPE: &str = "classic";
-/// What the state of a group is called that is not there, or that cannot be read.
-pub(super) const STATE_DEAD: &str = "Dead";
 /// From here on states can be asked for (KIP-518), and from here on types (KIP-848).
 const VERSION_STATES: i16 = 4;
 const VERSION_TYPES: i16 = 5;
@@ -64,18 +63,13 @@ impl ListFilter {
     }
 
     fn add_type(&mut self, name: &str) {
-        *self.classic.get_or_insert_default() |= GROUP_TYPE.eq_ignore_ascii_case(name.trim());
+        *self.classic.get_or_insert_default() |= classic::TYPE.eq_ignore_ascii_case(name.trim());
     }
 
     fn admits(&self, group: &Group) -> bool {
         let state = group.state_name();
         self.classic != Some(false) && self.states.as_ref().is_none_or(|states| states.contains(state))
     }
-}
-
-/// The list that a coordinator gives that does not look.
-pub(super) fn list_refusal(code: ErrorCode) -> Response {
-    Response::ListGroups(ListGroupsResponse { error_code: code.code(), ..Default::default() })
 }
 
 /// A list in the making.
@@ -95,16 +89,16 @@ impl Coordinator {
         let filter = filter.clone();
         self.listings.push_back(Listing { ticket, filter, after: None, groups: Vec::new(), bytes: 0 });
         if self.listings.len() == 1 {
-            self.list_some();
+            self.list_some(LISTED_AT_ONCE);
         }
     }
 
     /// Goes on with the list that was begun first.
-    pub(super) fn list_some(&mut self) {
+    pub(super) fn list_some(&mut self, groups_max: usize) {
         let Some(listing) = self.listings.front_mut() else { return };
         let from = listing.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
         let mut looked_at = 0;
-        for (name, group) in self.groups.range((from, Bound::Unbounded)).take(LISTED_PER_TURN) {
+        for (name, group) in self.groups.range((from, Bound::Unbounded)).take(groups_max) {
             looked_at += 1;
             listing.after = Some(name.clone());
             if group.exists() && listing.filter.admits(group) {
@@ -114,7 +108,7 @@ impl Coordinator {
             }
         }
         let too_large = listing.bytes > self.step.settings.answer_bytes_max;
-        if too_large || looked_at < LISTED_PER_TURN {
+        if too_large || looked_at < groups_max {
             let Listing { ticket, groups, .. } = self.listings.pop_front().expect("it is the first");
             let list = || Response::ListGroups(ListGroupsResponse { groups, ..Default::default() });
             self.step.answer(ticket, if too_large { Response::TooLarge } else { list() });
@@ -123,16 +117,12 @@ impl Coordinator {
 }
 
 impl Group {
-    pub(super) fn state_name(&self) -> &'static str {
-        if self.is_malformed() { STATE_DEAD } else { self.state().name() }
-    }
-
     fn row(&self) -> ListedGroup<'static> {
         ListedGroup {
-            group_id: owned(&self.name),
-            protocol_type: owned(self.protocol_type.as_deref().unwrap_or_default()),
+            group_id: owned(self.name()),
+            protocol_type: owned(self.kind().protocol_type()),
             group_state: self.state_name().into(),
-            group_type: GROUP_TYPE.into(),
+            group_type: self.kind().name().into(),
         }
     }
 }

@@ -1,37 +1,37 @@
-//! The coordinator of consumer groups: one [`Coordinator`] for each partition of `__consumer_offsets`.
+//! Consumer groups: a [`Coordinator`] for each partition of `__consumer_offsets` knows the groups of that partition,
+//! and the positions that they have committed.
 //!
-//! A pure machine. What is durable is what the partition's records say, and `Ledger::apply` alone changes it, live and at
-//! loading. A step decides: it changes who is a member (which a crash may undo, because clients then join again), gathers
-//! records for the partition ([`Coordinator::plan_append`]) and leaves answers ([`Coordinator::take_answers`]). An answer that
-//! promises something waits until [`Coordinator::appended`] says that its records are durable.
+//! A coordinator is a pure machine. Its durable state is what the partition's records say, and `Ledger::apply` alone
+//! changes that, live and at loading. A step decides: it changes who is a member (which a crash may undo, because
+//! clients then join again), gathers records for the partition ([`Coordinator::plan_append`]) and leaves answers
+//! ([`Coordinator::take_answers`]). An answer that promises something waits until [`Coordinator::appended`] says that
+//! its records are durable.
 //!
-//! The protocol is Kafka's classic one: KIP-134, KIP-211, KIP-345, KIP-394, KIP-496, KIP-709, KIP-800, KIP-814.
+//! What groups of every kind have is in `shared.rs`; `Kind` (`state.rs`) is what a group is besides. There is one kind,
+//! `classic/`, which follows Kafka's classic protocol: KIP-134, KIP-211, KIP-345, KIP-394, KIP-496, KIP-709, KIP-800,
+//! KIP-814.
 
 pub mod checkpoint;
+mod classic;
 mod coordinator;
 mod decisions;
 mod error;
 mod forget;
 mod groups;
-mod join;
 mod ledger;
 mod list;
-mod member;
 mod offsets;
-mod rebalance;
 mod record;
 mod retention;
-mod session;
+mod shared;
 mod split;
 mod state;
-mod sync;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, Restoring};
 pub use coordinator::Coordinator;
 pub use decisions::{Append, AppendId};
 pub use error::refusal;
 pub use list::ListFilter;
-pub use offsets::FETCHED_BYTES;
 pub use record::Record;
 pub use split::{offset_fetch_join, offset_fetch_split, partition_of};
 
@@ -45,16 +45,16 @@ pub const MEMBER_PROTOCOLS_MAX: usize = 100;
 pub const MEMBER_METADATA_BYTES_MAX: usize = 4 << 20;
 /// Members of one group that have been given an id and have not joined with it yet.
 pub const MEMBERS_PENDING_MAX: usize = 10_000;
-/// Writes are refused while more bytes than this are decided and not durable.
+/// A coordinator refuses writes while more bytes of its records than this are decided and not durable.
 pub const DECIDED_BYTES_MAX: usize = 64 << 20;
-/// Milliseconds that pass at least before a deadline that is over comes again.
+/// A deadline that is over and is set anew lies at least so many milliseconds ahead, so that nothing comes again at once.
 pub const AGAIN_MS_MIN: u64 = 100;
 /// Bytes that the answer to a request about groups may take; a larger one is not made.
 pub const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Milliseconds that a new member may wait for its group: it has no id yet that it could send heartbeats with.
 pub const NEW_MEMBER_JOIN_MS: u64 = 5 * 60 * 1000;
 
-/// What the machine is told once. Milliseconds and bytes.
+/// Settings of a coordinator, in milliseconds and bytes.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`
@@ -62,9 +62,9 @@ pub struct Settings {
     pub session_ms_max: i32,
     /// `group.max.size`
     pub members_max: usize,
-    /// The first rebalance of an empty group waits this long for the next join.
+    /// A group that was empty waits so long for one more member before its first rebalance goes on.
     pub gather_ms: u64,
-    /// `group.initial.rebalance.delay.ms`: and this long at most.
+    /// `group.initial.rebalance.delay.ms`: such a group waits so long at most, however many come.
     pub gather_ms_max: u64,
     /// `offset.metadata.max.bytes`
     pub offset_metadata_bytes_max: usize,
@@ -74,16 +74,16 @@ pub struct Settings {
     pub retention_check_ms: u64,
     /// Bytes of keys and values in one append; a larger record is refused.
     pub append_bytes_max: usize,
-    /// `group.members.memory.bytes`: of all members of all coordinators that share the memory, and of what makes room for them.
+    /// `group.members.memory.bytes`: what members, and ids that were given out, may take in all coordinators of a core.
     pub member_bytes_max: usize,
-    /// Of all groups and positions that are durable, of all coordinators that share the memory.
+    /// What durable groups and positions may take in all coordinators of a core.
     pub offset_bytes_max: usize,
-    /// Of one answer about groups or positions.
+    /// What one answer about groups or positions may take.
     pub answer_bytes_max: usize,
 }
 
 impl Default for Settings {
-    /// Kafka's defaults, but for the gathering, which ends as soon as joins pause.
+    /// Kafka's defaults, except that a group which was empty waits no longer once joins pause.
     fn default() -> Self {
         Settings {
             session_ms_min: 6_000,
@@ -102,7 +102,7 @@ impl Default for Settings {
     }
 }
 
-/// Whom to answer; comes back as it was given.
+/// Whom an answer is for. A ticket comes back with the answer as it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ticket {
     pub shard: ShardId,
@@ -110,7 +110,7 @@ pub struct Ticket {
     pub part: u32,
 }
 
-/// Who asks.
+/// Who makes a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
     pub ticket: Ticket,
@@ -119,7 +119,7 @@ pub struct Caller<'a> {
     pub client_id: &'a str,
     /// As Kafka's tools print it: `/` and the address.
     pub client_host: &'a str,
-    /// What a new member's id is made of.
+    /// Random bits for a new member's id.
     pub random: [u8; 16],
     /// [`Coordinator::member_bytes`] of the other coordinators that share the memory; only of interest to a join.
     pub member_bytes_elsewhere: usize,
@@ -156,12 +156,12 @@ pub enum Response {
     ListGroups(wire::ListGroupsResponse<'static>),
     DescribeGroups(wire::DescribeGroupsResponse<'static>),
     DeleteGroups(wire::DeleteGroupsResponse<'static>),
-    /// It would be larger than answers may be.
+    /// The answer would be larger than [`Settings::answer_bytes_max`].
     TooLarge,
 }
 
 impl Response {
-    /// About what the answer takes, of those that may be parts of a larger one.
+    /// About what the response takes, if it may be part of a larger one; 0 for others.
     pub fn bytes(&self) -> usize {
         match self {
             Response::ListGroups(r) => {
@@ -178,7 +178,7 @@ impl Response {
             Response::OffsetFetch(r) => {
                 let metadata = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map_or(0, |text| text.len());
                 let partitions = r.topics.iter().flat_map(|topic| &topic.partitions);
-                partitions.map(|partition| FETCHED_BYTES + metadata(&partition.metadata)).sum()
+                partitions.map(|partition| offsets::FETCHED_BYTES + metadata(&partition.metadata)).sum()
             }
             _ => 0,
         }
@@ -194,11 +194,12 @@ pub struct Answer {
 /// What an operator wants to read in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Found at loading: a record cannot be understood; the group answers with errors until the key is overwritten or the group deleted.
+    /// A record of the group cannot be read. The group answers with errors until the record is overwritten or the group
+    /// deleted.
     Malformed { group: Arc<str>, key: Vec<u8>, reason: String },
-    /// Records whose keys do not even name a group are left out.
+    /// Records were left out whose keys do not even name a group.
     MalformedKeys { records: u64, first: Vec<u8> },
-    /// Records of a kind that this build does not know are left out.
+    /// Records were left out whose kind this build does not know.
     UnknownKind { kind: i16, records: u64 },
     /// A rebalance begins.
     Rebalance { group: Arc<str>, generation: i32, reason: String },
@@ -213,5 +214,5 @@ pub enum Event {
 /// Whether a topic has a partition.
 pub type Topics<'a> = &'a dyn Fn(&str, i32) -> bool;
 
-/// A value that a record stores: no time, in Kafka's way.
+/// How a record says that there is no time.
 const NO_TIMESTAMP: TimestampMs = -1;

@@ -11,9 +11,9 @@ use std::sync::Arc;
 const KIND_OFFSET_LEGACY: i16 = 0;
 const KIND_OFFSET: i16 = 1;
 const KIND_GROUP: i16 = 2;
-/// The values' versions that every tool of the last years reads.
+/// Versions of values, which every tool of the last years reads.
 const OFFSET_VERSION: i16 = 3;
-/// The only one with an expiry of its own, which OffsetCommit 2-4 can ask for.
+/// The only version of a position with an expiry of its own, which OffsetCommit 2-4 can ask for.
 const OFFSET_VERSION_EXPIRING: i16 = 1;
 const GROUP_VERSION: i16 = 3;
 
@@ -118,7 +118,7 @@ fn encode_group(value: &GroupMetadataValue<'_>) -> Bytes {
     w.into_bytes()
 }
 
-/// Besides the form, what every group has: members only with a protocol and a type of it.
+/// Decodes the value of a group's own record, which has members only with a protocol and a protocol type.
 pub(super) fn decode_group(bytes: &[u8]) -> Result<GroupMetadataValue<'_>, DecodeError> {
     let mut r = Reader::new(bytes);
     let version = r.i16()?;

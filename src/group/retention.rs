@@ -1,85 +1,75 @@
 //! Offsets that nobody needs any more (KIP-211), and groups of which nothing else is left.
 
 use super::decisions::Then;
-use super::ledger::Committed;
 use super::record::Record;
-use super::state::{Group, State, Step};
+use super::shared::{Expiry, Step};
+use super::state::{Group, Kind};
 use super::{AGAIN_MS_MIN, Event};
-use crate::types::{Now, TimestampMs};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use crate::types::Now;
+
+/// Positions of a group that are looked at in one turn.
+const LOOKED_AT_PER_TURN: usize = 4096;
 
 impl Group {
-    /// From when a position's retention counts.
-    fn retention_base_ms(&self, committed: &Committed) -> TimestampMs {
-        let empty_since = self.protocol_type.is_some() && self.state() == State::Empty && self.since_ms >= 0;
-        if empty_since { self.since_ms } else { committed.commit_ms }
-    }
-
-    /// Whether a topic's positions may expire: nobody reads the topic, as far as that can be known.
-    fn may_expire(&self, topic: &str) -> bool {
-        match (self.state(), &self.protocol_type) {
-            (_, None) => true,
-            (State::Empty, Some(_)) => true,
-            (State::Stable, Some(_)) => self.subscribed.as_ref().is_some_and(|topics| !topics.contains(topic)),
-            _ => false,
+    /// Decides that positions which have expired are deleted, and the group with the last of them if it is empty. Looks at
+    /// some of them, and goes on at the next call. Returns how many were looked at.
+    pub(super) fn expire_offsets(&mut self, now: Now, step: &mut Step) -> usize {
+        let is_malformed = self.is_malformed();
+        let (kind, mut cx) = self.parts(now, step);
+        let Kind::Classic(classic) = kind;
+        let expiry = cx.take_expiry();
+        if is_malformed {
+            cx.schedule_retention();
+            return 0;
         }
-    }
-
-    /// Looks at the offsets no later than anything may expire, and no more often than the settings say.
-    pub fn schedule_retention(&mut self, now: Now, step: &Step) {
-        let soon = now.mono.after_ms(step.settings.retention_check_ms.max(AGAIN_MS_MIN));
-        self.retention_at = Some(self.retention_at.map_or(soon, |at| at.min(soon)));
-        self.wake_at(soon);
-    }
-
-    /// A commit is durable: it may expire at the end of its retention.
-    pub fn schedule_commit_retention(&mut self, now: Now, step: &Step) {
-        if self.retention_at.is_none() {
-            let at = now.mono.after_ms(step.settings.retention_ms.max(0) as u64);
-            self.retention_at = Some(at);
-            self.wake_at(at);
+        if cx.shared.has_undurable() {
+            // What is on its way to the disk may be a commit of what seems to have expired.
+            let wait_ms = if expiry.after.is_some() { AGAIN_MS_MIN } else { cx.step.settings.retention_check_ms };
+            cx.put_expiry(expiry);
+            cx.retry_retention(wait_ms);
+            return 0;
         }
-    }
-
-    pub fn expire_offsets(&mut self, now: Now, step: &mut Step) {
-        self.retention_at = None;
-        if !self.undurable.is_empty() || self.is_malformed() {
-            return self.schedule_retention(now, step);
-        }
-        let retention_ms = step.settings.retention_ms;
-        let (mut records, mut next_ms, mut left) = (Vec::new(), None::<TimestampMs>, 0);
-        let offsets: &BTreeMap<Arc<str>, BTreeMap<i32, Committed>> = &self.ledger.offsets;
-        for (topic, partitions) in offsets {
-            let may_expire = self.may_expire(topic);
-            for (&partition, committed) in partitions {
-                let expiry_ms = committed.expiry_ms(self.retention_base_ms(committed), retention_ms);
-                if may_expire && expiry_ms <= now.wall_ms {
-                    records.push(Record::offset(&self.name, topic, partition, None));
-                } else {
-                    left += 1;
-                    next_ms = Some(next_ms.map_or(expiry_ms, |next| next.min(expiry_ms)));
-                }
+        let Expiry { mut after, mut next_ms, mut expired } = expiry;
+        let is_first = after.is_none();
+        let retention_ms = cx.step.settings.retention_ms;
+        let (mut records, mut looked_at) = (Vec::new(), 0);
+        let positions = cx.shared.ledger().positions_after(after.as_ref());
+        let mut last = None;
+        for (topic, partition, committed) in positions.take(LOOKED_AT_PER_TURN) {
+            (looked_at, last) = (looked_at + 1, Some((topic, partition)));
+            let expiry_ms = committed.expiry_ms(classic.retention_base_ms(committed), retention_ms);
+            if expiry_ms <= now.wall_ms && classic.may_expire(topic) {
+                records.push(Record::offset(cx.name(), topic, partition, None));
+            } else {
+                next_ms = Some(next_ms.map_or(expiry_ms, |next| next.min(expiry_ms)));
             }
         }
-        let group_gone = left == 0 && self.state() == State::Empty && self.pending.is_empty();
-        let offsets = records.len();
-        if group_gone && self.ledger.metadata.is_some() {
-            records.push(Record::group(&self.name, None));
+        after = last.map(|(topic, partition)| (topic.clone(), partition)).or(after);
+        expired += records.len();
+        let is_over = looked_at < LOOKED_AT_PER_TURN;
+        // All tombstones of earlier turns are durable: what the ledger holds is all there is.
+        let group_gone = is_over && !classic.is_used() && cx.shared.ledger().positions() == records.len();
+        if group_gone && cx.shared.ledger().metadata().is_some() {
+            records.push(Record::group(cx.name(), None));
         }
-        if let Some(next_ms) = next_ms {
+        let is_left = cx.shared.ledger().positions() > records.len();
+        if !is_over {
+            cx.put_expiry(Expiry { after, next_ms, expired });
+            cx.retry_retention(AGAIN_MS_MIN);
+        } else if !is_first && is_left {
+            // There may be new positions before those that were looked at last.
+            cx.schedule_retention();
+        } else if let Some(next_ms) = next_ms {
             let wait_ms = next_ms.saturating_sub(now.wall_ms).max(0) as u64;
-            let at = now.mono.after_ms(wait_ms.max(step.settings.retention_check_ms).max(AGAIN_MS_MIN));
-            self.retention_at = Some(at);
-            self.wake_at(at);
+            cx.retry_retention(wait_ms.max(cx.step.settings.retention_check_ms));
         }
-        if records.is_empty() {
-            return;
+        if is_over && (expired > 0 || !records.is_empty()) {
+            cx.event(Event::Expired { group: cx.name().clone(), offsets: expired, group_gone });
         }
-        step.events.push(Event::Expired { group: self.name.clone(), offsets, group_gone });
-        let then = Then::Nothing { group: self.name.clone() };
-        if self.decide(records, then, step).is_err() {
-            self.schedule_retention(now, step);
+        let then = Then::Nothing { group: cx.name().clone() };
+        if !records.is_empty() && cx.decide(records, then).is_err() {
+            cx.schedule_retention();
         }
+        looked_at
     }
 }

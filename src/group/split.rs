@@ -1,4 +1,5 @@
-//! What the core that holds the connection needs: which partition coordinates a group, and OffsetFetch cut into its groups.
+//! What the core that holds a client's connection does with requests: it finds the partition that coordinates a group, and
+//! cuts an OffsetFetch into its groups.
 
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::offset_fetch_request::{

@@ -11,6 +11,19 @@ use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+/// A request that a coordinator makes of owners of partitions, by the number that its shard gave it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct OriginId(pub u64);
+
+/// Who on a shard asks owners of partitions, and is answered.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Origin {
+    /// A client's request.
+    Client(RequestId),
+    /// A coordinator's own.
+    Coordinator(OriginId),
+}
+
 /// ListOffsets: the next offset that a consumer could read.
 pub const LATEST: TimestampMs = -1;
 /// ListOffsets: the log's start.
@@ -247,15 +260,15 @@ pub type GroupAnswer = Option<Box<Response>>;
 pub enum Message {
     /// Parts of a request, to the owner of their partitions.
     Asks {
-        /// The request, as the sender numbers it.
-        request: RequestId,
+        /// Who asks, on the sender's shard.
+        origin: Origin,
         /// The parts.
         asks: Vec<Ask>,
     },
     /// Answers to some parts of a request.
     Answers {
-        /// The request, as the receiver numbers it.
-        request: RequestId,
+        /// Who is answered, on the receiver's shard.
+        origin: Origin,
         /// Each behind the number of its part.
         answers: Vec<(u32, Answer)>,
     },

@@ -35,7 +35,7 @@ pub use self::port::{Input, Output, ReadPlan};
 use self::control::{Commands, Control};
 use self::front::Front;
 use self::groups::Groups;
-use self::message::Message;
+use self::message::{Message, Origin};
 use self::node::Node;
 use self::owner::Owner;
 use self::port::{ConnectionId, Reader};
@@ -166,7 +166,7 @@ impl Shard {
             Input::MetadataWritten { written } => control.metadata_written(now, view, written),
             Input::MetadataSnapshotted { ok } => control.metadata_snapshotted(ok),
             Input::PartitionRemoved { log, ok } => owner.partition_removed(log, ok),
-            Input::GroupCheckpointRead { log, bytes } => owner.checkpoint_read(now, log, bytes),
+            Input::GroupCheckpointRead { log, bytes } => owner.checkpoint_read(log, bytes),
             Input::GroupCheckpointWritten { log } => owner.checkpoint_written(log),
             Input::DiskBytes { total, free } => view.set_disk_bytes(total, free),
             Input::Drain => {
@@ -184,7 +184,7 @@ impl Shard {
         self.owner.begin_turn(now, &mut self.view);
         loop {
             self.owner.advance(now);
-            self.owner.speak();
+            self.owner.speak(now, &mut self.view);
             if !self.deliver(now) && !self.owner.has_advanced() {
                 break;
             }
@@ -236,10 +236,11 @@ impl Shard {
     fn message(&mut self, now: Now, from: ShardId, message: Message) {
         let Shard { view, front, owner, control, .. } = self;
         match message {
-            Message::Asks { request, asks } => owner.asked(now, view, from, request, asks),
+            Message::Asks { origin, asks } => owner.asked(now, view, from, origin, asks),
             Message::GroupAsk { request, ask } => owner.groups_asked(now, view, from, request, &ask),
             Message::Unwatch { request, partitions } => owner.unwatch(from, request, &partitions),
-            Message::Answers { request, answers } => front.answers(now, view, request, answers),
+            Message::Answers { origin: Origin::Client(request), answers } => front.answers(now, view, request, answers),
+            Message::Answers { origin: Origin::Coordinator(request), answers } => owner.answers(now, request, answers),
             Message::Command(request) => control.command(now, view, from, request),
             Message::NameHeld { topic, held } => control.name_held(&topic, held),
             Message::Applied { index } => control.applied(now, view, from, index),

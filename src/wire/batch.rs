@@ -359,6 +359,11 @@ impl<'a> RecordCursor<'a> {
     pub fn new(bytes: &'a [u8], records: i32) -> RecordCursor<'a> {
         RecordCursor { reader: Reader::new(bytes), left: records }
     }
+
+    /// What has not been read: so many bytes, and the records that they are said to hold.
+    pub fn rest(&self) -> (usize, i32) {
+        (self.reader.remaining(), self.left)
+    }
 }
 
 impl<'a> Iterator for RecordCursor<'a> {

@@ -385,8 +385,11 @@ fn a_member_that_says_too_much_of_itself_is_refused() {
         };
         client.send(ApiKey::JoinGroup, JOIN, |w| request.encode(w, JOIN));
     };
-    // As many as a request may hold, which is not a thousand.
-    join(&mut client, 90);
+    // More than a request may hold.
+    let mut greedy = Client::connect(broker.address);
+    join(&mut greedy, 90);
+    assert!(greedy.is_closed());
+    join(&mut client, 7);
     let (_, body) = client.receive(ApiKey::JoinGroup, JOIN);
     let response = JoinGroupResponse::decode(&mut Reader::new(body), JOIN).expect("a response");
     assert_eq!(known(response.error_code), PolicyViolation);
@@ -481,6 +484,29 @@ fn an_answer_about_too_many_positions_closes_one_connection() {
     let mut greedy = Client::connect(broker.address);
     greedy.send(ApiKey::OffsetFetch, 9, |w| request.encode(w, 9));
     assert!(greedy.is_closed());
+    find(&mut client, &["g"]);
+    broker.assert_alive();
+}
+
+/// What is named is looked at in one turn, so it is not much.
+#[test]
+fn a_request_that_names_too_much_closes_its_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut broker, mut client) = start(dir.path(), 1);
+    find(&mut client, &["g"]);
+    let names = |count: usize| (0..count).map(|number| format!("g{number}").into()).collect();
+    for (count, is_closed) in [(100_000, false), (100_001, true)] {
+        let mut greedy = Client::connect(broker.address);
+        let partition = OffsetDeleteRequestPartition { partition_index: 1 };
+        let topic = OffsetDeleteRequestTopic { name: cow("t"), partitions: vec![partition; count] };
+        let delete = OffsetDeleteRequest { group_id: cow("g"), topics: vec![topic] };
+        greedy.send(ApiKey::OffsetDelete, 0, |w| delete.encode(w, 0));
+        assert_eq!(greedy.is_closed(), is_closed, "OffsetDelete {count}");
+        let mut greedy = Client::connect(broker.address);
+        let delete = DeleteGroupsRequest { groups_names: names(count) };
+        greedy.send(ApiKey::DeleteGroups, 2, |w| delete.encode(w, 2));
+        assert_eq!(greedy.is_closed(), is_closed, "DeleteGroups {count}");
+    }
     find(&mut client, &["g"]);
     broker.assert_alive();
 }

@@ -1,6 +1,8 @@
 //! A coordinator with a log in memory and a clock that the test moves.
 
-use klamm::group::{Answer, AppendId, Caller, Coordinator, ListFilter, Request, Response, Settings, Ticket};
+use klamm::group::{
+    Answer, AppendId, Caller, CheckpointError, Coordinator, ListFilter, Request, Response, Restoring, Settings, Ticket,
+};
 use klamm::types::{Now, RequestId, ShardId, Time};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::join_group_request::JoinGroupRequestProtocol;
@@ -164,6 +166,13 @@ impl Bench {
         self.coordinator = self.replayed();
         self.coordinator.loaded(self.now());
     }
+}
+
+/// Takes over a whole checkpoint, in small pieces; its offset.
+pub fn restore(coordinator: &mut Coordinator, bytes: &[u8]) -> Result<i64, CheckpointError> {
+    let mut restoring = Restoring::new(bytes.to_vec())?;
+    while !coordinator.restore_some(&mut restoring, 100)? {}
+    Ok(coordinator.offset_end())
 }
 
 pub fn checkpoint(coordinator: &Coordinator) -> Vec<u8> {

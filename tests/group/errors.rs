@@ -65,7 +65,7 @@ fn situation(situation: Situation) -> Bench {
     let mut bench = if situation == Loading { Bench::loading(settings) } else { Bench::new(settings) };
     match situation {
         Nothing | Loading => {}
-        Unloaded => bench.coordinator.unload(),
+        Unloaded => assert!(bench.coordinator.unload()),
         Overloaded => {
             bench.disk = Disk::Held;
             let metadata = "m".repeat(32_000);

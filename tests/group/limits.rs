@@ -1,7 +1,7 @@
 //! What one peer can do to a coordinator: names that come again, much of everything, and work that takes many turns.
 
-use crate::bench::{Bench, Disk, commit, delete, describe, fetch, join, leave, list};
-use klamm::group::{Request, Response, Settings};
+use crate::bench::{Bench, Disk, commit, delete, describe, fetch, join, leave, list, restore};
+use klamm::group::{Coordinator, Request, Response, Settings};
 use klamm::types::Time;
 use klamm::wire::error::ErrorCode::{self, *};
 use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -175,6 +175,33 @@ fn positions_have_a_limit_of_memory() {
     assert_eq!(commit_one(&mut bench, "g2", "u", ""), InvalidCommitOffsetSize);
 }
 
+/// A commit of so many positions of a topic.
+fn large_commit(group: &'static str, topic: &'static str, positions: i32) -> Request<'static> {
+    let partition = |partition_index: i32| OffsetCommitRequestPartition {
+        partition_index: partition_index % 4,
+        committed_offset: 1,
+        committed_metadata: Some("".into()),
+        ..Default::default()
+    };
+    let partitions = (0..positions).map(partition).collect();
+    let topic = OffsetCommitRequestTopic { name: topic.into(), partitions, ..Default::default() };
+    Request::OffsetCommit(OffsetCommitRequest { topics: vec![topic], ..commit(group, "", NOBODY, -1, &[]) })
+}
+
+/// As in Kafka, whose batches are as large.
+#[test]
+fn positions_that_do_not_fit_into_one_batch_are_refused_whole() {
+    let mut bench = Bench::new(Settings::default());
+    for (positions, expected) in [(20_000, None), (30_000, UnknownServerError), (600_000, UnknownServerError)] {
+        let answer = bench.ask(9, &large_commit("g", "t", positions));
+        let Response::OffsetCommit(response) = &answer else { panic!() };
+        let partitions = &response.topics[0].partitions;
+        assert_eq!(partitions.len() as i32, positions);
+        assert!(partitions.iter().all(|partition| partition.error_code == expected.code()), "{positions}");
+        assert_eq!(bench.log.len(), 20_000, "nothing of what is too large is stored");
+    }
+}
+
 /// Each group looks at its own records that wait for the disk, not at all of them.
 #[test]
 fn many_groups_are_deleted_behind_a_large_commit() {
@@ -188,19 +215,9 @@ fn many_groups_are_deleted_behind_a_large_commit() {
     for group in &groups[..2] {
         bench.send("app", 9, &Request::OffsetCommit(commit(group, "", NOBODY, -1, &[("u", 0, 1, "")])));
     }
-    let partition = |partition_index: i32| OffsetCommitRequestPartition {
-        partition_index: partition_index % 4,
-        committed_offset: 1,
-        committed_metadata: Some("".into()),
-        ..Default::default()
-    };
-    let topic = OffsetCommitRequestTopic {
-        name: "t".into(),
-        partitions: (0..600_000).map(partition).collect(),
-        ..Default::default()
-    };
-    let large = OffsetCommitRequest { topics: vec![topic], ..commit("large", "", NOBODY, -1, &[]) };
-    bench.send("app", 9, &Request::OffsetCommit(large));
+    for _ in 0..40 {
+        bench.send("app", 9, &large_commit("large", "t", 15_000));
+    }
     let groups_names = groups.iter().map(|name| name.as_str().into()).collect();
     let ticket = bench.send("app", 2, &Request::DeleteGroups(DeleteGroupsRequest { groups_names }));
     bench.disk = Disk::Durable;
@@ -340,6 +357,46 @@ fn what_concerns_many_groups_takes_many_turns() {
     assert_eq!((tombstones(&bench), bench.coordinator.group_count()), (2 * GROUPS, 0));
 }
 
+/// Positions of one large group go into a checkpoint and expire in pieces. One that is committed anew meanwhile stays.
+#[test]
+fn a_large_group_takes_many_turns() {
+    const POSITIONS: usize = 20_000;
+    let settings = Settings { retention_ms: 10_000, retention_check_ms: 1_000, ..Settings::default() };
+    let mut bench = Bench::new(settings);
+    let topics: Vec<String> = (0..POSITIONS / 4).map(|number| format!("t{number:05}")).collect();
+    for topics in topics.chunks(2_500) {
+        let positions = topics.iter().flat_map(|topic| (0..4).map(move |partition| (&**topic, partition, 1, "")));
+        let request = commit("g", "", NOBODY, -1, &positions.collect::<Vec<_>>());
+        assert_eq!(code(&bench.ask(9, &Request::OffsetCommit(request))), None);
+    }
+    let (mut growing, mut parts) = (bench.coordinator.checkpoint(), 1);
+    while bench.coordinator.checkpoint_part(&mut growing, 10_000) {
+        parts += 1;
+    }
+    assert!(parts > 50);
+    let mut restored = Coordinator::new(bench.settings.clone());
+    assert_eq!(restore(&mut restored, &growing.finish()), Ok(POSITIONS as i64));
+    assert_eq!(restored.offset_bytes(), bench.coordinator.offset_bytes());
+
+    let tombstones = |bench: &Bench| bench.log.iter().filter(|(_, value)| value.is_none()).count();
+    bench.now_ms += 60_000;
+    let mut pieces = Vec::new();
+    while tombstones(&bench) < POSITIONS {
+        let before = tombstones(&bench);
+        bench.wait(99);
+        pieces.push(tombstones(&bench) - before);
+        assert!(pieces.len() < 20, "{pieces:?}");
+        if pieces.len() == 1 {
+            assert_eq!(commit_one(&mut bench, "g", "t00000", ""), None);
+        }
+    }
+    assert!(pieces.len() > 4 && pieces.iter().all(|piece| *piece < 5_000), "{pieces:?}");
+    let Response::OffsetFetch(fetched) = bench.ask(9, &fetch("g", Option::None)) else { panic!() };
+    assert_eq!((fetched.topics.len(), &*fetched.topics[0].name), (1, "t00000"));
+    bench.wait(30_000);
+    assert_eq!((bench.coordinator.group_count(), tombstones(&bench)), (0, POSITIONS + 1));
+}
+
 /// A list that is under way when the partition goes is answered.
 #[test]
 fn a_list_ends_with_its_coordinator() {
@@ -350,7 +407,11 @@ fn a_list_ends_with_its_coordinator() {
     bench.flush();
     bench.coordinator.take_answers();
     let ticket = bench.send("app", 5, &list(&[], &[]));
-    bench.coordinator.unload();
+    let mut turns = 1;
+    while !bench.coordinator.unload() {
+        turns += 1;
+    }
+    assert!(turns > 2);
     let answers = bench.coordinator.take_answers();
     let Response::ListGroups(response) = &answers[0].response else { panic!() };
     assert_eq!((answers[0].ticket, response.error_code), (ticket, NotCoordinator.code()));

@@ -1,6 +1,6 @@
 //! Loading, and what idleness costs.
 
-use crate::bench::{Bench, checkpoint, commit, join, sync};
+use crate::bench::{Bench, checkpoint, commit, join, restore, sync};
 use klamm::group::{Coordinator, Request, Response, Settings};
 use klamm::types::{Now, Time};
 
@@ -36,7 +36,7 @@ fn a_checkpoint_and_the_records_after_it_are_the_whole_log() {
     while bench.coordinator.checkpoint_part(&mut growing, 1) {}
     let bytes = growing.finish();
     let mut restored = Coordinator::new(Settings::default());
-    assert_eq!(restored.restore(&bytes), Ok(begun_at));
+    assert_eq!(restore(&mut restored, &bytes), Ok(begun_at));
     for (offset, (key, value)) in bench.log.iter().enumerate().skip(begun_at as usize) {
         restored.replay(offset as i64, key, value.as_deref());
     }
@@ -54,7 +54,7 @@ fn a_harmed_checkpoint_changes_nothing() {
     let mut bytes = checkpoint(&bench.coordinator);
     bytes[30] ^= 1;
     let mut coordinator = Coordinator::new(Settings::default());
-    assert!(coordinator.restore(&bytes).is_err());
+    assert!(restore(&mut coordinator, &bytes).is_err());
     assert_eq!((coordinator.group_count(), coordinator.offset_end()), (0, 0));
 }
 

@@ -206,7 +206,7 @@ impl Runner {
             "restart" => self.bench.restart(),
             "load" => self.bench.coordinator = self.bench.replayed(),
             "loaded" => self.bench.coordinator.loaded(self.bench.now()),
-            "unload" => self.bench.coordinator.unload(),
+            "unload" => assert!(self.bench.coordinator.unload()),
             "log" => self.log(),
             "break" => self.break_record(&who, words.plain[1]),
             "set" => self.set(&words.named),

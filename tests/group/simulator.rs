@@ -2,7 +2,7 @@
 //! crashes, all from a seed. What must hold: at most one owner of each partition in a generation; commits never go back;
 //! every request is answered, and the members that are left come to rest; the log makes the state that there is.
 
-use crate::bench::{Bench, Disk, beat, checkpoint, commit, describe, fetch, join, leave, sync};
+use crate::bench::{Bench, Disk, beat, checkpoint, commit, describe, fetch, join, leave, restore, sync};
 use klamm::group::{Answer, Coordinator, Request, Response, Settings, Ticket};
 use klamm::wire::error::ErrorCode;
 use rand::rngs::StdRng;
@@ -204,7 +204,7 @@ impl Simulator {
         replayed.loaded(self.bench.now());
         assert!(live == checkpoint(&replayed), "seed {}: replay differs", self.seed);
         let mut restored = Coordinator::new(self.bench.settings.clone());
-        assert_eq!(restored.restore(&live), Ok(self.bench.log.len() as i64));
+        assert_eq!(restore(&mut restored, &live), Ok(self.bench.log.len() as i64));
         restored.loaded(self.bench.now());
         assert!(live == checkpoint(&restored), "seed {}: the checkpoint differs", self.seed);
     }

@@ -7,7 +7,7 @@ use super::admin;
 use super::admin::{Decision, ProducerIds};
 use super::context::Apis;
 use super::front::route::{Route, Table};
-use super::message::{Answer, CommandRequest, Message};
+use super::message::{Answer, CommandRequest, Message, Origin};
 use super::node::Node;
 use super::port::Output;
 use super::seed::Seed;
@@ -205,7 +205,7 @@ impl Control {
             let (_, Command { from, request }, response) = commands.waiting.pop_front().expect("it is there");
             if let CommandRequest::Frame { request, .. } = request {
                 let answers = vec![(0, Answer::Decided(response))];
-                self.mail.push((from, Message::Answers { request, answers }));
+                self.mail.push((from, Message::Answers { origin: Origin::Client(request), answers }));
             }
         }
         while let Some((_, topics)) = commands.deleted.pop_front_if(|(index, _)| *index <= everywhere) {

@@ -2,9 +2,9 @@
 //! meet here.
 
 use super::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
+use super::route::check_length;
 use crate::group::{
-    ANSWER_BYTES_MAX, FETCHED_BYTES, ListFilter, Request, Response, offset_fetch_join, offset_fetch_split,
-    partition_of, refusal,
+    ANSWER_BYTES_MAX, ListFilter, Request, Response, offset_fetch_join, offset_fetch_split, partition_of, refusal,
 };
 use crate::shard::message::{Answer, CommandRequest, GroupAsk};
 use crate::shard::query::OFFSETS_TOPIC;
@@ -21,6 +21,8 @@ use bytes::BytesMut;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Groups, members or positions that one request may name, except in a commit, which a coordinator bounds.
+const NAMED_MAX: usize = 100_000;
 /// OffsetFetch from here on asks for several groups (KIP-709).
 const FETCH_VERSION_GROUPS: i16 = 8;
 
@@ -48,17 +50,23 @@ pub fn visit(
         ApiKey::JoinGroup => Request::JoinGroup(JoinGroupRequest::decode(r, version)?),
         ApiKey::SyncGroup => Request::SyncGroup(SyncGroupRequest::decode(r, version)?),
         ApiKey::Heartbeat => Request::Heartbeat(HeartbeatRequest::decode(r, version)?),
-        ApiKey::LeaveGroup => Request::LeaveGroup(LeaveGroupRequest::decode(r, version)?),
+        ApiKey::LeaveGroup => {
+            let request = LeaveGroupRequest::decode(r, version)?;
+            check_named(request.members.len())?;
+            Request::LeaveGroup(request)
+        }
         ApiKey::OffsetCommit => Request::OffsetCommit(OffsetCommitRequest::decode(r, version)?),
-        ApiKey::OffsetDelete => Request::OffsetDelete(OffsetDeleteRequest::decode(r, version)?),
+        ApiKey::OffsetDelete => {
+            let request = OffsetDeleteRequest::decode(r, version)?;
+            check_named(request.topics.iter().map(|topic| topic.partitions.len()).sum())?;
+            Request::OffsetDelete(request)
+        }
         ApiKey::OffsetFetch => {
             let request = OffsetFetchRequest::decode(r, version)?;
             let require_stable = request.require_stable;
             let mut groups = offset_fetch_split(request, version);
             let topics = groups.iter().flat_map(|group| group.topics.iter().flatten());
-            if topics.map(|topic| topic.partition_indexes.len() * FETCHED_BYTES).sum::<usize>() > ANSWER_BYTES_MAX {
-                return Err(DecodeError::Length);
-            }
+            check_named(topics.map(|topic| topic.partition_indexes.len()).sum::<usize>() + groups.len())?;
             let mut seen = BTreeSet::new();
             groups.retain(|group| seen.insert(group.group_id.clone()));
             for (number, group) in (0..).zip(groups) {
@@ -74,6 +82,7 @@ pub fn visit(
         }
         ApiKey::DescribeGroups => {
             let request = DescribeGroupsRequest::decode(r, version)?;
+            check_named(request.groups.len())?;
             let include_authorized_operations = request.include_authorized_operations;
             for (partition, groups) in by_partition(request.groups, at) {
                 let request = DescribeGroupsRequest { groups, include_authorized_operations };
@@ -83,6 +92,7 @@ pub fn visit(
         }
         ApiKey::DeleteGroups => {
             let request = DeleteGroupsRequest::decode(r, version)?;
+            check_named(request.groups_names.len())?;
             for (partition, groups_names) in by_partition(request.groups_names, at) {
                 let request = DeleteGroupsRequest { groups_names };
                 visit(partition as u32, partition, &Request::DeleteGroups(request));
@@ -93,6 +103,12 @@ pub fn visit(
     };
     visit(0, at(group_of(head, body)?.as_ref()), &single);
     Ok(())
+}
+
+/// A request that names more closes its connection: a turn would take too long. All positions of a group can be asked for
+/// without naming them.
+fn check_named(count: usize) -> Result<(), DecodeError> {
+    if count > NAMED_MAX { Err(DecodeError::Length) } else { Ok(()) }
 }
 
 /// The group of a request that concerns one: its first field.
@@ -132,6 +148,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let topic = scatter.view.image().topic(OFFSETS_TOPIC).map(|topic| (topic.id, topic.partition_count()));
     let partitions = topic.map_or(1, |(_, partitions)| partitions);
     let body = &frame[head.body_start..];
+    check_length(body)?;
     let places = places(head, body, partitions)?;
     let (api, reply_head) = (head.api, ReplyHead::new(head));
     let mut work = GroupRequest { api, head: reply_head, responses: BTreeMap::new(), bytes: 0, refused: None };

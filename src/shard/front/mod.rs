@@ -22,7 +22,7 @@ use self::gather::{Begin, Begun, Deadline, Incoming, Next, Plan, Reply, Request,
 use self::route::{Route, Table, check_length};
 use self::session::Sessions;
 use super::context::{Caller, Context, Principal};
-use super::message::{Answer, CommandRequest, Message};
+use super::message::{Answer, CommandRequest, Message, Origin};
 use super::port::{ConnectionId, Output, Reader};
 use super::query;
 use super::view::View;
@@ -458,7 +458,9 @@ impl Front {
         for ask in plan.asks {
             by_owner.entry(view.owner(ask.partition)).or_default().push(ask);
         }
-        self.mail.extend(by_owner.into_iter().map(|(to, asks)| (to, Message::Asks { request, asks })));
+        self.mail.extend(
+            by_owner.into_iter().map(|(to, asks)| (to, Message::Asks { origin: Origin::Client(request), asks })),
+        );
         let mut by_owner: BTreeMap<ShardId, Vec<PartitionId>> = BTreeMap::new();
         for partition in plan.unwatch {
             by_owner.entry(view.owner(partition)).or_default().push(partition);

@@ -34,8 +34,8 @@ pub enum Route {
     Owners(Begin),
 }
 
-/// Bytes that the body of a request may have that is not about records or groups: enough to name every partition that a
-/// cluster may have. A longer one, whose answer could be many times longer, closes its connection.
+/// Bytes that the body of a request may have that is not about records: enough to name every partition that a cluster may
+/// have, and more than can be stored of a group's members. A longer one, whose answer could be many times longer, closes its connection.
 pub const BODY_BYTES_MAX: usize = 8 << 20;
 
 /// Whether a request's body is as short as it has to be where [`BODY_BYTES_MAX`] holds.

@@ -1,13 +1,13 @@
 //! The coordinator of groups as the runtime of coordinators sees it.
 
 use crate::group::{
-    Answer, AppendId, Caller, Checkpoint, CheckpointError, Coordinator, Event, Request, Settings, Topics,
+    Answer, AppendId, Caller, Checkpoint, CheckpointError, Coordinator, Event, Request, Restoring, Settings, Topics,
 };
+use crate::shard::message;
 use crate::shard::runtime::{self, Memory, Originated, ShowRecord};
 use crate::types::{Now, Offset, Time};
 use crate::wire::error::ErrorCode;
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 /// A request, or one group's share of it, and who makes it.
@@ -25,17 +25,21 @@ impl runtime::Coordinator for Coordinator {
     type Event = Event;
     type AppendId = AppendId;
     type Checkpoint = Checkpoint;
-    // A group needs no other partition.
-    type Ask = Infallible;
-    type AskAnswer = Infallible;
+    type Restoring = Restoring;
     type Error = CheckpointError;
 
     fn new(settings: &Settings) -> Self {
         Coordinator::new(settings.clone())
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<Offset, CheckpointError> {
-        Coordinator::restore(self, bytes)
+    fn restore_begin(bytes: Vec<u8>) -> Result<(Restoring, Offset), CheckpointError> {
+        let restoring = Restoring::new(bytes)?;
+        let offset_end = restoring.offset_end();
+        Ok((restoring, offset_end))
+    }
+
+    fn restore_some(&mut self, restoring: &mut Restoring, bytes: usize) -> Result<bool, CheckpointError> {
+        Coordinator::restore_some(self, restoring, bytes)
     }
 
     fn replay(&mut self, offset: Offset, key: &[u8], value: Option<&[u8]>) {
@@ -89,8 +93,8 @@ impl runtime::Coordinator for Coordinator {
         Coordinator::appended(self, now, id, result);
     }
 
-    fn unload(&mut self) {
-        Coordinator::unload(self);
+    fn unload(&mut self) -> bool {
+        Coordinator::unload(self)
     }
 
     fn take_answers(&mut self) -> Vec<Answer> {
@@ -101,12 +105,13 @@ impl runtime::Coordinator for Coordinator {
         Coordinator::take_events(self)
     }
 
-    fn take_requests(&mut self) -> Vec<Originated<Infallible>> {
+    fn take_originated(&mut self) -> Vec<Originated> {
+        // A group needs no other partition.
         Vec::new()
     }
 
-    fn answered(&mut self, _: Now, _: u64, _: u32, answer: Infallible) {
-        match answer {}
+    fn answered(&mut self, _: Now, number: u64, _: u32, _: message::Answer) {
+        unreachable!("groups have asked for nothing, also not for {number}");
     }
 
     fn checkpoint(&self) -> Checkpoint {

@@ -5,7 +5,7 @@ mod coordinator;
 
 use self::coordinator::Call;
 use super::front::groups::visit;
-use super::message::{GroupAnswer, GroupAsk};
+use super::message::{Answer, GroupAnswer, GroupAsk, OriginId};
 use super::node::Node;
 use super::rules::TopicRules;
 use super::runtime::{self, Runtime};
@@ -102,8 +102,8 @@ impl Groups {
         self.runtime.advanced(now, store, log);
     }
 
-    pub fn checkpoint_read(&mut self, now: Now, store: &Store, log: LogIndex, bytes: Option<Vec<u8>>) {
-        self.runtime.checkpoint_read(now, store, log, bytes);
+    pub fn checkpoint_read(&mut self, store: &Store, log: LogIndex, bytes: Option<Vec<u8>>) {
+        self.runtime.checkpoint_read(store, log, bytes);
     }
 
     pub fn checkpoint_written(&mut self, log: LogIndex) {
@@ -111,8 +111,13 @@ impl Groups {
     }
 
     /// Batches of a coordinator's log, or a read that failed.
-    pub fn read_done(&mut self, now: Now, store: &Store, log: LogIndex, data: Option<Vec<Bytes>>) {
-        self.runtime.read_done(now, store, log, data);
+    pub fn read_done(&mut self, now: Now, log: LogIndex, data: Option<Vec<Bytes>>) {
+        self.runtime.read_done(now, log, data);
+    }
+
+    /// One part of the answer to what a coordinator has asked of owners of partitions.
+    pub fn answered(&mut self, now: Now, request: OriginId, part: u32, answer: Answer) {
+        self.runtime.answered(now, request, part, answer);
     }
 
     /// Ends a turn: what the shard is to do beside sending the answers.

@@ -5,9 +5,9 @@
 mod answer;
 
 use super::groups::{Groups, OFFSETS_TOPIC};
-use super::message::{Answer, Ask, GroupAsk, Message, Op};
+use super::message::{Answer, Ask, GroupAsk, Message, Op, Origin, OriginId};
 use super::port::{Output, Reader};
-use super::runtime;
+use super::runtime::{self, Scattered};
 use super::store::{AppendError, Done, LogIndex, ProducerLimits, Store};
 use super::view::View;
 use crate::group::Coordinator;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Asker {
     shard: ShardId,
-    request: RequestId,
+    origin: Origin,
     part: u32,
 }
 
@@ -58,10 +58,10 @@ pub struct Owner {
     waiting: HashMap<LogIndex, Waiting>,
     /// In the order of blocks.
     block_waits: VecDeque<BlockWait>,
-    replies: BTreeMap<(ShardId, RequestId), Vec<(u32, Answer)>>,
+    replies: BTreeMap<(ShardId, Origin), Vec<(u32, Answer)>>,
     groups: Groups,
     removing: Removing,
-    /// Messages that must reach other machines before those that are sent at the end of the turn.
+    /// Messages that must reach other machines before those that are sent at the end of the turn, and what coordinators ask.
     told_at_once: Vec<(ShardId, Message)>,
     out: Vec<Output>,
     mail: Vec<(ShardId, Message)>,
@@ -98,12 +98,12 @@ impl Owner {
 
     /// Takes what this shard itself is to be told, at once. What others are told is sent together at the end of a turn.
     pub fn take_own(&mut self) -> Vec<Message> {
-        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), RequestId::default()));
+        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), Origin::Client(RequestId::default())));
         let mut own = std::mem::replace(&mut self.replies, others);
         // Those of lower shards stay.
-        let replies = own.split_off(&(self.shard, RequestId::default()));
+        let replies = own.split_off(&(self.shard, Origin::Client(RequestId::default())));
         self.replies.append(&mut own);
-        replies.into_iter().map(|((_, request), answers)| Message::Answers { request, answers }).collect()
+        replies.into_iter().map(|((_, origin), answers)| Message::Answers { origin, answers }).collect()
     }
 
     pub fn take_told_at_once(&mut self) -> Vec<(ShardId, Message)> {
@@ -112,7 +112,7 @@ impl Owner {
 
     pub fn take_mail(&mut self) -> Vec<(ShardId, Message)> {
         let replies = std::mem::take(&mut self.replies).into_iter();
-        self.mail.extend(replies.map(|((to, request), answers)| (to, Message::Answers { request, answers })));
+        self.mail.extend(replies.map(|((to, origin), answers)| (to, Message::Answers { origin, answers })));
         std::mem::take(&mut self.mail)
     }
 
@@ -127,9 +127,9 @@ impl Owner {
     }
 
     /// Takes the parts of a request that concern partitions of this core.
-    pub fn asked(&mut self, now: Now, view: &mut View, shard: ShardId, request: RequestId, asks: Vec<Ask>) {
+    pub fn asked(&mut self, now: Now, view: &mut View, shard: ShardId, origin: Origin, asks: Vec<Ask>) {
         for ask in asks {
-            let asker = Asker { shard, request, part: ask.part };
+            let asker = Asker { shard, origin, part: ask.part };
             if let Some(answer) = self.ask(now, view, asker, ask) {
                 self.reply(asker, answer);
             }
@@ -142,7 +142,7 @@ impl Owner {
     }
 
     fn reply(&mut self, asker: Asker, answer: Answer) {
-        self.replies.entry((asker.shard, asker.request)).or_default().push((asker.part, answer));
+        self.replies.entry((asker.shard, asker.origin)).or_default().push((asker.part, answer));
     }
 
     fn open(&mut self, view: &mut View, ask: &Ask) -> LogIndex {
@@ -226,7 +226,7 @@ impl Owner {
             if let Some(index) = self.store.find(*partition)
                 && let Some(waiting) = self.waiting.get_mut(&index)
             {
-                waiting.watches.retain(|asker| asker.shard != shard || asker.request != request);
+                waiting.watches.retain(|asker| asker.shard != shard || asker.origin != Origin::Client(request));
                 if waiting.watches.is_empty() && waiting.appends.is_empty() {
                     self.waiting.remove(&index);
                 }
@@ -288,8 +288,8 @@ impl Owner {
         self.store.done(now, done);
     }
 
-    pub fn checkpoint_read(&mut self, now: Now, log: LogIndex, bytes: Option<Vec<u8>>) {
-        self.groups.checkpoint_read(now, &self.store, log, bytes);
+    pub fn checkpoint_read(&mut self, log: LogIndex, bytes: Option<Vec<u8>>) {
+        self.groups.checkpoint_read(&self.store, log, bytes);
     }
 
     pub fn checkpoint_written(&mut self, log: LogIndex) {
@@ -298,7 +298,7 @@ impl Owner {
 
     /// Takes batches of a coordinator's log, or that reading them failed.
     pub fn read_done(&mut self, now: Now, log: LogIndex, data: Option<Vec<Bytes>>) {
-        self.groups.read_done(now, &self.store, log, data);
+        self.groups.read_done(now, log, data);
     }
 
     /// The directory of a removed partition is out of the way, or cannot be taken there. If not, only its topic's name stays
@@ -396,32 +396,39 @@ impl Owner {
     }
 
     /// Takes what coordinators have to say, after the last [`Owner::advance`] of a turn.
-    pub fn speak(&mut self) {
+    pub fn speak(&mut self, now: Now, view: &mut View) {
         for output in self.groups.end_turn(&self.store) {
-            self.carry_out(output);
+            self.carry_out(now, view, output);
         }
         for (to, answers) in self.groups.take_answers() {
             for (request, part, answer) in answers {
-                let answers = self.replies.entry((to, request)).or_default();
+                let answers = self.replies.entry((to, Origin::Client(request))).or_default();
                 answers.push((part, Answer::Group(answer)));
             }
         }
     }
 
-    fn carry_out(&mut self, output: runtime::Output<Coordinator>) {
+    fn carry_out(&mut self, now: Now, view: &mut View, output: runtime::Output<Coordinator>) {
         self.out.push(match output {
             runtime::Output::CheckpointRead { log, name, topic } => Output::GroupCheckpointRead { log, name, topic },
             runtime::Output::CheckpointWrite { log, name, topic, bytes } => {
                 Output::GroupCheckpointWrite { log, name, topic, bytes }
             }
             runtime::Output::Read { log, plan } => Output::Read { reader: Reader::Coordinator { log }, plan },
-            // Groups ask nothing of partitions: there is no value of that type.
-            runtime::Output::Originate { asks, .. } => match asks.into_iter().next() {
-                Some((_, ask)) => match ask {},
-                None => return,
-            },
+            runtime::Output::Originate { request, asks } => {
+                let Scattered { messages, absent } = runtime::scatter(view, request, asks);
+                self.told_at_once.extend(messages);
+                return self.answers(now, request, absent);
+            }
             runtime::Output::Answer(_) | runtime::Output::Event(_) => unreachable!("the groups take them"),
         });
+    }
+
+    /// Takes answers to what a coordinator of this core has asked of owners.
+    pub fn answers(&mut self, now: Now, request: OriginId, answers: Vec<(u32, Answer)>) {
+        for (part, answer) in answers {
+            self.groups.answered(now, request, part, answer);
+        }
     }
 
     /// Puts out the work for the disk that may start.

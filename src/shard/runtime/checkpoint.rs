@@ -1,7 +1,7 @@
-//! Checkpoints of coordinators, in files beside their partitions' segments: so that loading reads little.
+//! Checkpoints of coordinators, in files beside their partitions' segments, let a start read little.
 //!
-//! One holds what is durable, and is written when the log after the last one has grown as large as that, so that writing
-//! them costs no more than the log itself. One is made at a time.
+//! A checkpoint holds what is durable. It is written when the log behind the one before it has grown as large as that,
+//! so that checkpoints cost no more than the log itself. A runtime makes one at a time.
 
 use super::load::Load;
 use super::{Coordinator, Output, Runtime};
@@ -9,18 +9,18 @@ use crate::shard::store::{LogIndex, Store};
 use crate::types::{Offset, PartitionIndex};
 use std::collections::VecDeque;
 
-/// Of less log no checkpoint is made but at the end.
+/// While the log behind a checkpoint is shorter, none is made but at a clean end.
 const TAIL_BYTES_MIN: u64 = 4 << 20;
 /// A checkpoint grows by this much a turn.
 const PART_BYTES: usize = 256 << 10;
 
-/// What is in a coordinator's checkpoint, and what is not.
+/// How much of a coordinator's log its checkpoint covers.
 #[derive(Default)]
 pub struct Saved {
-    /// Bytes of the log that came after the checkpoint.
+    /// Bytes of the log behind the checkpoint.
     pub tail_bytes: u64,
     pub checkpoint_bytes: u64,
-    /// One is to be made, or is being made or written.
+    /// Another checkpoint waits to be made, is being made, or is being written.
     pub queued: bool,
 }
 
@@ -34,7 +34,7 @@ impl Saved {
 struct Capture<P> {
     partition: PartitionIndex,
     growing: P,
-    /// It is complete, and true once the log is durable up to here.
+    /// All is in the checkpoint, which may be written once the log is durable up to here.
     complete: Option<Offset>,
 }
 
@@ -78,7 +78,7 @@ impl<P> Captures<P> {
     }
 }
 
-/// A checkpoint of more than the log has: it was lost with `ack.durability=memory`.
+/// Whether a checkpoint covers more than the log has, which was lost with `ack.durability=memory`.
 pub fn is_ahead(checkpoint_end: Offset, high_watermark: Offset) -> bool {
     checkpoint_end > high_watermark
 }
@@ -117,8 +117,8 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// At a clean end all that is in memory alone goes to checkpoints; the segments are written by then, and their
-    /// directories there.
+    /// At a clean end, when all segments are written, queues a checkpoint of each coordinator that knows more than its last
+    /// one.
     pub(super) fn queue_last_captures(&mut self, store: &Store) {
         if self.captures.ending || !store.is_drained() || store.is_failed() {
             return;
@@ -132,7 +132,7 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// The checkpoints of a clean end are written. `false` before the store is drained.
+    /// Whether the checkpoints of a clean end are written; false before the store is drained.
     pub fn is_saved(&self) -> bool {
         self.captures.is_over()
     }

@@ -1,19 +1,20 @@
 //! What the runtime asks of a coordinator.
 
+use crate::shard::message::{Answer, Op};
 use crate::types::{Now, Offset, PartitionId, Time};
 use crate::wire::error::ErrorCode;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-/// Takes a record of an append: its key and its value.
+/// Is shown the records of an append: each one's key and value.
 pub type ShowRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
 
-/// A pure machine whose durable state is what the records of one partition say. It decides records, and answers when they
-/// are committed.
+/// A coordinator is a pure machine whose durable state is what the records of one partition say. It decides records, and
+/// answers when they are committed.
 ///
-/// It begins with [`Coordinator::restore`] and [`Coordinator::replay`], answers requests after [`Coordinator::loaded`], and
-/// ends with [`Coordinator::unload`].
+/// A coordinator begins with [`Coordinator::restore_some`] and [`Coordinator::replay`], answers requests after
+/// [`Coordinator::loaded`], and ends with [`Coordinator::unload`].
 pub trait Coordinator: Sized {
     type Settings;
     type Request<'a>;
@@ -23,19 +24,20 @@ pub trait Coordinator: Sized {
     type Event;
     /// An append, from [`Coordinator::plan_append`] to [`Coordinator::appended`].
     type AppendId: Copy;
-    /// A checkpoint in the making.
+    /// A checkpoint in the making, and one that is being taken over.
     type Checkpoint;
-    /// What it asks of the owner of another partition, and what it is told.
-    type Ask;
-    type AskAnswer;
+    type Restoring;
     type Error: fmt::Display;
 
-    /// Knows nothing yet.
+    /// A coordinator that knows nothing yet.
     fn new(settings: &Self::Settings) -> Self;
 
-    /// Takes what a checkpoint holds, before any record; the offset at which replay goes on. After an error nothing is
-    /// taken.
-    fn restore(&mut self, bytes: &[u8]) -> Result<Offset, Self::Error>;
+    /// Begins to take over the bytes of a checkpoint, and tells the offset at which it says that the log goes on.
+    fn restore_begin(bytes: Vec<u8>) -> Result<(Self::Restoring, Offset), Self::Error>;
+
+    /// Takes about `bytes` more of what a checkpoint holds, before any record; true when it has all. After an error the
+    /// coordinator is not used any more.
+    fn restore_some(&mut self, restoring: &mut Self::Restoring, bytes: usize) -> Result<bool, Self::Error>;
 
     /// Takes one record of the partition, in their order.
     fn replay(&mut self, offset: Offset, key: &[u8], value: Option<&[u8]>);
@@ -51,7 +53,7 @@ pub trait Coordinator: Sized {
     /// hold.
     fn handle(&mut self, now: Now, elsewhere: Memory, request: Self::Request<'_>);
 
-    /// What counts against the limits that all coordinators of a runtime share.
+    /// Memory that counts against the limits which all coordinators of a runtime share.
     fn memory(&self) -> Memory;
 
     /// When [`Coordinator::tick`] is due.
@@ -72,18 +74,19 @@ pub trait Coordinator: Sized {
     /// An append is over, in the order in which they were planned: committed up to before the offset, or failed.
     fn appended(&mut self, now: Now, id: Self::AppendId, result: Result<Offset, ErrorCode>);
 
-    /// The partition is given up: everybody who waits is answered.
-    fn unload(&mut self);
+    /// The partition is given up: everybody who waits is answered. Called again, once a turn, until it returns true.
+    fn unload(&mut self) -> bool;
 
     fn take_answers(&mut self) -> Vec<Self::Answer>;
 
     fn take_events(&mut self) -> Vec<Self::Event>;
 
-    /// Requests to owners of partitions.
-    fn take_requests(&mut self) -> Vec<Originated<Self::Ask>>;
+    /// What the coordinator wants of owners of partitions. An answer may never come: the coordinator keeps the time with
+    /// [`Coordinator::deadline`], and decides whether to ask again.
+    fn take_originated(&mut self) -> Vec<Originated>;
 
-    /// One part of the answer to a request of [`Coordinator::take_requests`]. Parts come in any order, each once.
-    fn answered(&mut self, now: Now, number: u64, part: u32, answer: Self::AskAnswer);
+    /// One part of the answer to [`Originated::Ask`]. Parts come in any order, each at most once.
+    fn answered(&mut self, now: Now, number: u64, part: u32, answer: Answer);
 
     /// Begins a checkpoint of all that is durable.
     fn checkpoint(&self) -> Self::Checkpoint;
@@ -116,11 +119,13 @@ impl Memory {
     }
 }
 
-/// A request of a coordinator to the owners of partitions.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Originated<A> {
-    /// The coordinator's own, which comes back with each part of the answer.
-    pub number: u64,
-    /// Each with its part's number: the place in this list.
-    pub asks: Vec<(PartitionId, A)>,
+/// What a coordinator wants of owners of partitions.
+#[derive(Debug)]
+pub enum Originated {
+    /// A request. Its number is the coordinator's own, is used once, and comes back with each part of the answer; a part's
+    /// number is its place in `asks`. A request is lost in a crash and when the partition is given up: the next coordinator
+    /// finds in its records what it has to ask.
+    Ask { number: u64, asks: Vec<(PartitionId, Op)> },
+    /// Answers to the request that have not come are not wanted any more.
+    Forget { number: u64 },
 }

@@ -1,20 +1,25 @@
 //! The runtime of coordinators: one [`Coordinator`] for each partition of a topic that this core owns.
 //!
-//! What a coordinator decides in a turn is one batch in its partition's log ([`Runtime::append`]); what follows from it comes
-//! out when the partition's high watermark has passed the batch ([`Runtime::advanced`]). The runtime loads coordinators
-//! from their checkpoints and logs, writes their checkpoints, keeps their timers, passes on the requests that they make of
-//! other partitions, and gives them up when the topic goes. It does not know what its coordinators coordinate.
+//! What a coordinator decides in a turn is one batch in its partition's log ([`Runtime::append`]); what follows from it
+//! comes out when the partition's high watermark has passed the batch ([`Runtime::advanced`]). The runtime loads
+//! coordinators from their checkpoints and logs, writes their checkpoints, keeps their timers, passes on the requests
+//! that they make of other partitions, and gives them up when the topic goes. It does not know what its coordinators
+//! coordinate.
 
 mod checkpoint;
 mod coordinator;
 mod load;
+mod originate;
 #[cfg(test)]
 mod tests;
 
 pub use self::coordinator::{Coordinator, Memory, Originated, ShowRecord};
+pub use self::originate::{Scattered, scatter};
 
 use self::checkpoint::{Captures, Saved};
-use self::load::Load;
+use self::load::{Load, Replay};
+use self::originate::Outstanding;
+use super::message::{Answer, Op, OriginId};
 use super::port::ReadPlan;
 use super::rules::TopicRules;
 use super::store::{LogIndex, Store};
@@ -28,12 +33,12 @@ use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-/// Partitions that are opened in one turn.
+/// Partitions that are opened, or given up, in one turn.
 const OPENED_PER_TURN: i32 = 64;
-
-/// A request that a coordinator makes of owners of partitions.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct OriginId(pub u64);
+/// Coordinators that go on in one turn with work that takes several: they load, or are due at [`Time(0)`](Time).
+const SLICES_PER_TURN: usize = 4;
+/// Appends that a coordinator is told of at once when they are over. Each may be of a megabyte.
+const SETTLED_PER_TURN: usize = 4;
 
 /// What the core that hosts a runtime is to do.
 pub enum Output<C: Coordinator> {
@@ -57,10 +62,11 @@ pub enum Output<C: Coordinator> {
         log: LogIndex,
         plan: ReadPlan,
     },
-    /// Each ask goes to its partition's owner, whose answer comes to [`Runtime::answered`] with the ask's place in the list.
+    /// Each ask goes to its partition's owner, whose answer comes to [`Runtime::answered`] with the ask's place in the
+    /// list.
     Originate {
         request: OriginId,
-        asks: Vec<(PartitionId, C::Ask)>,
+        asks: Vec<(PartitionId, Op)>,
     },
 }
 
@@ -69,10 +75,15 @@ struct Host<C: Coordinator> {
     coordinator: C,
     log: LogIndex,
     load: Load,
+    /// The checkpoint that is being taken over, and the batches that have been read behind it.
+    restoring: Option<C::Restoring>,
+    replay: Replay,
     /// Appends under way, in order: up to where the log must be committed, or why there is nothing to wait for.
     appends: VecDeque<(C::AppendId, Result<Offset, ErrorCode>)>,
+    /// More appends may be over than the coordinator has been told of: it is told of the others in the next turn.
+    is_behind: bool,
     saved: Saved,
-    /// While it loads: what there was at the beginning, and which topics were deleted since.
+    /// While the coordinator loads: the image at the beginning, and the topics that were deleted since.
     known: Image,
     deleted: BTreeSet<Arc<str>>,
     /// Its place in the runtime's timers, and its share of the runtime's memory.
@@ -86,7 +97,10 @@ impl<C: Coordinator> Host<C> {
             coordinator: C::new(settings),
             log,
             load: Load::Begun,
+            restoring: None,
+            replay: Replay::default(),
             appends: VecDeque::new(),
+            is_behind: false,
             saved: Saved::default(),
             known,
             deleted: BTreeSet::new(),
@@ -98,18 +112,20 @@ impl<C: Coordinator> Host<C> {
     fn deadline(&self) -> Option<Time> {
         match self.load {
             Load::Later { at, .. } => Some(at),
-            Load::Opening => Some(Time(0)),
+            Load::Restoring | Load::Replaying { .. } | Load::Opening => Some(Time(0)),
+            Load::Done if self.is_behind => Some(Time(0)),
             Load::Done => self.coordinator.deadline(),
             Load::Begun | Load::Checkpoint | Load::Log { .. } => None,
         }
     }
 
-    /// A log may move while it is being loaded: its settings change, for one. What is known then is no checkpoint yet.
+    /// Whether the coordinator knows so much more than its checkpoint that it should have another one. While it loads
+    /// it does not know all that a checkpoint has to hold.
     fn is_checkpoint_due(&self) -> bool {
         self.load == Load::Done && self.saved.is_due()
     }
 
-    /// Whether a crash could bring back what is known of deleted topics.
+    /// Whether the coordinator knows something of deleted topics that a crash could bring back.
     fn is_forgetting(&self) -> bool {
         match self.load {
             Load::Done => self.coordinator.is_forgetting(),
@@ -120,13 +136,6 @@ impl<C: Coordinator> Host<C> {
     }
 }
 
-/// Who asked the owners of partitions.
-struct Origin {
-    partition: PartitionIndex,
-    number: u64,
-    outstanding: usize,
-}
-
 pub struct Runtime<C: Coordinator> {
     settings: C::Settings,
     codec: Option<Codec>,
@@ -134,17 +143,19 @@ pub struct Runtime<C: Coordinator> {
     shards: u16,
     image: Image,
     topic: Option<Arc<TopicRules>>,
-    /// Partitions of the topic before this one have their hosts, where they are this core's.
+    /// This core's partitions of the topic have their hosts, if they come before this one.
     opened_end: PartitionIndex,
     hosts: BTreeMap<PartitionIndex, Host<C>>,
     by_log: HashMap<LogIndex, PartitionIndex>,
-    /// Coordinators that may have something to append or to say.
+    /// Partitions whose coordinators may have something to append or to say.
     touched: BTreeSet<PartitionIndex>,
     timers: BTreeSet<(Time, PartitionIndex)>,
     forgetting: BTreeSet<PartitionIndex>,
     memory: Memory,
-    origins: BTreeMap<OriginId, Origin>,
-    origin_next: u64,
+    /// What coordinators have asked of owners of partitions.
+    outstanding: Outstanding,
+    /// Coordinators whose partitions are gone, and which have not told yet everybody who waits for them.
+    leaving: VecDeque<C>,
     captures: Captures<C::Checkpoint>,
     out: Vec<Output<C>>,
 }
@@ -166,8 +177,8 @@ impl<C: Coordinator> Runtime<C> {
             timers: BTreeSet::new(),
             forgetting: BTreeSet::new(),
             memory: Memory::default(),
-            origins: BTreeMap::new(),
-            origin_next: 0,
+            outstanding: Outstanding::default(),
+            leaving: VecDeque::new(),
             captures: Captures::default(),
             out: Vec::new(),
         }
@@ -178,14 +189,14 @@ impl<C: Coordinator> Runtime<C> {
         self.topic.as_ref().map(|rules| rules.topic.id)
     }
 
-    /// Names of deleted topics must not be used again yet: what is known of the topics could come back.
+    /// Whether names of deleted topics must not be used again yet, because what is known of the topics could come back.
     pub fn is_forgetting(&self) -> bool {
         !self.forgetting.is_empty()
     }
 
     /// When a turn is due although nothing happens.
     pub fn deadline(&self) -> Option<Time> {
-        if self.captures.is_capturing() || self.is_opening() {
+        if self.captures.is_capturing() || self.is_opening() || !self.leaving.is_empty() {
             return Some(Time(0));
         }
         self.timers.first().map(|(time, _)| *time)
@@ -216,12 +227,22 @@ impl<C: Coordinator> Runtime<C> {
         self.timers.clear();
         self.forgetting.clear();
         self.memory = Memory::default();
-        self.origins.clear();
+        self.outstanding.clear();
         self.captures.clear();
-        for host in std::mem::take(&mut self.hosts).values_mut() {
-            host.coordinator.unload();
-            self.out.extend(host.coordinator.take_events().into_iter().map(Output::Event));
-            self.out.extend(host.coordinator.take_answers().into_iter().map(Output::Answer));
+        self.leaving.extend(std::mem::take(&mut self.hosts).into_values().map(|host| host.coordinator));
+    }
+
+    /// Goes on with giving up coordinators whose topic is gone.
+    fn unload_some(&mut self) {
+        for _ in 0..OPENED_PER_TURN {
+            let Some(coordinator) = self.leaving.front_mut() else { return };
+            let is_over = coordinator.unload();
+            self.out.extend(coordinator.take_events().into_iter().map(Output::Event));
+            self.out.extend(coordinator.take_answers().into_iter().map(Output::Answer));
+            if !is_over {
+                return;
+            }
+            self.leaving.pop_front();
         }
     }
 
@@ -240,7 +261,7 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// A request for the coordinator of a partition; false if there is none, or none yet, and nobody answers.
+    /// Hands a request to the coordinator of a partition. False: there is none (yet), and nobody will answer.
     pub fn handle(&mut self, now: Now, partition: PartitionIndex, request: C::Request<'_>) -> bool {
         let Some(host) = self.hosts.get_mut(&partition) else { return false };
         let elsewhere = self.memory.without(host.memory_counted);
@@ -250,32 +271,42 @@ impl<C: Coordinator> Runtime<C> {
         true
     }
 
-    /// One part of the answer to an [`Output::Originate`]. It comes to nobody if its coordinator is gone.
-    pub fn answered(&mut self, now: Now, request: OriginId, part: u32, answer: C::AskAnswer) {
-        let Some(origin) = self.origins.get_mut(&request) else { return };
-        origin.outstanding -= 1;
-        let (partition, number, over) = (origin.partition, origin.number, origin.outstanding == 0);
-        if over {
-            self.origins.remove(&request);
-        }
+    /// One part of the answer to an [`Output::Originate`]. It comes to nobody if its coordinator is gone or does not
+    /// want it.
+    pub fn answered(&mut self, now: Now, request: OriginId, part: u32, answer: Answer) {
+        let Some((partition, number)) = self.outstanding.answered(request, part) else { return };
         let host = self.hosts.get_mut(&partition).expect("who asks is there as long as its requests");
         host.coordinator.answered(now, number, part, answer);
         self.touched.insert(partition);
     }
 
-    /// What is due, once a turn.
+    /// Does what is due, once a turn.
     pub fn begin_turn(&mut self, now: Now, store: &mut Store) {
+        self.unload_some();
         self.open_some(now, store);
         // Who is due again at once is so in the next turn.
         let later = self.timers.split_off(&(Time(now.mono.0 + 1), PartitionIndex::MIN));
         let due = std::mem::replace(&mut self.timers, later);
+        let mut slices = SLICES_PER_TURN;
         for (time, partition) in due {
             let host = self.hosts.get_mut(&partition).expect("timers are of hosts that are there");
             assert_eq!(host.armed.take(), Some(time));
             self.touched.insert(partition);
+            if time == Time(0) {
+                if slices == 0 {
+                    continue;
+                }
+                slices -= 1;
+            }
             match host.load {
+                Load::Restoring => self.restore_some(store, partition),
+                Load::Replaying { .. } => self.replay_some(now, store, partition),
                 Load::Later { .. } => self.load_next(now, store, partition),
                 Load::Opening => self.load_end(now, partition),
+                Load::Done if host.is_behind => {
+                    host.is_behind = false;
+                    self.settle(now, store, partition);
+                }
                 Load::Done => host.coordinator.tick(now),
                 Load::Begun | Load::Checkpoint | Load::Log { .. } => unreachable!("it waits for the disk"),
             }
@@ -301,7 +332,8 @@ impl<C: Coordinator> Runtime<C> {
         self.opened_end = end.max(self.opened_end);
     }
 
-    /// Gives the logs what the coordinators have decided; whether there was anything. The logs may have moved by that.
+    /// Appends what the coordinators have decided to their logs, whose high watermarks may move by that. Returns whether
+    /// there was anything.
     pub fn append(&mut self, now: Now, store: &mut Store) -> bool {
         let mut any = false;
         let touched: Vec<PartitionIndex> = self.touched.iter().copied().collect();
@@ -328,11 +360,15 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// Tells the coordinator which of its appends are over.
+    /// Tells the coordinator which of its appends are over, some at a time.
     fn settle(&mut self, now: Now, store: &Store, partition: PartitionIndex) {
         let Some(host) = self.hosts.get_mut(&partition) else { return };
         let high_watermark = store.log(host.log).map_or(0, |log| log.high_watermark());
         let failed = store.is_failed() || store.log(host.log).is_none();
+        if host.is_behind {
+            return;
+        }
+        let mut left = SETTLED_PER_TURN;
         while let Some(&(id, end)) = host.appends.front() {
             let result = match end {
                 Ok(end) if end <= high_watermark => Ok(end),
@@ -340,9 +376,14 @@ impl<C: Coordinator> Runtime<C> {
                 Ok(_) => return,
                 Err(code) => Err(code),
             };
+            self.touched.insert(partition);
+            if left == 0 {
+                host.is_behind = true;
+                return;
+            }
+            left -= 1;
             host.appends.pop_front();
             host.coordinator.appended(now, id, result);
-            self.touched.insert(partition);
         }
         if host.is_checkpoint_due() {
             host.saved.queued = true;
@@ -350,7 +391,8 @@ impl<C: Coordinator> Runtime<C> {
         }
     }
 
-    /// The end of a turn, after the last [`Runtime::append`]: checkpoints, and what the coordinators have to say.
+    /// Ends a turn, after the last [`Runtime::append`]: goes on with a checkpoint, and takes what the coordinators have
+    /// to say.
     pub fn end_turn(&mut self, store: &Store) {
         self.queue_last_captures(store);
         self.capture(store);
@@ -358,18 +400,20 @@ impl<C: Coordinator> Runtime<C> {
             let Some(host) = self.hosts.get_mut(&partition) else { continue };
             self.out.extend(host.coordinator.take_events().into_iter().map(Output::Event));
             self.out.extend(host.coordinator.take_answers().into_iter().map(Output::Answer));
-            for Originated { number, asks } in host.coordinator.take_requests() {
-                assert!(!asks.is_empty(), "a request asks somebody");
-                self.origin_next += 1;
-                let request = OriginId(self.origin_next);
-                self.origins.insert(request, Origin { partition, number, outstanding: asks.len() });
-                self.out.push(Output::Originate { request, asks });
+            for originated in host.coordinator.take_originated() {
+                match originated {
+                    Originated::Ask { number, asks } => {
+                        let request = self.outstanding.begin(partition, number, asks.len());
+                        self.out.push(Output::Originate { request, asks });
+                    }
+                    Originated::Forget { number } => self.outstanding.forget(partition, number),
+                }
             }
             self.note(partition);
         }
     }
 
-    /// After a change of a host: its timer, its share of the memory, whether it forgets.
+    /// After a change of a host: sets its timer, counts its memory, and notes whether it still has to forget topics.
     fn note(&mut self, partition: PartitionIndex) {
         let host = self.hosts.get_mut(&partition).expect("a host that changes is there");
         let deadline = host.deadline();
@@ -404,7 +448,7 @@ impl<C: Coordinator> Runtime<C> {
         let armed = self.hosts.iter().filter_map(|(partition, host)| Some((host.armed?, *partition)));
         assert!(armed.collect::<BTreeSet<_>>() == self.timers);
         assert!(self.forgetting.iter().all(|partition| self.hosts.contains_key(partition)));
-        assert!(self.origins.values().all(|origin| origin.outstanding > 0));
+        self.outstanding.check(|partition| self.hosts.contains_key(&partition));
         assert!(self.hosts.is_empty() || self.topic.is_some());
     }
 }

@@ -2,14 +2,19 @@
 
 use super::*;
 use crate::journal::{self, Journal};
+use crate::shard::message::{Message, Origin};
+use crate::shard::node::Node;
 use crate::shard::query::fixture::World;
 use crate::shard::store::{DiskOp, Limits};
+use crate::shard::view::View;
+use crate::shard::{Input, Shard, port};
 use crate::types::PartitionId;
 use std::convert::Infallible;
 use std::fmt;
 
 const TOPIC: &str = "numbers";
-const OTHER: PartitionId = PartitionId { topic: Uuid([9; 16]), index: 3 };
+/// An answer that a coordinator waits for longer is asked for again.
+const PATIENCE_MS: u64 = 500;
 const NOW: Now = Now { mono: Time(1_000_000), wall_ms: 1_700_000_000_000 };
 
 #[derive(Debug)]
@@ -21,13 +26,21 @@ impl fmt::Display for NoSum {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Request {
     /// Adds to the sum; answered with it when it is durable.
     Add(u8),
-    /// Asks other partitions, and answers when all have said something.
-    Ask(u32),
+    /// Writes a record into each of other partitions; answered when it is there in all of them.
+    Mark(Vec<PartitionId>),
     Wake(Time),
+}
+
+/// What is written into other partitions.
+struct Marking {
+    number: u64,
+    partitions: Vec<PartitionId>,
+    /// Those that have not answered.
+    missing: BTreeSet<u32>,
 }
 
 #[derive(Default)]
@@ -39,13 +52,34 @@ struct Sum {
     sum: u64,
     offset_end: Offset,
     answers: Vec<String>,
-    originated: Vec<Originated<u32>>,
-    heard: Vec<(u64, u32, &'static str)>,
+    originated: Vec<Originated>,
+    marking: Option<Marking>,
+    marks: u64,
+    heard: Vec<(u64, u32, String)>,
     forgetting: bool,
     missing: Vec<&'static str>,
     deadline: Option<Time>,
     ticks: usize,
     openings: usize,
+    unloads: usize,
+    elsewhere: Memory,
+}
+
+impl Sum {
+    /// Asks the partitions' owners, and asks again those who do not answer in time.
+    fn mark(&mut self, now: Now, partitions: Vec<PartitionId>) {
+        self.marks += 1;
+        let number = self.marks;
+        let append = |&partition: &PartitionId| {
+            let batch = BytesMut::from(&BatchBuilder::new(0).record(now.wall_ms, None, Some(b"mark")).build()[..]);
+            let info = check::info(&batch).expect("it was just made");
+            (partition, Op::Append { batch, info })
+        };
+        self.originated.push(Originated::Ask { number, asks: partitions.iter().map(append).collect() });
+        let missing = (0..partitions.len() as u32).collect();
+        self.marking = Some(Marking { number, partitions, missing });
+        self.deadline = Some(now.mono.after_ms(PATIENCE_MS));
+    }
 }
 
 impl Coordinator for Sum {
@@ -55,19 +89,26 @@ impl Coordinator for Sum {
     type Event = Infallible;
     type AppendId = u64;
     type Checkpoint = Vec<u8>;
-    type Ask = u32;
-    type AskAnswer = &'static str;
+    type Restoring = Vec<u8>;
     type Error = NoSum;
 
     fn new((): &()) -> Sum {
         Sum::default()
     }
 
-    fn restore(&mut self, bytes: &[u8]) -> Result<Offset, NoSum> {
-        let (sum, end) = bytes.split_first_chunk::<8>().ok_or(NoSum)?;
+    fn restore_begin(bytes: Vec<u8>) -> Result<(Vec<u8>, Offset), NoSum> {
+        let end = bytes.last_chunk::<8>().ok_or(NoSum)?;
+        let offset_end = Offset::from_be_bytes(*end);
+        Ok((bytes, offset_end))
+    }
+
+    fn restore_some(&mut self, bytes: &mut Vec<u8>, _: usize) -> Result<bool, NoSum> {
+        // It takes a turn for each number.
+        self.offset_end = Offset::from_be_bytes(*bytes.last_chunk().expect("it was there"));
+        let Some(sum) = bytes.first_chunk::<8>().filter(|_| bytes.len() == 16) else { return Err(NoSum) };
+        let is_over = self.sum == u64::from_be_bytes(*sum);
         self.sum = u64::from_be_bytes(*sum);
-        self.offset_end = Offset::from_be_bytes(end.try_into().map_err(|_| NoSum)?);
-        Ok(self.offset_end)
+        Ok(is_over)
     }
 
     fn replay(&mut self, offset: Offset, key: &[u8], value: Option<&[u8]>) {
@@ -88,13 +129,13 @@ impl Coordinator for Sum {
         self.active
     }
 
-    fn handle(&mut self, _: Now, elsewhere: Memory, request: Request) {
+    fn handle(&mut self, now: Now, elsewhere: Memory, request: Request) {
         match request {
             _ if !self.active => self.answers.push("loading".into()),
             Request::Add(number) => self.decided.push(number),
-            Request::Ask(asks) => {
-                let asks = (0..asks).map(|ask| (OTHER, ask)).collect();
-                self.originated.push(Originated { number: elsewhere.live_bytes as u64, asks });
+            Request::Mark(partitions) => {
+                self.elsewhere = elsewhere;
+                self.mark(now, partitions);
             }
             Request::Wake(time) => self.deadline = Some(time),
         }
@@ -111,6 +152,10 @@ impl Coordinator for Sum {
     fn tick(&mut self, now: Now) {
         assert!(self.deadline.take().is_some_and(|deadline| deadline <= now.mono));
         self.ticks += 1;
+        if let Some(Marking { number, partitions, missing }) = self.marking.take() {
+            self.originated.push(Originated::Forget { number });
+            self.mark(now, missing.into_iter().map(|part| partitions[part as usize]).collect());
+        }
     }
 
     fn topics_deleted(&mut self, topics: &BTreeSet<Arc<str>>) {
@@ -148,8 +193,11 @@ impl Coordinator for Sum {
         }
     }
 
-    fn unload(&mut self) {
+    fn unload(&mut self) -> bool {
+        // It takes two turns.
+        self.unloads += 1;
         self.answers.push("gone".into());
+        self.unloads == 2
     }
 
     fn take_answers(&mut self) -> Vec<String> {
@@ -160,12 +208,21 @@ impl Coordinator for Sum {
         Vec::new()
     }
 
-    fn take_requests(&mut self) -> Vec<Originated<u32>> {
+    fn take_originated(&mut self) -> Vec<Originated> {
         std::mem::take(&mut self.originated)
     }
 
-    fn answered(&mut self, _: Now, number: u64, part: u32, answer: &'static str) {
-        self.heard.push((number, part, answer));
+    fn answered(&mut self, _: Now, number: u64, part: u32, answer: Answer) {
+        let marking = self.marking.as_mut().expect("nothing else is asked");
+        assert!(marking.number == number && marking.missing.contains(&part), "each part is answered once");
+        self.heard.push((number, part, format!("{answer:?}")));
+        if matches!(answer, Answer::Appended { .. }) {
+            marking.missing.remove(&part);
+        }
+        if marking.missing.is_empty() {
+            (self.marking, self.deadline) = (None, None);
+            self.answers.push("marked".into());
+        }
     }
 
     fn checkpoint(&self) -> Vec<u8> {
@@ -243,8 +300,7 @@ impl Bench {
     /// The disk does all that it is asked, or fails.
     fn disk(&mut self, ok: bool) {
         for op in std::mem::take(&mut self.ops) {
-            let done = op.done(ok);
-            self.store.done(NOW, done);
+            self.store.done(NOW, op.done(ok));
         }
     }
 
@@ -328,7 +384,7 @@ fn restarted(checkpoint: Option<Vec<u8>>) -> Bench {
     assert_eq!(bench.take_answers(), ["loading"]);
     let Some(Output::CheckpointRead { log, name, .. }) = bench.rest.pop() else { panic!("no checkpoint is read") };
     assert_eq!(&*name, "numbers-0");
-    bench.runtime.checkpoint_read(NOW, &bench.store, log, checkpoint);
+    bench.runtime.checkpoint_read(&bench.store, log, checkpoint);
     while !bench.sum(0).active {
         assert!(bench.runtime.deadline().is_none_or(|deadline| deadline <= NOW.mono));
         bench.turn();
@@ -342,6 +398,8 @@ fn a_coordinator_knows_its_checkpoint_and_the_log_behind_it() {
     let cases = [
         (None, 42),
         (Some(vec![1]), 42),
+        // Harmed behind its head.
+        (Some(vec![0; 24]), 42),
         (sum_and_end(40, 1), 42),
         // As wrong as it is, it is believed.
         (sum_and_end(100, 2), 100),
@@ -353,6 +411,46 @@ fn a_coordinator_knows_its_checkpoint_and_the_log_behind_it() {
         assert_eq!((bench.sum(0).sum, bench.sum(0).offset_end), (expected, 2), "{checkpoint:?}");
         assert_eq!(bench.sum(0).missing, ["b"], "there is no such topic");
     }
+}
+
+#[test]
+fn a_large_batch_is_replayed_over_several_turns() {
+    const RECORDS: usize = 3 * load::REPLAYED_PER_TURN;
+    let mut bench = Bench::opened(1);
+    (0..RECORDS).for_each(|_| bench.handle(Request::Add(1)));
+    bench.turn();
+    bench.disk(true);
+    bench.turn();
+    bench.runtime = Runtime::new((), None, ShardId(0), 1);
+    bench.follow();
+    bench.turn();
+    let Some(Output::CheckpointRead { log, .. }) = bench.rest.pop() else { panic!("no checkpoint is read") };
+    bench.runtime.checkpoint_read(&bench.store, log, None);
+    let mut sums = Vec::new();
+    while !bench.sum(0).active {
+        bench.turn();
+        sums.push(bench.sum(0).sum as usize);
+    }
+    assert!(sums.len() > 5 && sums.windows(2).all(|sums| sums[1] - sums[0] <= load::REPLAYED_PER_TURN), "{sums:?}");
+    assert_eq!(sums.last(), Some(&RECORDS));
+}
+
+#[test]
+fn appends_that_are_over_together_are_told_over_several_turns() {
+    let mut bench = Bench::opened(1);
+    for _ in 0..3 * SETTLED_PER_TURN {
+        bench.handle(Request::Add(1));
+        bench.turn();
+    }
+    let mut told = Vec::new();
+    while told.iter().sum::<usize>() < 3 * SETTLED_PER_TURN {
+        bench.disk(true);
+        bench.turn();
+        told.push(bench.take_answers().len());
+        assert!(told.len() < 20, "{told:?}");
+    }
+    // What was left from the turn before, and what has become durable since.
+    assert!(told.len() > 2 && told.iter().all(|told| *told <= 2 * SETTLED_PER_TURN), "{told:?}");
 }
 
 #[test]
@@ -395,38 +493,177 @@ fn timers_are_kept_for_each_coordinator() {
     assert_eq!((bench.sum(0).ticks, bench.runtime.deadline()), (1, None));
 }
 
+/// The request that a coordinator has made of owners of partitions, if there is one.
+fn asked(bench: &mut Bench) -> Option<(OriginId, Vec<(PartitionId, Op)>)> {
+    match bench.rest.pop()? {
+        Output::Originate { request, asks } => Some((request, asks)),
+        _ => panic!("something else is wanted"),
+    }
+}
+
+fn partitions(topic: Uuid, indexes: &[i32]) -> Vec<PartitionId> {
+    indexes.iter().map(|&index| PartitionId { topic, index }).collect()
+}
+
+const APPENDED: Answer = Answer::Appended { offset: 0, log_start: 0 };
+
 #[test]
 fn a_coordinator_asks_owners_of_partitions_and_hears_each_once() {
     let mut bench = Bench::opened(2);
-    bench.handle(Request::Ask(2));
+    let others = partitions(Uuid([9; 16]), &[3, 4]);
+    bench.handle(Request::Mark(others.clone()));
     bench.turn();
-    let Some(Output::Originate { request, asks }) = bench.rest.pop() else { panic!("nobody is asked") };
-    assert_eq!(asks, [(OTHER, 0), (OTHER, 1)]);
-    bench.runtime.answered(NOW, request, 1, "second");
-    assert_eq!(bench.sum(0).heard, [(0, 1, "second")]);
-    bench.runtime.answered(NOW, request, 0, "first");
-    bench.runtime.answered(NOW, request, 0, "again");
-    assert_eq!(bench.sum(0).heard, [(0, 1, "second"), (0, 0, "first")], "the request is over");
+    let (request, asks) = asked(&mut bench).expect("they are asked");
+    assert_eq!(asks.iter().map(|(partition, _)| *partition).collect::<Vec<_>>(), others);
+    bench.runtime.answered(NOW, request, 1, APPENDED);
+    bench.runtime.answered(NOW, request, 1, APPENDED);
+    bench.runtime.answered(NOW, request, 2, APPENDED);
     bench.turn();
-    assert!(bench.runtime.origins.is_empty());
+    assert!(bench.take_answers().is_empty(), "one is missing");
+    bench.runtime.answered(NOW, request, 0, APPENDED);
+    bench.runtime.answered(NOW, request, 0, APPENDED);
+    bench.turn();
+    assert_eq!(bench.take_answers(), ["marked"]);
+    let heard: Vec<(u64, u32)> = bench.sum(0).heard.iter().map(|(number, part, _)| (*number, *part)).collect();
+    assert_eq!(heard, [(1, 1), (1, 0)]);
+    assert_eq!((bench.sum(0).elsewhere, bench.runtime.deadline()), (Memory { live_bytes: 0, durable_bytes: 1 }, None));
+}
+
+#[test]
+fn a_coordinator_decides_when_to_ask_again() {
+    let mut bench = Bench::opened(1);
+    bench.handle(Request::Mark(partitions(Uuid([9; 16]), &[3, 4])));
+    bench.turn();
+    let (first, _) = asked(&mut bench).expect("they are asked");
+    bench.runtime.answered(NOW, first, 0, APPENDED);
+    let late = Now { mono: NOW.mono.after_ms(PATIENCE_MS), ..NOW };
+    bench.turn();
+    assert_eq!(bench.runtime.deadline(), Some(late.mono));
+    bench.turn_at(late);
+    let (second, asks) = asked(&mut bench).expect("who has not answered is asked again");
+    assert_eq!((asks.len(), asks[0].0.index), (1, 4));
+    bench.runtime.answered(late, first, 1, APPENDED);
+    bench.turn_at(late);
+    assert!(bench.take_answers().is_empty(), "nobody waits for that answer any more");
+    bench.runtime.answered(late, second, 0, APPENDED);
+    bench.turn_at(late);
+    assert_eq!(bench.take_answers(), ["marked"]);
+}
+
+/// A shard that owns partitions which a coordinator of another shard asks.
+struct Elsewhere {
+    shard: Shard,
+    messages: Vec<Message>,
+}
+
+const HERE: ShardId = ShardId(0);
+const THERE: ShardId = ShardId(1);
+
+impl Elsewhere {
+    fn new(world: &World) -> (Elsewhere, View) {
+        let node = Arc::new(Node { shards: 2, ..world.node.clone() });
+        let limits = journal::Limits { file_bytes: 64 << 20, files_max: 4, waiting_bytes_max: 1 << 20 };
+        let store = Store::new(
+            Limits { memory_bytes: 16 << 20, cores: 2, core: THERE.0 },
+            Journal::new(limits, 0, 1, vec![0, 1, 2, 3], 4),
+        );
+        let (image, config) = (world.controller.image_decided().clone(), node.config.clone());
+        let view = View::new(HERE, node.clone(), image.clone(), config.clone(), 1 << 20, crate::shard::api::versions);
+        let shard = Shard::new(THERE, node, image, config, store, 7, None);
+        (Elsewhere { shard, messages: Vec::new() }, view)
+    }
+
+    /// One turn, and all that the disk is asked; what the shard tells the coordinator's.
+    fn turn(&mut self) -> Vec<Message> {
+        for message in std::mem::take(&mut self.messages) {
+            self.shard.step(NOW, Input::Message { from: HERE, message });
+        }
+        let mut told = Vec::new();
+        for _ in 0..4 {
+            self.shard.end_turn(NOW);
+            for output in self.shard.take_output() {
+                match output {
+                    port::Output::Disk(op) => {
+                        self.shard.step(NOW, Input::DiskDone(op.done(true)));
+                    }
+                    port::Output::Mesh { to: HERE, message } => told.push(message),
+                    _ => {}
+                }
+            }
+        }
+        told
+    }
+}
+
+#[test]
+fn a_coordinator_writes_into_partitions_of_another_shard() {
+    let mut bench = Bench::opened(1);
+    let topic = bench.world.topic("marked", 16, &[]);
+    let (mut elsewhere, mut view) = Elsewhere::new(&bench.world);
+    let mut marked = partitions(topic, &(0..16).collect::<Vec<i32>>());
+    marked.retain(|partition| view.owner(*partition) == THERE);
+    assert!(marked.len() > 2);
+    // There is no such partition.
+    let wanted = [&marked[..], &partitions(topic, &[16])].concat();
+    bench.handle(Request::Mark(wanted.clone()));
+    bench.turn();
+    let (request, asks) = asked(&mut bench).expect("they are asked");
+    let Scattered { messages, absent } = scatter(&mut view, request, asks);
+    assert_eq!(messages.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [THERE]);
+    elsewhere.messages.extend(messages.into_iter().map(|(_, message)| message));
+    for (part, answer) in absent {
+        bench.runtime.answered(NOW, request, part, answer);
+    }
+    let mut answered = 0;
+    for message in elsewhere.turn() {
+        let Message::Answers { origin: Origin::Coordinator(to), answers } = message else { continue };
+        assert_eq!(to, request);
+        answered += answers.len();
+        answers.into_iter().for_each(|(part, answer)| bench.runtime.answered(NOW, to, part, answer));
+    }
+    bench.turn();
+    assert_eq!(answered, marked.len());
+    let heard = &bench.sum(0).heard;
+    assert!(heard[0].2.contains("UnknownTopicOrPartition"), "{heard:?}");
+    assert!(heard[1..].iter().all(|(_, _, answer)| answer.starts_with("Appended")), "{heard:?}");
+    let ends =
+        elsewhere.shard.store().logs().filter(|(_, log)| log.id().topic == topic).map(|(_, log)| log.high_watermark());
+    assert_eq!(ends.collect::<Vec<_>>(), vec![1; marked.len()]);
+    assert!(bench.take_answers().is_empty(), "one is missing, and the coordinator is still going to ask again");
+    let late = Now { mono: NOW.mono.after_ms(PATIENCE_MS), ..NOW };
+    bench.turn_at(late);
+    let (_, asks) = asked(&mut bench).expect("the one that is missing is asked again");
+    assert_eq!(asks.iter().map(|(partition, _)| *partition).collect::<Vec<_>>(), wanted[marked.len()..]);
+}
+
+/// Answers that come to a shard where nobody has asked are dropped.
+#[test]
+fn an_answer_that_nobody_waits_for_does_no_harm() {
+    let (mut elsewhere, _) = Elsewhere::new(&Bench::opened(1).world);
+    let answers = vec![(0, APPENDED)];
+    elsewhere.messages.push(Message::Answers { origin: Origin::Coordinator(OriginId(5)), answers });
+    assert!(!elsewhere.turn().iter().any(|message| matches!(message, Message::Answers { .. })));
 }
 
 #[test]
 fn coordinators_go_with_their_topic() {
     let mut bench = Bench::opened(2);
-    bench.handle(Request::Ask(1));
+    bench.handle(Request::Mark(partitions(Uuid([9; 16]), &[3])));
     bench.handle(Request::Add(1));
     bench.turn();
-    let Some(Output::Originate { request, .. }) = bench.rest.pop() else { panic!("nobody is asked") };
+    let (request, _) = asked(&mut bench).expect("it is asked");
     let log = bench.runtime.hosts[&0].log;
     bench.runtime.follow(bench.world.controller.image_decided(), None);
-    bench.runtime.answered(NOW, request, 0, "too late");
+    bench.runtime.answered(NOW, request, 0, APPENDED);
     bench.disk(true);
-    bench.turn();
-    assert_eq!(bench.take_answers(), ["gone", "gone"]);
+    for answers in [1, 2, 1] {
+        assert_eq!(bench.runtime.deadline(), Some(Time(0)));
+        bench.turn();
+        assert_eq!(bench.take_answers(), vec!["gone"; answers]);
+    }
     assert!(!bench.runtime.handle(NOW, 0, Request::Add(1)) && bench.runtime.topic().is_none());
-    bench.runtime.checkpoint_read(NOW, &bench.store, log, None);
-    bench.runtime.read_done(NOW, &bench.store, log, None);
+    bench.runtime.checkpoint_read(&bench.store, log, None);
+    bench.runtime.read_done(NOW, log, None);
     assert_eq!((bench.runtime.memory, bench.runtime.deadline()), (Memory::default(), None));
 }
 

@@ -1,14 +1,16 @@
 //! A member of a classic group, as the coordinator knows it between two records.
 
-use super::Ticket;
-use crate::types::Time;
+use crate::group::Ticket;
+use crate::types::{Now, Time};
 use crate::wire::codec::Reader;
 use crate::wire::messages::JoinGroupRequest;
+use crate::wire::messages::group_metadata_value::MemberMetadata;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What stands before the random part of a member's id is cut to this.
+/// The part of a member's id before the random one is cut to this.
 const ID_PREFIX_BYTES_MAX: usize = 255;
 /// What a member, an id that was given out, and a protocol of a member take beside their texts.
 pub(super) const MEMBER_BYTES: usize = 512;
@@ -33,13 +35,45 @@ pub(super) struct Member {
     pub sync: Option<Ticket>,
     /// Has not completed a join: cannot send heartbeats yet.
     pub is_new: bool,
-    /// Has asked for its share of this generation.
-    pub is_synced: bool,
     /// When the session ends, unless a request keeps it alive.
     pub deadline: Time,
 }
 
 impl Member {
+    /// The member that a stored group has, with its id; its session begins.
+    pub fn restore(stored: &MemberMetadata<'_>, protocol: Arc<str>, now: Now) -> (Arc<str>, Member) {
+        let session_ms = stored.session_timeout.max(0) as u64;
+        let rebalance_ms = if stored.rebalance_timeout < 0 { session_ms } else { stored.rebalance_timeout as u64 };
+        let member = Member {
+            instance: stored.group_instance_id.as_deref().map(Arc::from),
+            client_id: Arc::from(&*stored.client_id),
+            client_host: Arc::from(&*stored.client_host),
+            session_ms,
+            rebalance_ms,
+            protocols: vec![(protocol, Bytes::copy_from_slice(&stored.subscription))],
+            assignment: Bytes::copy_from_slice(&stored.assignment),
+            join: None,
+            sync: None,
+            is_new: false,
+            deadline: now.mono.after_ms(session_ms),
+        };
+        (Arc::from(&*stored.member_id), member)
+    }
+
+    /// What is stored of the member.
+    pub fn stored<'a>(&'a self, id: &'a str, protocol: &str, assignment: &'a [u8]) -> MemberMetadata<'a> {
+        MemberMetadata {
+            member_id: Cow::Borrowed(id),
+            group_instance_id: self.instance.as_deref().map(Cow::Borrowed),
+            client_id: Cow::Borrowed(&self.client_id),
+            client_host: Cow::Borrowed(&self.client_host),
+            rebalance_timeout: self.rebalance_ms.min(i32::MAX as u64) as i32,
+            session_timeout: self.session_ms.min(i32::MAX as u64) as i32,
+            subscription: Cow::Owned(self.metadata(protocol).to_vec()),
+            assignment: Cow::Borrowed(assignment),
+        }
+    }
+
     /// Memory that a member with this id takes.
     pub fn bytes(&self, id: &str) -> usize {
         let texts = id.len() + self.client_id.len() + self.client_host.len();
@@ -47,7 +81,7 @@ impl Member {
         MEMBER_BYTES + texts + instance + protocol_bytes(&self.protocols) + self.assignment.len()
     }
 
-    /// Whether the session cannot end: the member waits for the group, not the group for it.
+    /// Whether the session cannot end, because the member waits for the group.
     pub fn is_excused(&self) -> bool {
         !self.is_new && (self.join.is_some() || self.sync.is_some())
     }
