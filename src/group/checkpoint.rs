@@ -20,14 +20,19 @@ const MAGIC: [u8; 4] = *b"KGRP";
 const VERSION: u32 = 1;
 /// Bytes before the records, and behind them.
 pub const HEADER_BYTES: usize = 16;
+/// Bytes behind the records.
 pub const TRAILER_BYTES: usize = 12;
 
 /// Why bytes are no checkpoint: all records are to be replayed instead.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum CheckpointError {
+    /// It does not begin as a checkpoint does.
     Magic,
+    /// Another version of this program has written it.
     Version(u32),
+    /// The checksum is another one.
     Crc,
+    /// It ends early, or does not hold what it says.
     Truncated,
 }
 

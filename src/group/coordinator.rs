@@ -406,10 +406,12 @@ impl Coordinator {
         false
     }
 
+    /// The answers that may leave.
     pub fn take_answers(&mut self) -> Vec<Answer> {
         std::mem::take(&mut self.step.answers)
     }
 
+    /// What has happened that an operator wants to know.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.step.events)
     }

@@ -15,7 +15,9 @@ pub struct AppendId(pub u64);
 /// Records to append to the coordinator's partition as one batch. Answered by `Coordinator::appended`, in order.
 #[derive(Debug)]
 pub struct Append<'a> {
+    /// Its number, which the answer repeats.
     pub id: AppendId,
+    /// The records, one at least.
     pub records: &'a [Record],
 }
 

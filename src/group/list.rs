@@ -33,6 +33,7 @@ pub struct ListFilter {
 }
 
 impl ListFilter {
+    /// What a ListGroups request wants to see.
     pub fn new(request: &ListGroupsRequest<'_>) -> ListFilter {
         let mut filter = ListFilter::default();
         request.states_filter.iter().for_each(|state| filter.add_state(state));

@@ -11,6 +11,8 @@
 //! `classic/`, which follows Kafka's classic protocol: KIP-134, KIP-211, KIP-345, KIP-394, KIP-496, KIP-709, KIP-800,
 //! KIP-814.
 
+#![warn(missing_docs)]
+
 pub mod checkpoint;
 mod classic;
 mod coordinator;
@@ -57,8 +59,9 @@ pub const NEW_MEMBER_JOIN_MS: u64 = 5 * 60 * 1000;
 /// Settings of a coordinator, in milliseconds and bytes.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `group.min.session.timeout.ms`, `group.max.session.timeout.ms`
+    /// `group.min.session.timeout.ms`
     pub session_ms_min: i32,
+    /// `group.max.session.timeout.ms`
     pub session_ms_max: i32,
     /// `group.max.size`
     pub members_max: usize,
@@ -105,17 +108,22 @@ impl Default for Settings {
 /// Whom an answer is for. A ticket comes back with the answer as it was given.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Ticket {
+    /// The shard that asks.
     pub shard: ShardId,
+    /// Its number for the request.
     pub request: RequestId,
+    /// The part of the request.
     pub part: u32,
 }
 
 /// Who makes a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'a> {
+    /// Whom to answer.
     pub ticket: Ticket,
     /// Version of the request's API.
     pub version: i16,
+    /// How the client calls itself.
     pub client_id: &'a str,
     /// As Kafka's tools print it: `/` and the address.
     pub client_host: &'a str,
@@ -127,7 +135,8 @@ pub struct Caller<'a> {
     pub offset_bytes_elsewhere: usize,
 }
 
-/// A request, or one group's share of it (OffsetFetch), to the coordinator of its groups.
+/// A request, or one group's share of it (OffsetFetch), to the coordinator of its groups. Variants are called as Kafka's APIs.
+#[allow(missing_docs)]
 #[derive(Clone, Debug)]
 pub enum Request<'a> {
     JoinGroup(wire::JoinGroupRequest<'a>),
@@ -144,6 +153,7 @@ pub enum Request<'a> {
 
 /// The answer to the [`Request`] of the same name. Where groups of several coordinators are asked for, the caller puts the
 /// lists together.
+#[allow(missing_docs)]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     JoinGroup(wire::JoinGroupResponse<'static>),
@@ -185,9 +195,12 @@ impl Response {
     }
 }
 
+/// An answer, and whom it is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
+    /// Whom to answer.
     pub ticket: Ticket,
+    /// What to say.
     pub response: Response,
 }
 
@@ -196,19 +209,62 @@ pub struct Answer {
 pub enum Event {
     /// A record of the group cannot be read. The group answers with errors until the record is overwritten or the group
     /// deleted.
-    Malformed { group: Arc<str>, key: Vec<u8>, reason: String },
+    Malformed {
+        /// The group's id.
+        group: Arc<str>,
+        /// The record's key.
+        key: Vec<u8>,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Records were left out whose keys do not even name a group.
-    MalformedKeys { records: u64, first: Vec<u8> },
+    MalformedKeys {
+        /// How many there were.
+        records: u64,
+        /// The key of the first.
+        first: Vec<u8>,
+    },
     /// Records were left out whose kind this build does not know.
-    UnknownKind { kind: i16, records: u64 },
+    UnknownKind {
+        /// The number of the kind.
+        kind: i16,
+        /// How many there were.
+        records: u64,
+    },
     /// A rebalance begins.
-    Rebalance { group: Arc<str>, generation: i32, reason: String },
+    Rebalance {
+        /// The group's id.
+        group: Arc<str>,
+        /// The generation that ends.
+        generation: i32,
+        /// Why it ends.
+        reason: String,
+    },
     /// A generation is complete: its members are about to be given their shares.
-    Generation { group: Arc<str>, generation: i32, members: usize },
+    Generation {
+        /// The group's id.
+        group: Arc<str>,
+        /// The generation.
+        generation: i32,
+        /// How many members it has.
+        members: usize,
+    },
     /// Offsets and, if `group_gone`, the group itself have outlived their retention.
-    Expired { group: Arc<str>, offsets: usize, group_gone: bool },
+    Expired {
+        /// The group's id.
+        group: Arc<str>,
+        /// How many offsets are gone.
+        offsets: usize,
+        /// Whether the group is gone, too.
+        group_gone: bool,
+    },
     /// Records could not be appended.
-    AppendFailed { group: Arc<str>, reason: String },
+    AppendFailed {
+        /// The group's id.
+        group: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
 }
 
 /// Whether a topic has a partition.

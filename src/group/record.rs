@@ -20,13 +20,16 @@ const GROUP_VERSION: i16 = 3;
 /// One record to append, of the group `group`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
+    /// The group's id.
     pub group: Arc<str>,
+    /// The record's key, in Kafka's format.
     pub key: Bytes,
     /// `None`: a tombstone.
     pub value: Option<Bytes>,
 }
 
 impl Record {
+    /// Bytes of key and value.
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.as_ref().map_or(0, Bytes::len)
     }

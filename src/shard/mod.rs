@@ -24,7 +24,6 @@ pub mod port;
 pub mod query;
 pub mod recovery;
 pub mod rules;
-#[allow(missing_docs)]
 pub mod runtime;
 mod seed;
 pub mod store;

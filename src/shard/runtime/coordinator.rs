@@ -16,7 +16,9 @@ pub type ShowRecord<'a> = dyn FnMut(&[u8], Option<&[u8]>) + 'a;
 /// A coordinator begins with [`Coordinator::restore_some`] and [`Coordinator::replay`], answers requests after
 /// [`Coordinator::loaded`], and ends with [`Coordinator::unload`].
 pub trait Coordinator: Sized {
+    /// What a coordinator obeys.
     type Settings;
+    /// What a coordinator is asked.
     type Request<'a>;
     /// An answer and whom it is for.
     type Answer;
@@ -24,9 +26,11 @@ pub trait Coordinator: Sized {
     type Event;
     /// An append, from [`Coordinator::plan_append`] to [`Coordinator::appended`].
     type AppendId: Copy;
-    /// A checkpoint in the making, and one that is being taken over.
+    /// A checkpoint in the making.
     type Checkpoint;
+    /// A checkpoint that is being taken over.
     type Restoring;
+    /// Why a checkpoint cannot be taken over.
     type Error: fmt::Display;
 
     /// A coordinator that knows nothing yet.
@@ -77,8 +81,10 @@ pub trait Coordinator: Sized {
     /// The partition is given up: everybody who waits is answered. Called again, once a turn, until it returns true.
     fn unload(&mut self) -> bool;
 
+    /// The answers that may leave.
     fn take_answers(&mut self) -> Vec<Self::Answer>;
 
+    /// What has happened that an operator wants to know.
     fn take_events(&mut self) -> Vec<Self::Event>;
 
     /// What the coordinator wants of owners of partitions. An answer may never come: the coordinator keeps the time with
@@ -125,7 +131,15 @@ pub enum Originated {
     /// A request. Its number is the coordinator's own, is used once, and comes back with each part of the answer; a part's
     /// number is its place in `asks`. A request is lost in a crash and when the partition is given up: the next coordinator
     /// finds in its records what it has to ask.
-    Ask { number: u64, asks: Vec<(PartitionId, Op)> },
+    Ask {
+        /// The request's number.
+        number: u64,
+        /// The partitions, and what is wanted of each.
+        asks: Vec<(PartitionId, Op)>,
+    },
     /// Answers to the request that have not come are not wanted any more.
-    Forget { number: u64 },
+    Forget {
+        /// The request's number.
+        number: u64,
+    },
 }

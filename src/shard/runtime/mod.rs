@@ -42,30 +42,43 @@ const SETTLED_PER_TURN: usize = 4;
 
 /// What the core that hosts a runtime is to do.
 pub enum Output<C: Coordinator> {
+    /// An answer is to be given.
     Answer(C::Answer),
+    /// An operator is to be told.
     Event(C::Event),
     /// Answered by [`Runtime::checkpoint_read`].
     CheckpointRead {
+        /// The coordinator's partition.
         log: LogIndex,
+        /// Its directory.
         name: Arc<str>,
+        /// Whose directory it must be.
         topic: Uuid,
     },
     /// Answered by [`Runtime::checkpoint_written`].
     CheckpointWrite {
+        /// The coordinator's partition.
         log: LogIndex,
+        /// Its directory.
         name: Arc<str>,
+        /// Whose directory it must be.
         topic: Uuid,
+        /// The whole file.
         bytes: Vec<u8>,
     },
     /// A coordinator's log is read. Answered by [`Runtime::read_done`].
     Read {
+        /// The coordinator's partition.
         log: LogIndex,
+        /// What is read.
         plan: ReadPlan,
     },
     /// Each ask goes to its partition's owner, whose answer comes to [`Runtime::answered`] with the ask's place in the
     /// list.
     Originate {
+        /// The request.
         request: OriginId,
+        /// The partitions, and what is wanted of each.
         asks: Vec<(PartitionId, Op)>,
     },
 }
@@ -136,6 +149,7 @@ impl<C: Coordinator> Host<C> {
     }
 }
 
+/// The coordinators of one kind on one core.
 pub struct Runtime<C: Coordinator> {
     settings: C::Settings,
     codec: Option<Codec>,
@@ -202,6 +216,7 @@ impl<C: Coordinator> Runtime<C> {
         self.timers.first().map(|(time, _)| *time)
     }
 
+    /// What the core is to do.
     pub fn take_output(&mut self) -> Vec<Output<C>> {
         std::mem::take(&mut self.out)
     }

@@ -71,6 +71,7 @@ impl Outstanding {
 
 /// What becomes of a request to owners.
 pub struct Scattered {
+    /// What is sent to the owners' shards.
     pub messages: Vec<(ShardId, Message)>,
     /// The answers for partitions that nobody can be asked for.
     pub absent: Vec<(u32, Answer)>,
