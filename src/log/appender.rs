@@ -51,6 +51,7 @@ pub enum CloseStep {
 impl Close {
     /// What is to be done, in this order.
     pub fn steps(&self) -> [CloseStep; 3] {
+        assert!(self.bytes > 0, "a segment that is closed holds a batch");
         [
             CloseStep::Cut(u64::from(self.bytes)),
             CloseStep::Write(SegmentFile::Index, self.index.clone()),

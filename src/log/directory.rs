@@ -47,11 +47,13 @@ pub fn whose(content: &[u8], topic: Uuid) -> Whose {
 
 /// The name that a deleted partition's directory gets before it is removed.
 pub fn deleted_name(name: &str, topic: Uuid) -> String {
+    assert!(!name.contains('/'), "a name, not a path");
     format!("{name}.{topic}{DELETED}")
 }
 
 /// The name that a directory gets which holds the data of a topic that is not known.
 pub fn stray_name(name: &str, tag: impl Display) -> String {
+    assert!(!name.contains('/'), "a name, not a path");
     format!("{name}.{tag}{STRAY}")
 }
 
@@ -121,12 +123,14 @@ impl<K: Copy + Eq + Hash> Directories<K> {
     /// The directory of a forsaken log is out of the way.
     pub fn gone(&mut self, log: K) {
         assert!(self.is_unused(log), "nobody is in the directory");
-        self.forsaken.remove(&log);
+        let forsaken = self.forsaken.remove(&log);
+        assert!(forsaken, "nothing is begun in it any more");
         self.owned.remove(&log);
     }
 
     /// The directory was made, or found to be the log's.
     pub fn own(&mut self, log: K) {
+        assert!(!self.is_unused(log), "who makes it is in it");
         self.owned.insert(log);
     }
 

@@ -47,6 +47,7 @@ impl<T: Clone> Handles<T> {
         if self.open.len() > self.open_max {
             self.open.pop_front();
         }
+        assert!(self.open.len() <= self.open_max);
     }
 
     /// Files of the partition are removed, and take up space as long as they are open: those of a segment, or all.

@@ -247,6 +247,7 @@ impl<T> Default for ReadAhead<T> {
 impl<T> ReadAhead<T> {
     /// Keeps a block; the oldest one goes if there are too many.
     pub fn put(&mut self, segment: SegmentKey, ahead: Ahead, block: T) {
+        assert!(ahead.bytes > 0);
         if self.blocks.len() >= AHEAD_MAX {
             self.blocks.pop_front();
         }

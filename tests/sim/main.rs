@@ -3,7 +3,8 @@
 //!
 //! In some seeds there are groups of consumers beside the others: see `groups.rs`.
 //!
-//! `KLAMM_SIM_SEEDS=5000` runs more seeds; `KLAMM_SIM_SEED=17` runs one and prints what happens.
+//! `KLAMM_SIM_SEEDS=5000` runs more seeds, `KLAMM_SIM_SEEDS=5000..9000` those; `KLAMM_SIM_SEED=17` runs one and prints what
+//! happens.
 
 mod client;
 mod damage;
@@ -24,6 +25,7 @@ use klamm::config::Config;
 use model::TopicState;
 use node::{Crashed, Slow, World};
 use rand::Rng;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -280,8 +282,11 @@ fn shut_down(world: &mut World, clients: &mut Clients, mut process: node::Proces
     Err(Crashed)
 }
 
-fn seeds() -> u64 {
-    std::env::var("KLAMM_SIM_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(SEEDS)
+fn seeds() -> Range<u64> {
+    let Ok(seeds) = std::env::var("KLAMM_SIM_SEEDS") else { return 0..SEEDS };
+    let (first, end) = seeds.split_once("..").unwrap_or(("0", &seeds));
+    let [first, end] = [first, end].map(|number| number.parse().expect("KLAMM_SIM_SEEDS is a number, or two"));
+    first..end
 }
 
 #[test]
@@ -289,7 +294,8 @@ fn what_was_acknowledged_survives() {
     if let Ok(seed) = std::env::var("KLAMM_SIM_SEED") {
         return run(seed.parse().expect("KLAMM_SIM_SEED is a number"), true);
     }
-    let (next, end) = (AtomicU64::new(0), seeds());
+    let Range { start, end } = seeds();
+    let next = AtomicU64::new(start);
     let work = || {
         let mut failed = Vec::new();
         loop {
@@ -310,5 +316,5 @@ fn what_was_acknowledged_survives() {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("panics are caught")).collect()
     });
-    assert!(failed.is_empty(), "{} of {end} seeds failed: {failed:?}", failed.len());
+    assert!(failed.is_empty(), "{} of the seeds {start}..{end} failed: {failed:?}", failed.len());
 }

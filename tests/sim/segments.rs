@@ -109,6 +109,25 @@ impl SegmentWrite {
         SegmentWrite { dir, topic, segment_bytes, flush, stage: Stage::Begun }
     }
 
+    /// Makes the directory, or finds that it is the topic's. Another topic's goes out of the way; the rest is another step.
+    fn own(&self, log: LogIndex, files: &mut Files, disk: &mut Disk, no: Refusal) -> Result<Stage, Failed> {
+        no.space()?;
+        match whose_dir(disk, &self.dir, self.topic) {
+            Whose::Anothers => {
+                disk.rename(&self.dir, &stray_name(&self.dir, self.topic));
+                disk.sync_names();
+                return Ok(Stage::Closed);
+            }
+            Whose::Nobodys => {
+                let content = partition_metadata(self.topic);
+                disk.write_file(&format!("{}/{PARTITION_METADATA}", self.dir), content.as_bytes());
+            }
+            Whose::Ours => {}
+        }
+        files.directories.own(log);
+        Ok(Stage::Owned)
+    }
+
     /// One step; true after the last one.
     pub fn step(&mut self, log: LogIndex, files: &mut Files, disk: &mut Disk, no: Refusal) -> Result<bool, Failed> {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Begun) {
@@ -117,22 +136,7 @@ impl SegmentWrite {
                 _ => Stage::Closed,
             },
             Stage::Closed if files.directories.is_owned(log) => Stage::Owned,
-            Stage::Closed => {
-                no.space()?;
-                if whose_dir(disk, &self.dir, self.topic) == Whose::Anothers {
-                    disk.rename(&self.dir, &stray_name(&self.dir, self.topic));
-                    disk.sync_names();
-                    // The rest is another step.
-                    self.stage = Stage::Closed;
-                    return Ok(false);
-                }
-                if whose_dir(disk, &self.dir, self.topic) == Whose::Nobodys {
-                    let content = partition_metadata(self.topic);
-                    disk.write_file(&format!("{}/{PARTITION_METADATA}", self.dir), content.as_bytes());
-                }
-                files.directories.own(log);
-                Stage::Owned
-            }
+            Stage::Closed => self.own(log, files, disk, no)?,
             Stage::Owned => {
                 no.anything()?;
                 let path = path(&self.dir, SegmentFile::Log, self.flush.segment);
