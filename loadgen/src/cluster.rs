@@ -2,29 +2,77 @@
 
 use crate::options::Target;
 use crate::request::{CLIENT_ID, Topic};
-use klamm::client::address::with_port;
+use klamm::client::address::{BOOTSTRAP_VARIABLE, bootstrap, with_port};
+use klamm::client::coordinator::{self, Kind};
+use klamm::client::meaning::Meaning;
+use klamm::client::metadata::{self, Cluster};
+use klamm::client::patience::Patience;
 use klamm::client::request::Requests;
 use klamm::client::version::{Negotiation, NegotiationError, NoCommonVersion, Versions};
+use klamm::types::Time;
 use klamm::wire::codec::{DecodeError, Reader, Writer};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
-use klamm::wire::messages::metadata_request::MetadataRequestTopic;
 use klamm::wire::messages::*;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::ops::RangeInclusive;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 /// Partitions of a topic that is made here and for which no number was asked.
 const PARTITIONS_DEFAULT: i32 = 16;
 /// How long an answer may take, and how long a topic may take to have leaders.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE_MS: u64 = 120_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const LEADERS_POLL: Duration = Duration::from_millis(20);
+/// Pauses between attempts while a cluster is not ready, and while a broker is gone.
+const PAUSES_MS: RangeInclusive<u64> = 20..=200;
+const PAUSES_GONE_MS: RangeInclusive<u64> = 50..=1000;
 /// Longest answer that is believed.
 const RESPONSE_BYTES_MAX: usize = 256 << 20;
+
+/// The clock for deadlines, from its first use on.
+fn mono() -> Time {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Time(BEGIN.elapsed().as_nanos() as u64)
+}
+
+/// Attempts, with pauses between them that grow, until nothing has worked for too long.
+#[derive(Clone, Debug)]
+pub struct Attempts(Patience);
+
+impl Attempts {
+    /// Until a broker has been gone for so many seconds.
+    pub fn new(timeout_seconds: f64) -> Self {
+        Attempts(Patience::new((timeout_seconds * 1e3) as u64, PAUSES_GONE_MS))
+    }
+
+    /// While a cluster that is there gets ready.
+    fn until_ready() -> Self {
+        Attempts(Patience::new(PATIENCE_MS, PAUSES_MS))
+    }
+
+    /// Something worked.
+    pub fn renew(&mut self) {
+        self.0.renew();
+    }
+
+    /// Something did not: pauses, or gives the fault back if the time is over.
+    pub fn failed(&mut self, fault: Fault) -> Result<(), Fault> {
+        let now = mono();
+        match self.0.failed(now) {
+            Some(at) => {
+                std::thread::sleep(Duration::from_nanos(at.0 - now.0));
+                Ok(())
+            }
+            None => Err(Fault::Other(format!("nothing has worked for too long, last: {fault}"))),
+        }
+    }
+}
+
 /// What keeps a load from running.
 #[derive(Debug)]
 pub enum Fault {
@@ -74,15 +122,16 @@ pub struct Broker {
     pub address: SocketAddr,
     stream: TcpStream,
     pub versions: Versions,
-    requests: Requests,
+    requests: Requests<()>,
 }
 
 impl Broker {
     /// A connection to the first broker of the list that can be reached.
     pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
         let mut first = None;
-        for address in &target.bootstrap_server {
-            let address = with_port(address).map_err(Fault::Other);
+        let variable = std::env::var(BOOTSTRAP_VARIABLE).ok();
+        for address in bootstrap(&target.bootstrap_server, variable.as_deref()) {
+            let address = with_port(&address).map_err(Fault::Other);
             match address.and_then(|address| resolve(&address)).and_then(Broker::connect) {
                 Ok(broker) => return Ok(broker),
                 Err(fault) => first = first.or(Some(fault)),
@@ -95,7 +144,6 @@ impl Broker {
         let fault = |error| Fault::Io(address.to_string(), error);
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
-        stream.set_read_timeout(Some(PATIENCE)).map_err(fault)?;
         let mut broker = Broker { address, stream, versions: Versions::default(), requests: Requests::default() };
         broker.negotiate()?;
         Ok(broker)
@@ -124,41 +172,42 @@ impl Broker {
         Ok((version, self.call_in(api, version, |w| body(w, version))?))
     }
 
-    fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
-        let (frame, sent) = self.requests.frame(api, version, CLIENT_ID, body);
-        let mut answer = self
-            .exchange(&frame.concat())
-            .map_err(|error| Fault::Io(format!("{} to {}", api.name(), self.address), error))?;
-        let body = sent.body_start(&answer).map_err(|why| Fault::Other(format!("{} gave {why}", self.address)))?;
-        answer.drain(..body);
+    /// The same in a version of the caller's choice.
+    pub fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
+        let (now, address) = (mono(), self.address);
+        let frame = self.requests.frame((api, version), (now, now.after_ms(PATIENCE_MS)), CLIENT_ID, (), body);
+        let answer = self.exchange(&frame.concat());
+        let mut answer = answer.map_err(|error| Fault::Io(format!("{} to {address}", api.name()), error))?;
+        let answered = self.requests.answered(&answer);
+        let answered = answered.map_err(|why| Fault::Other(format!("{address} gave {why}")))?;
+        answer.drain(..answered.body_start);
         Ok(answer)
     }
 
     fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
         self.stream.write_all(frame)?;
         let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
+        self.read_exact(&mut length)?;
         let length = u32::from_be_bytes(length) as usize;
         if length > RESPONSE_BYTES_MAX {
             return Err(io::Error::new(io::ErrorKind::InvalidData, format!("an answer of {length} bytes")));
         }
         let mut answer = Vec::new();
-        (&self.stream).take(length as u64).read_to_end(&mut answer)?;
+        self.by_ref().take(length as u64).read_to_end(&mut answer)?;
         if answer.len() < length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(answer)
     }
 
-    /// Puts the offsets of `wanted` into `found`; gives the partitions that are to be asked again, if `patient`.
+    /// Puts the offsets of `wanted` into `found`; gives the partitions that are to be asked again, and why.
     fn offsets(
         &mut self,
         topic: &Topic,
         wanted: Vec<i32>,
         timestamp: i64,
         found: &mut BTreeMap<i32, i64>,
-        patient: bool,
-    ) -> Result<Vec<i32>, Fault> {
+    ) -> Result<Vec<(i32, i16)>, Fault> {
         let partition = |partition_index| ListOffsetsPartition { partition_index, timestamp, ..Default::default() };
         let request = ListOffsetsRequest {
             replica_id: -1,
@@ -166,7 +215,7 @@ impl Broker {
                 name: topic.name.as_str().into(),
                 partitions: wanted.into_iter().map(partition).collect(),
             }],
-            timeout_ms: PATIENCE.as_millis() as i32,
+            timeout_ms: PATIENCE_MS as i32,
             ..Default::default()
         };
         let (version, answer) = self.call(ApiKey::ListOffsets, |w, version| request.encode(w, version))?;
@@ -174,9 +223,8 @@ impl Broker {
         let mut again = Vec::new();
         for partition in answer.topics.iter().flat_map(|topic| &topic.partitions) {
             let index = partition.partition_index;
-            let retriable = ErrorCode::from_code(partition.error_code).is_some_and(ErrorCode::retriable);
-            if patient && retriable {
-                again.push(index);
+            if Meaning::of(partition.error_code).is_passing() {
+                again.push((index, partition.error_code));
                 continue;
             }
             check(|| format!("offsets of {}-{index}", topic.name), partition.error_code)?;
@@ -194,18 +242,49 @@ impl Broker {
             producer_epoch: -1,
             ..Default::default()
         };
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let (version, answer) = self.call(ApiKey::InitProducerId, |w, version| request.encode(w, version))?;
+        self.again(|broker| {
+            let (version, answer) = broker.call(ApiKey::InitProducerId, |w, version| request.encode(w, version))?;
             let answer = InitProducerIdResponse::decode(&mut Reader::new(&answer), version)?;
-            let again = ErrorCode::from_code(answer.error_code).is_some_and(ErrorCode::retriable);
-            if again && Instant::now() < deadline {
-                std::thread::sleep(LEADERS_POLL);
-                continue;
-            }
             check(|| "InitProducerId".to_string(), answer.error_code)?;
-            return Ok((answer.producer_id, answer.producer_epoch));
+            Ok((answer.producer_id, answer.producer_epoch))
+        })
+    }
+
+    /// The address of a group's coordinator, once there is one.
+    pub fn coordinator(&mut self, group: &str) -> Result<SocketAddr, Fault> {
+        let request = coordinator::request(Kind::Group, group);
+        let found = self.again(|broker| {
+            let (version, answer) = broker.call(ApiKey::FindCoordinator, |w, version| request.encode(w, version))?;
+            let answer = FindCoordinatorResponse::decode(&mut Reader::new(&answer), version)?;
+            let refused = |(code, _)| Fault::Kafka(format!("coordinator of {group}"), code);
+            coordinator::found(&answer).map_err(refused)
+        })?;
+        resolve(&found.address())
+    }
+
+    /// Does `attempt` until it succeeds, is refused for good, or the time is over.
+    fn again<T>(&mut self, mut attempt: impl FnMut(&mut Broker) -> Result<T, Fault>) -> Result<T, Fault> {
+        let mut attempts = Attempts::until_ready();
+        loop {
+            match attempt(self) {
+                Err(Fault::Kafka(what, code)) if Meaning::of(code).is_passing() => {
+                    attempts.failed(Fault::Kafka(what, code))?;
+                }
+                result => return result,
+            }
         }
+    }
+}
+
+/// Reads until the deadline of the request that is under way.
+impl Read for Broker {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.requests.deadline().0.saturating_sub(mono().0) {
+            0 => return Err(io::ErrorKind::TimedOut.into()),
+            // Less than a microsecond would be no timeout at all.
+            left => self.stream.set_read_timeout(Some(Duration::from_nanos(left.max(1000))))?,
+        }
+        self.stream.read(buffer)
     }
 }
 
@@ -215,16 +294,15 @@ pub const LATEST: i64 = -1;
 
 /// The offset of each partition at a timestamp, asked of its leader. Waits for leaders that do not know yet that they are.
 pub fn offsets(layout: &Layout, timestamp: i64) -> Result<BTreeMap<i32, i64>, Fault> {
-    let deadline = Instant::now() + PATIENCE;
     let mut offsets = BTreeMap::new();
     for (&address, partitions) in &layout.leaders {
         let mut broker = Broker::connect(address)?;
-        let mut wanted = partitions.clone();
-        while !wanted.is_empty() {
-            wanted = broker.offsets(&layout.topic, wanted, timestamp, &mut offsets, Instant::now() < deadline)?;
-            if !wanted.is_empty() {
-                std::thread::sleep(LEADERS_POLL);
-            }
+        let mut attempts = Attempts::until_ready();
+        let mut wanted = broker.offsets(&layout.topic, partitions.clone(), timestamp, &mut offsets)?;
+        while let Some(&(index, code)) = wanted.first() {
+            attempts.failed(Fault::Kafka(format!("offsets of {}-{index}", layout.topic.name), code))?;
+            let partitions = wanted.into_iter().map(|(index, _)| index).collect();
+            wanted = broker.offsets(&layout.topic, partitions, timestamp, &mut offsets)?;
         }
     }
     let missing = layout.leaders.values().flatten().find(|index| !offsets.contains_key(index));
@@ -280,10 +358,11 @@ pub fn resolve(host_port: &str) -> Result<SocketAddr, Fault> {
 
 /// Finds the topic, makes it if it is missing and `create` is set, and waits until each partition that is asked for has a leader.
 pub fn open_topic(broker: &mut Broker, target: &Target, create: bool) -> Result<Layout, Fault> {
-    let deadline = Instant::now() + PATIENCE;
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    let mut attempts = Attempts::until_ready();
     let mut created = false;
     loop {
-        match topic_layout(broker, &target.topic, target.partitions)? {
+        match topic_layout(broker, &target.topic, target.partitions) {
             Ok(layout) => {
                 if created {
                     // Leaders learn of their partitions after those who ask for metadata.
@@ -291,53 +370,37 @@ pub fn open_topic(broker: &mut Broker, target: &Target, create: bool) -> Result<
                 }
                 return Ok(layout);
             }
-            Err(ErrorCode::UnknownTopicOrPartition) if create && !created => {
+            Err(Fault::Kafka(_, code)) if create && !created && code == unknown => {
                 create_topic(broker, target)?;
                 created = true;
             }
-            Err(code) if (code.retriable() && (create || code != ErrorCode::UnknownTopicOrPartition)) => {
-                if Instant::now() > deadline {
-                    return Err(Fault::Kafka(format!("topic {}", target.topic), code.code()));
-                }
-                std::thread::sleep(LEADERS_POLL);
+            Err(Fault::Kafka(what, code)) if Meaning::of(code).is_passing() && (create || code != unknown) => {
+                attempts.failed(Fault::Kafka(what, code))?;
             }
-            Err(code) => return Err(Fault::Kafka(format!("topic {}", target.topic), code.code())),
+            Err(fault) => return Err(fault),
         }
     }
 }
 
-/// The topic's first `wanted` partitions or all, or the code that says why it cannot be used (yet).
-pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Result<Result<Layout, ErrorCode>, Fault> {
-    let request = MetadataRequest {
-        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
-        allow_auto_topic_creation: false,
-        ..Default::default()
-    };
+/// The topic's first `wanted` partitions, or all.
+pub fn topic_layout(broker: &mut Broker, name: &str, wanted: Option<u32>) -> Result<Layout, Fault> {
+    let refused = |code| Fault::Kafka(format!("topic {name}"), code);
+    let request = metadata::request(Some(&[name]), false);
     let (version, answer) = broker.call(ApiKey::Metadata, |w, version| request.encode(w, version))?;
     let answer = MetadataResponse::decode(&mut Reader::new(&answer), version)?;
-    let Some(topic) = answer.topics.first() else {
-        return Ok(Err(ErrorCode::UnknownTopicOrPartition));
-    };
-    if topic.error_code != 0 {
-        return Ok(Err(ErrorCode::from_code(topic.error_code).unwrap_or(ErrorCode::UnknownServerError)));
-    }
-    let wanted = wanted.map_or(topic.partitions.len(), |wanted| wanted as usize);
-    if topic.partitions.len() < wanted {
-        let there = topic.partitions.len();
+    let cluster = Cluster::of(&answer).map_err(refused)?;
+    let topic = cluster.topic(name).map_err(refused)?;
+    let (there, wanted) = (topic.partitions.len(), wanted.map(|wanted| wanted as usize));
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > there) {
         return Err(Fault::Other(format!("topic {name} has {there} partitions, not {wanted}")));
     }
     let mut leaders: BTreeMap<SocketAddr, Vec<i32>> = BTreeMap::new();
-    let mut partitions: Vec<_> = topic.partitions.iter().collect();
-    partitions.sort_by_key(|partition| partition.partition_index);
-    for partition in partitions.into_iter().take(wanted) {
-        let Some(leader) = answer.brokers.iter().find(|broker| broker.node_id == partition.leader_id) else {
-            return Ok(Err(ErrorCode::LeaderNotAvailable));
-        };
-        let address = resolve(&format!("{}:{}", leader.host, leader.port))?;
-        leaders.entry(address).or_default().push(partition.partition_index);
+    for (leader, partitions) in topic.layout(wanted).map_err(refused)? {
+        let node = cluster.node(leader).ok_or_else(|| refused(ErrorCode::LeaderNotAvailable.code()))?;
+        leaders.entry(resolve(&node.address())?).or_default().extend(partitions);
     }
-    let topic = Topic { name: name.to_string(), id: topic.topic_id };
-    Ok(Ok(Layout { topic, leaders }))
+    leaders.values_mut().for_each(|partitions| partitions.sort_unstable());
+    Ok(Layout { topic: Topic { name: name.to_string(), id: topic.id }, leaders })
 }
 
 fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
@@ -355,7 +418,7 @@ fn create_topic(broker: &mut Broker, target: &Target) -> Result<(), Fault> {
             configs: configs.collect(),
             ..Default::default()
         }],
-        timeout_ms: PATIENCE.as_millis() as i32,
+        timeout_ms: PATIENCE_MS as i32,
         ..Default::default()
     };
     let (version, answer) = broker.call(ApiKey::CreateTopics, |w, version| request.encode(w, version))?;

@@ -3,17 +3,15 @@
 use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topic};
 use crate::epoll::Epoll;
 use crate::fetch::{Brought, Positions, Span};
-use crate::link::{Link, Outgoing};
+use crate::link::{ANSWER_MS, Asking, lost_code};
 use crate::options::{Consume, Fetching, From};
 use crate::report::Report;
-use crate::request::CLIENT_ID;
 use crate::run::{Run, Watched, deal, endings, start, watch};
 use crate::tally::SharedTally;
 use klamm::wire::batch::{Batch, crc_ok};
-use klamm::wire::codec::{DecodeError, Reader};
+use klamm::wire::codec::Reader;
 use klamm::wire::error::ErrorCode;
-use klamm::wire::frame::request_frame;
-use klamm::wire::messages::{ApiKey, FetchResponse, ResponseHeader};
+use klamm::wire::messages::{ApiKey, FetchResponse};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -84,11 +82,9 @@ pub fn connect(
         versions.insert(address, version);
         let spans = partitions.iter().map(|&partition| (partition, span(partition)));
         consumers.push(Consumer {
-            link: Link::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?,
+            asking: Asking::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?,
             version,
             positions: Positions::new(layout.topic.clone(), limits.clone(), spans.collect()),
-            correlation_id: 0,
-            sent_ns: 0,
             alive: true,
         });
     }
@@ -97,26 +93,19 @@ pub fn connect(
 
 /// One connection and what it reads.
 pub struct Consumer {
-    link: Link,
+    asking: Asking<()>,
     version: i16,
     positions: Positions,
-    correlation_id: i32,
-    /// When the fetch without its answer was made.
-    sent_ns: u64,
     alive: bool,
 }
 
 impl Consumer {
     fn ask(&mut self, now_ns: u64) -> io::Result<()> {
-        self.correlation_id = self.correlation_id.wrapping_add(1);
-        self.sent_ns = now_ns;
-        let version = self.version;
+        let of = (ApiKey::Fetch, self.version);
         let request = self.positions.request();
-        let parts =
-            request_frame(ApiKey::Fetch, version, self.correlation_id, Some(CLIENT_ID), |w| request.encode(w, version));
-        self.link.push(Outgoing { fields: parts.concat(), spans: Vec::new() });
-        self.link.flush()?;
-        Ok(())
+        let answer_ms = ANSWER_MS + u64::try_from(request.max_wait_ms).unwrap_or(0);
+        self.asking.push(of, (now_ns, answer_ms), (), |w| request.encode(w, of.1));
+        self.asking.flush().map(drop)
     }
 }
 
@@ -132,7 +121,7 @@ impl Readers {
     pub fn new(run: Arc<Run>, tally: SharedTally, consumers: Vec<Consumer>) -> io::Result<Self> {
         let epoll = Epoll::new(run.busy_poll)?;
         for (token, consumer) in consumers.iter().enumerate() {
-            epoll.add(consumer.link.stream(), token)?;
+            epoll.add(consumer.asking.stream(), token)?;
         }
         Ok(Readers { run, tally, epoll, consumers })
     }
@@ -145,6 +134,12 @@ impl Readers {
         }
         while goes_on(&self.run, self.run.clock.now_ns()) && self.consumers.iter().any(|consumer| consumer.alive) {
             self.epoll.wait(WAIT_MAX, &mut events)?;
+            let now_ns = self.run.clock.now_ns();
+            for i in 0..self.consumers.len() {
+                if let Err(error) = self.consumers[i].asking.check(now_ns) {
+                    self.lose(i, error);
+                }
+            }
             for event in &events {
                 let consumer = &mut self.consumers[event.token];
                 if !consumer.alive {
@@ -156,7 +151,7 @@ impl Readers {
                         Ok(true) => self.ask(event.token),
                         Err(error) => self.lose(event.token, error),
                     }
-                } else if let Err(error) = consumer.link.flush() {
+                } else if let Err(error) = consumer.asking.flush() {
                     self.lose(event.token, error);
                 }
             }
@@ -175,8 +170,9 @@ impl Readers {
 
     fn lose(&mut self, i: usize, error: io::Error) {
         self.consumers[i].alive = false;
+        let lost = self.consumers[i].asking.give_up().count().max(1) as u64;
         eprintln!("connection lost: {error}");
-        self.tally.with(|tally| tally.error(ErrorCode::NetworkException.code(), 1));
+        self.tally.with(|tally| tally.error(lost_code(&error), lost));
     }
 }
 
@@ -188,23 +184,14 @@ fn receive(
     look: &mut impl FnMut(&Batch<'_>, u64),
 ) -> io::Result<bool> {
     let mut answered = false;
-    let (version, expected) = (consumer.version, consumer.correlation_id);
-    let (positions, sent_ns) = (&mut consumer.positions, consumer.sent_ns);
-    consumer.link.receive(|response| {
-        let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-        let unreadable = |error: DecodeError| invalid(format!("an answer that cannot be read: {error}"));
-        let mut reader = Reader::new(response);
-        let (_, header_version) = ApiKey::Fetch.header_versions(version);
-        let header = ResponseHeader::decode(&mut reader, header_version).map_err(unreadable)?;
-        if answered || header.correlation_id != expected {
-            return Err(invalid("an answer to no request".to_string()));
-        }
-        let answer = FetchResponse::decode(&mut reader, version).map_err(unreadable)?;
+    let Consumer { asking, positions, .. } = consumer;
+    asking.receive(|fetch, body| {
+        let answer = FetchResponse::decode(&mut Reader::new(body), fetch.version)?;
         let now_ns = run.clock.now_ns();
         let Brought { records, bytes, errors } = positions.absorb(&answer, |_, batch| look(batch, now_ns));
         run.take(records);
         tally.with(|tally| {
-            tally.request(now_ns, now_ns.saturating_sub(sent_ns));
+            tally.request(now_ns, now_ns.saturating_sub(fetch.sent.0));
             tally.records += records;
             tally.bytes += bytes;
             errors.iter().for_each(|&code| tally.error(code, 1));

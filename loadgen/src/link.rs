@@ -1,6 +1,12 @@
 //! One connection that never blocks: requests go out as vectors of fields and shared batches, responses are used where they arrived.
 
+use crate::request::CLIENT_ID;
 use bytes::Bytes;
+use klamm::client::request::{Answered, Requests};
+use klamm::types::Time;
+use klamm::wire::codec::{DecodeError, Writer};
+use klamm::wire::error::ErrorCode;
+use klamm::wire::messages::ApiKey;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,6 +18,8 @@ const FRAME_BYTES_MAX: usize = 1 << 30;
 const INPUT_BYTES: usize = 64 * 1024;
 /// Slices given to the kernel at a time.
 const SLICES_MAX: usize = 64;
+/// How long an answer may take that waits for nothing but the broker.
+pub const ANSWER_MS: u64 = 40_000;
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -190,6 +198,95 @@ impl Link {
         } else {
             self.input.resize(2 * self.input.len(), 0);
         }
+    }
+}
+
+/// A connection and the requests that are under way on it, each with a `T` that its answer brings back.
+pub struct Asking<T> {
+    link: Link,
+    requests: Requests<T>,
+}
+
+impl<T> Asking<T> {
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        Ok(Asking { link: Link::connect(address)?, requests: Requests::default() })
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.link.stream()
+    }
+
+    /// Requests without an answer.
+    pub fn under_way(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// Puts a request in the queue that `fill` writes, with its number.
+    pub fn push_filled(
+        &mut self,
+        of: (ApiKey, i16),
+        (now_ns, answer_ms): (u64, u64),
+        what: T,
+        fill: impl FnOnce(&mut Outgoing, i32),
+    ) {
+        let (now, mut frame) = (Time(now_ns), self.link.outgoing());
+        let number = self.requests.begin(of, (now, now.after_ms(answer_ms)), what);
+        fill(&mut frame, number);
+        self.link.push(frame);
+    }
+
+    /// The same for a request whose body `encode` writes.
+    pub fn push(
+        &mut self,
+        of: (ApiKey, i16),
+        (now_ns, answer_ms): (u64, u64),
+        what: T,
+        encode: impl FnOnce(&mut Writer),
+    ) {
+        let now = Time(now_ns);
+        let parts = self.requests.frame(of, (now, now.after_ms(answer_ms)), CLIENT_ID, what, encode);
+        let mut frame = self.link.outgoing();
+        parts.iter().for_each(|part| frame.fields.extend_from_slice(part));
+        self.link.push(frame);
+    }
+
+    /// Writes what the socket takes; gives the number of requests whose last byte it took.
+    pub fn flush(&mut self) -> io::Result<usize> {
+        self.link.flush()
+    }
+
+    /// Takes the oldest request back: it is not answered.
+    pub fn unanswered(&mut self) -> Option<T> {
+        self.requests.unanswered()
+    }
+
+    /// Reads all that has arrived, and gives each answer and its body to `answer`, in the order of the requests.
+    pub fn receive(&mut self, mut answer: impl FnMut(Answered<T>, &[u8]) -> Result<(), DecodeError>) -> io::Result<()> {
+        let Asking { link, requests } = self;
+        link.receive(|frame| {
+            let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+            let answered = requests.answered(frame).map_err(|why| invalid(why.to_string()))?;
+            let body = &frame[answered.body_start..];
+            answer(answered, body).map_err(|error| invalid(format!("an answer that cannot be read: {error}")))
+        })
+    }
+
+    /// Fails if the oldest request has not been answered in time.
+    pub fn check(&self, now_ns: u64) -> io::Result<()> {
+        if self.requests.deadline() <= Time(now_ns) { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+    }
+
+    /// The connection is given up: what was under way, which may or may not have been done.
+    pub fn give_up(&mut self) -> impl Iterator<Item = T> {
+        self.requests.give_up()
+    }
+}
+
+/// Under which of Kafka's codes requests are counted that a connection took with it.
+pub fn lost_code(error: &io::Error) -> i16 {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ErrorCode::RequestTimedOut.code(),
+        _ => ErrorCode::NetworkException.code(),
     }
 }
 

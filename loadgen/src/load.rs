@@ -1,6 +1,7 @@
 //! One thread that writes: keeps its connections full, or on schedule, and counts their answers.
 
 use crate::epoll::Epoll;
+use crate::link::lost_code;
 use crate::options::{Acks, Writing};
 use crate::producer::Producer;
 use crate::run::Run;
@@ -8,7 +9,7 @@ use crate::schedule::Schedule;
 use crate::tally::SharedTally;
 use klamm::wire::codec::{DecodeError, Reader};
 use klamm::wire::error::ErrorCode;
-use klamm::wire::messages::{ApiKey, ProduceResponse, ResponseHeader};
+use klamm::wire::messages::ProduceResponse;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use std::time::Duration;
 const DRAIN_NS: u64 = 60_000_000_000;
 /// Longest wait without a look at the clock.
 const WAIT_MAX: Duration = Duration::from_millis(100);
+/// How often it is looked whether answers are overdue.
+const LOOK_NS: u64 = 100_000_000;
 /// Rounds of one connection before the others get a turn.
 const ROUNDS_MAX: usize = 16;
 
@@ -61,7 +64,7 @@ impl Load {
     ) -> io::Result<Self> {
         let epoll = Epoll::new(run.busy_poll)?;
         for (token, producer) in producers.iter().enumerate() {
-            epoll.add(producer.link.stream(), token)?;
+            epoll.add(producer.asking.stream(), token)?;
         }
         Ok(Load {
             run,
@@ -86,6 +89,7 @@ impl Load {
     pub fn run(mut self) -> io::Result<Outcome> {
         let mut events = Vec::new();
         let mut ended_ns = None;
+        let mut look_ns = 0;
         (0..self.producers.len()).for_each(|i| self.pump(i));
         loop {
             let now_ns = self.run.clock.now_ns();
@@ -94,12 +98,16 @@ impl Load {
                 if ended_ns.is_none() {
                     self.close();
                 }
-                let idle = self.producers.iter().all(|producer| producer.waiting.is_empty());
+                let idle = self.producers.iter().all(|producer| producer.asking.under_way() == 0);
                 // Without an end in time, the end of the records is noticed here first.
                 let end_ns = *ended_ns.get_or_insert(now_ns.min(self.run.end_ns));
                 if idle || now_ns > end_ns + DRAIN_NS {
                     break;
                 }
+            }
+            if look_ns <= now_ns {
+                look_ns = now_ns + LOOK_NS;
+                (0..self.producers.len()).for_each(|i| self.look(i, now_ns));
             }
             if self.alive == 0 {
                 break;
@@ -120,6 +128,13 @@ impl Load {
             }
         }
         Ok(self.finish())
+    }
+
+    /// Gives up a connection on which an answer is overdue.
+    fn look(&mut self, i: usize, now_ns: u64) {
+        if let Err(error) = self.producers[i].asking.check(now_ns) {
+            self.lose(i, error);
+        }
     }
 
     /// Wakes the connections whose scheduled time has come.
@@ -160,7 +175,7 @@ impl Load {
             if !producer.alive {
                 return;
             }
-            while sending && producer.waiting.len() < self.in_flight {
+            while sending && producer.asking.under_way() < self.in_flight {
                 let intended_ns = match self.schedule {
                     Some(schedule) => schedule.intended_ns(producer.taken * count + i as u64),
                     None => now_ns,
@@ -169,9 +184,9 @@ impl Load {
                 if !due || !self.run.take(self.batch_records * self.partitions_per_request) {
                     break;
                 }
-                producer.push(intended_ns);
+                producer.push(now_ns, intended_ns);
             }
-            let sent = match producer.link.flush() {
+            let sent = match producer.asking.flush() {
                 Ok(sent) => sent,
                 Err(error) => return self.lose(i, error),
             };
@@ -189,8 +204,8 @@ impl Load {
         let (records, bytes) = (self.batch_records, self.batch_bytes);
         let producer = &mut self.producers[i];
         self.tally.with(|tally| {
-            for waiting in producer.waiting.drain(..sent) {
-                tally.request(now_ns, now_ns.saturating_sub(waiting.intended_ns));
+            for intended_ns in (0..sent).map_while(|_| producer.asking.unanswered()) {
+                tally.request(now_ns, now_ns.saturating_sub(intended_ns));
                 tally.records += records * self.partitions_per_request;
                 self.written += records * self.partitions_per_request;
                 tally.bytes += bytes * self.partitions_per_request;
@@ -203,26 +218,13 @@ impl Load {
         if !producer.alive {
             return;
         }
-        let (waiting, version) = (&mut producer.waiting, producer.version);
         let now_ns = self.run.clock.now_ns();
-        let result = producer.link.receive(|response| {
-            let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-            let mut reader = Reader::new(response);
-            let (_, header_version) = ApiKey::Produce.header_versions(version);
-            let decode = |reader: &mut Reader<'_>| {
-                let header = ResponseHeader::decode(reader, header_version)?;
-                Ok((header.correlation_id, decode_codes(reader, version)?))
-            };
-            let (correlation_id, codes) = decode(&mut reader)
-                .map_err(|error: DecodeError| invalid(format!("an answer that cannot be read: {error}")))?;
-            let request = waiting.pop_front().ok_or_else(|| invalid("an answer to no request".to_string()))?;
-            if request.correlation_id != correlation_id {
-                return Err(invalid("answers out of order".to_string()));
-            }
+        let result = producer.asking.receive(|answered, body| {
+            let codes = decode_codes(&mut Reader::new(body), answered.version)?;
             self.tally.with(|tally| {
                 let written = codes.iter().filter(|&&code| code == 0).count() as u64;
                 if written > 0 {
-                    tally.request(now_ns, now_ns.saturating_sub(request.intended_ns));
+                    tally.request(now_ns, now_ns.saturating_sub(answered.what));
                     tally.records += written * self.batch_records;
                     self.written += written * self.batch_records;
                     tally.bytes += written * self.batch_bytes;
@@ -241,14 +243,13 @@ impl Load {
         let producer = &mut self.producers[i];
         producer.alive = false;
         self.alive -= 1;
-        let lost = producer.waiting.len().max(1) as u64;
-        producer.waiting.clear();
+        let lost = producer.asking.give_up().count().max(1) as u64;
         eprintln!("connection lost: {error}");
-        self.tally.with(|tally| tally.error(ErrorCode::NetworkException.code(), lost));
+        self.tally.with(|tally| tally.error(lost_code(&error), lost));
     }
 
     fn finish(self) -> Outcome {
-        let unanswered: usize = self.producers.iter().map(|producer| producer.waiting.len()).sum();
+        let unanswered: usize = self.producers.iter().map(|producer| producer.asking.under_way()).sum();
         if unanswered > 0 {
             let code = ErrorCode::RequestTimedOut.code();
             self.tally.with(|tally| tally.error(code, unanswered as u64));

@@ -1,7 +1,8 @@
 //! The command line: what can be asked for, in words that `--help` prints.
 
-use crate::group::{Assignor, Pattern};
+use crate::group::Pattern;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use klamm::client::assignment;
 use klamm::wire::batch::Compression;
 use std::path::PathBuf;
 
@@ -51,15 +52,9 @@ pub enum Command {
 /// What every load has: a cluster, a topic, a span of time, a report.
 #[derive(Args, Clone, Debug)]
 pub struct Target {
-    /// Brokers to begin with; the first that can be reached tells of the others
-    #[arg(
-        short = 'b',
-        long,
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        env = "KLAMM_BOOTSTRAP_SERVER",
-        default_value = "127.0.0.1:9092"
-    )]
+    /// Brokers to begin with; the first that can be reached tells of the others [env: KLAMM_BOOTSTRAP_SERVER] [default:
+    /// 127.0.0.1:9092]
+    #[arg(short = 'b', long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub bootstrap_server: Vec<String>,
     /// Topic; made when it is missing
     #[arg(long, default_value = "loadgen")]
@@ -268,6 +263,23 @@ pub struct Group {
     /// Milliseconds between a member's commits
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub commit_ms: u32,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Assignor {
+    /// Eager: in a rebalance each member gives up all that it has, and gets a range of the partitions
+    Range,
+    /// Cooperative: members go on with what stays theirs; what moves is given up first, and given out in a second rebalance
+    CooperativeSticky,
+}
+
+impl std::convert::From<Assignor> for assignment::Assignor {
+    fn from(assignor: Assignor) -> Self {
+        match assignor {
+            Assignor::Range => assignment::Assignor::Range,
+            Assignor::CooperativeSticky => assignment::Assignor::CooperativeSticky,
+        }
+    }
 }
 
 #[derive(Args, Clone, Debug)]

@@ -1,13 +1,13 @@
 //! One connection that writes, and the requests that it has prepared.
 
 use crate::cluster::{Broker, Fault, Layout, Shares};
-use crate::link::Link;
+use crate::link::{ANSWER_MS, Asking};
 use crate::options::{Acks, Writing};
 use crate::payload::{Draft, Payload, Stamp, random};
 use crate::request::{Template, Topic};
 use klamm::wire::batch::Compression;
 use klamm::wire::messages::ApiKey;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Different batches that are prepared, if their bytes allow; more would not stay in a core's cache.
@@ -32,12 +32,6 @@ pub fn check(writing: &Writing) -> Result<(), Fault> {
 pub fn wall_ms() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |since| since.as_millis() as i64)
-}
-
-/// A request without its answer.
-pub struct Waiting {
-    pub correlation_id: i32,
-    pub intended_ns: u64,
 }
 
 /// Bytes at the front of a value that says when it ought to have been sent.
@@ -118,16 +112,15 @@ fn groups(count: usize, size: usize) -> Vec<Vec<usize>> {
 
 /// One connection and its partitions.
 pub struct Producer {
-    pub link: Link,
-    pub version: i16,
+    /// Each request with the time at which it ought to have been sent.
+    pub asking: Asking<u64>,
+    version: i16,
     groups: Vec<Group>,
     group_next: usize,
     /// Sequence of the next batch of each partition.
     sequences: Vec<i32>,
     /// Id and epoch of an idempotent producer.
     identity: Option<(i64, i16)>,
-    correlation_id: i32,
-    pub waiting: VecDeque<Waiting>,
     /// Requests made so far.
     pub taken: u64,
     pub alive: bool,
@@ -136,11 +129,10 @@ pub struct Producer {
 
 impl Producer {
     /// Puts the next request in the queue of the connection.
-    pub fn push(&mut self, intended_ns: u64) {
+    pub fn push(&mut self, now_ns: u64, intended_ns: u64) {
         let groups = self.groups.len();
         let group = &mut self.groups[self.group_next];
         self.group_next = (self.group_next + 1) % groups;
-        self.correlation_id = self.correlation_id.wrapping_add(1);
         let plain = Stamp::plain(wall_ms());
         let (identity, sequences, slots) = (self.identity, &self.sequences, &group.slots);
         let stamp = |i: usize| match identity {
@@ -149,21 +141,16 @@ impl Producer {
                 Stamp { producer_id, producer_epoch, base_sequence: sequences[slots[i]], ..plain }
             }
         };
-        let mut frame = self.link.outgoing();
-        match &mut group.content {
-            Content::Same(template) => template.fill(&mut frame, self.correlation_id, stamp),
-            Content::Marked(marked) => {
-                let number = self.taken * self.batch_records as u64;
-                let template = marked.template(intended_ns, number);
-                template.fill(&mut frame, self.correlation_id, stamp)
-            }
-        }
+        let number = self.taken * self.batch_records as u64;
+        let of = (ApiKey::Produce, self.version);
+        self.asking.push_filled(of, (now_ns, ANSWER_MS), intended_ns, |frame, id| match &mut group.content {
+            Content::Same(template) => template.fill(frame, id, stamp),
+            Content::Marked(marked) => marked.template(intended_ns, number).fill(frame, id, stamp),
+        });
         for &slot in &group.slots {
             self.sequences[slot] = self.sequences[slot].wrapping_add(self.batch_records as i32) & i32::MAX;
         }
         self.taken += 1;
-        self.link.push(frame);
-        self.waiting.push_back(Waiting { correlation_id: self.correlation_id, intended_ns });
     }
 }
 
@@ -219,14 +206,12 @@ pub fn connect(
         };
         let groups = groups(partitions.len(), writing.partitions_per_request as usize);
         producers.push(Producer {
-            link: Link::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?,
+            asking: Asking::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?,
             version,
             groups: groups.into_iter().map(group).collect(),
             group_next: 0,
             sequences: vec![0; partitions.len()],
             identity,
-            correlation_id: 0,
-            waiting: VecDeque::new(),
             taken: 0,
             alive: true,
             batch_records: records,

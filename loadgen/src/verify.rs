@@ -1,6 +1,6 @@
 //! `loadgen verify`: numbered records through the broker's deaths and restarts, then all of them read back.
 
-use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic, topic_layout};
+use crate::cluster::{Attempts, Broker, Fault, LATEST, Layout, offsets, open_topic, topic_layout};
 use crate::compression::plain;
 use crate::fetch::{Positions, Span};
 use crate::ledger::{Counts, Ledger, Stream};
@@ -17,13 +17,9 @@ use klamm::wire::messages::{ApiKey, FetchResponse};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 /// Bytes at the front of a value that say which record it is, the value's checksum first.
 pub const SEAL_BYTES: usize = 24;
-/// Pause between attempts to reach a broker: at first, and at most.
-const BACK_OFF_MIN: Duration = Duration::from_millis(50);
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 /// How the records are read back.
 const READING: Fetching =
     Fetching { max_bytes: 16 << 20, fetch_partition_bytes: 4 << 20, min_bytes: 1, max_wait_ms: 500 };
@@ -55,38 +51,6 @@ impl Seal {
             stream: u32::from_be_bytes(std::array::from_fn(|i| seal[12 + i])),
             number: u64::from_be_bytes(std::array::from_fn(|i| seal[16 + i])),
         })
-    }
-}
-
-/// When to give up on a broker that is gone, and how long to pause before the next attempt.
-#[derive(Clone, Debug)]
-pub struct Patience {
-    timeout: Duration,
-    gone_since: Option<Instant>,
-    pause: Duration,
-}
-
-impl Patience {
-    pub fn new(timeout_seconds: f64) -> Self {
-        Patience { timeout: Duration::from_secs_f64(timeout_seconds), gone_since: None, pause: BACK_OFF_MIN }
-    }
-
-    /// Something worked.
-    pub fn renew(&mut self) {
-        self.gone_since = None;
-        self.pause = BACK_OFF_MIN;
-    }
-
-    /// Something did not: pauses, or gives the fault back if the time is over.
-    pub fn spend(&mut self, fault: Fault) -> Result<(), Fault> {
-        let since = *self.gone_since.get_or_insert_with(Instant::now);
-        if since.elapsed() > self.timeout {
-            let seconds = self.timeout.as_secs_f64();
-            return Err(Fault::Other(format!("nothing worked for {seconds} s, last: {fault}")));
-        }
-        std::thread::sleep(self.pause);
-        self.pause = (2 * self.pause).min(BACK_OFF_MAX);
-        Ok(())
     }
 }
 
@@ -155,7 +119,7 @@ fn read_back(
 ) -> Result<(Counts, u64), Fault> {
     let mut reading =
         Reading { ledger: Ledger::new(streams, options.writing.idempotent), run_id, next: starts, ends: None };
-    let mut patience = Patience::new(options.timeout_seconds);
+    let mut attempts = Attempts::new(options.timeout_seconds);
     let mut interruptions = 0;
     loop {
         let before = reading.next.clone();
@@ -164,9 +128,9 @@ fn read_back(
             Err(fault) => {
                 interruptions += 1;
                 if reading.next != before {
-                    patience.renew();
+                    attempts.renew();
                 }
-                patience.spend(fault)?;
+                attempts.failed(fault)?;
             }
         }
     }
@@ -186,8 +150,7 @@ impl Reading {
     fn attempt(&mut self, options: &Verify) -> Result<(), Fault> {
         let target = &options.target;
         let mut broker = Broker::bootstrap(target)?;
-        let layout = topic_layout(&mut broker, &target.topic, target.partitions)?
-            .map_err(|code| Fault::Kafka(format!("topic {}", target.topic), code.code()))?;
+        let layout = topic_layout(&mut broker, &target.topic, target.partitions)?;
         if self.ends.is_none() {
             self.ends = Some(offsets(&layout, LATEST)?);
         }
@@ -299,14 +262,5 @@ mod tests {
             corrupted: 2,
         };
         assert_eq!(reading.ledger.counts(), expected);
-    }
-
-    #[test]
-    fn patience_ends() {
-        let mut patience = Patience::new(0.01);
-        assert!(patience.spend(Fault::Other("first".to_string())).is_ok());
-        assert!(patience.spend(Fault::Other("second".to_string())).is_err());
-        patience.renew();
-        assert!(patience.spend(Fault::Other("third".to_string())).is_ok());
     }
 }

@@ -1,9 +1,10 @@
 //! A writer of numbered records: one thread, which rebuilds its connections after any trouble and knows what was acknowledged.
 
+use crate::cluster::Attempts;
 use crate::cluster::{Broker, Fault, topic_layout};
 use crate::epoll::{Epoll, Event};
 use crate::ledger::Stream;
-use crate::link::Link;
+use crate::link::{ANSWER_MS, Asking};
 use crate::options::Verify;
 use crate::payload::{Draft, Stamp, random};
 use crate::producer::wall_ms;
@@ -11,12 +12,12 @@ use crate::request::{Template, Topic};
 use crate::run::Run;
 use crate::schedule::Schedule;
 use crate::tally::SharedTally;
-use crate::verify::{Patience, Seal};
+use crate::verify::Seal;
+use klamm::client::meaning::Meaning;
 use klamm::wire::codec::{DecodeError, Reader};
 use klamm::wire::error::ErrorCode;
-use klamm::wire::messages::{ApiKey, ProduceResponse, ResponseHeader};
+use klamm::wire::messages::{ApiKey, ProduceResponse};
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,8 +25,6 @@ use std::time::Duration;
 
 /// Longest wait without a look at the clock.
 const WAIT_MAX: Duration = Duration::from_millis(20);
-/// Time after which a broker that answers nothing counts as gone.
-const SILENCE_NS: u64 = 40_000_000_000;
 
 /// What a writer leaves behind.
 pub struct Written {
@@ -41,8 +40,8 @@ struct Pending {
     numbers: Range<u64>,
     base_sequence: i32,
     intended_ns: u64,
-    link: usize,
-    correlation_id: i32,
+    /// Tells it from all others of its writer.
+    number: u64,
 }
 
 /// What belongs to one span of uninterrupted connections.
@@ -50,10 +49,9 @@ struct Session {
     topic: Topic,
     epoll: Epoll,
     /// Each leader's connection and the version of Produce that it speaks.
-    links: Vec<(Link, i16)>,
+    links: Vec<(Asking<u64>, i16)>,
     /// The connection of each of the writer's partitions.
     leaders: Vec<usize>,
-    heard_ns: u64,
 }
 
 pub struct Writer {
@@ -74,8 +72,7 @@ pub struct Writer {
     batch_records: usize,
     slot_next: usize,
     taken: u64,
-    correlation_id: i32,
-    patience: Patience,
+    attempts: Attempts,
 }
 
 impl Writer {
@@ -104,8 +101,7 @@ impl Writer {
             batch_records: records,
             slot_next: 0,
             taken: 0,
-            correlation_id: 0,
-            patience: Patience::new(options.timeout_seconds),
+            attempts: Attempts::new(options.timeout_seconds),
             options: options.clone(),
         }
     }
@@ -119,7 +115,7 @@ impl Writer {
                 Err(fault) => {
                     interruptions += 1;
                     self.settle();
-                    self.patience.spend(fault)?;
+                    self.attempts.failed(fault)?;
                 }
             }
             if self.pending.is_empty() && !self.run.goes_on(self.run.clock.now_ns()) {
@@ -144,8 +140,7 @@ impl Writer {
     fn session(&mut self) -> Result<Session, Fault> {
         let target = &self.options.target;
         let mut broker = Broker::bootstrap(target)?;
-        let layout = topic_layout(&mut broker, &target.topic, target.partitions)?
-            .map_err(|code| Fault::Kafka(format!("topic {}", target.topic), code.code()))?;
+        let layout = topic_layout(&mut broker, &target.topic, target.partitions)?;
         if self.options.writing.idempotent && self.identity.is_none() {
             self.identity = Some(broker.producer_id()?);
         }
@@ -154,7 +149,6 @@ impl Writer {
             epoll: Epoll::new(false).map_err(|error| Fault::Io("epoll".to_string(), error))?,
             links: Vec::new(),
             leaders: Vec::new(),
-            heard_ns: self.run.clock.now_ns(),
         };
         let mut links: BTreeMap<SocketAddr, usize> = BTreeMap::new();
         for partition in &self.partitions {
@@ -169,8 +163,8 @@ impl Writer {
             links.insert(address, index);
             session.leaders.push(index);
         }
-        for mut pending in std::mem::take(&mut self.pending) {
-            self.push(&mut session, &mut pending);
+        for pending in std::mem::take(&mut self.pending) {
+            self.push(&mut session, &pending);
             self.pending.push_back(pending);
         }
         Ok(session)
@@ -186,16 +180,11 @@ impl Writer {
             if !sending && self.pending.is_empty() {
                 return Ok(());
             }
-            if self.pending.is_empty() {
-                session.heard_ns = now_ns;
-            } else if now_ns > session.heard_ns + SILENCE_NS {
-                return Err(Fault::Other("no answer".to_string()));
-            }
             if sending {
                 self.fill(session, now_ns);
             }
             for (link, _) in &mut session.links {
-                link.flush().map_err(fault)?;
+                link.check(now_ns).and_then(|()| link.flush()).map_err(fault)?;
             }
             let wait = match self.schedule {
                 Some(schedule) if self.pending.len() < self.options.writing.in_flight as usize => {
@@ -221,27 +210,19 @@ impl Writer {
             }
             let slot = self.slot_next;
             self.slot_next = (slot + 1) % self.partitions.len();
+            let number = self.taken;
             self.taken += 1;
             let base_sequence = self.sequences[slot];
             self.sequences[slot] = base_sequence.wrapping_add(self.batch_records as i32) & i32::MAX;
-            let mut pending = Pending {
-                slot,
-                numbers: self.streams[slot].send(self.batch_records),
-                base_sequence,
-                intended_ns,
-                link: 0,
-                correlation_id: 0,
-            };
-            self.push(session, &mut pending);
+            let numbers = self.streams[slot].send(self.batch_records);
+            let pending = Pending { slot, numbers, base_sequence, intended_ns, number };
+            self.push(session, &pending);
             self.pending.push_back(pending);
         }
     }
 
     /// Puts a request in the queue of its leader's connection.
-    fn push(&mut self, session: &mut Session, pending: &mut Pending) {
-        self.correlation_id = self.correlation_id.wrapping_add(1);
-        pending.correlation_id = self.correlation_id;
-        pending.link = session.leaders[pending.slot];
+    fn push(&mut self, session: &mut Session, pending: &Pending) {
         let (run_id, stream) = (self.run_id, self.stream_first + pending.slot as u32);
         let first = pending.numbers.start;
         self.draft.write_values(|i, value| {
@@ -250,7 +231,7 @@ impl Writer {
         });
         let writing = &self.options.writing;
         let payload = self.draft.payload(writing.compression.into());
-        let (link, version) = &mut session.links[pending.link];
+        let (link, version) = &mut session.links[session.leaders[pending.slot]];
         let batches = vec![(self.partitions[pending.slot], payload)];
         let plain = Stamp::plain(wall_ms());
         let stamp = self.identity.map_or(plain, |(producer_id, producer_epoch)| Stamp {
@@ -259,45 +240,35 @@ impl Writer {
             base_sequence: pending.base_sequence,
             ..plain
         });
-        let mut frame = link.outgoing();
-        Template::new(*version, writing.acks.number(), &session.topic, batches).fill(
-            &mut frame,
-            pending.correlation_id,
-            |_| stamp,
-        );
-        link.push(frame);
+        let template = Template::new(*version, writing.acks.number(), &session.topic, batches);
+        let (of, times) = ((ApiKey::Produce, *version), (self.run.clock.now_ns(), ANSWER_MS));
+        link.push_filled(of, times, pending.number, |frame, id| template.fill(frame, id, |_| stamp));
     }
 
     fn receive(&mut self, session: &mut Session, index: usize) -> Result<(), Fault> {
         let now_ns = self.run.clock.now_ns();
-        let (link, version) = &mut session.links[index];
-        let version = *version;
         let mut answers = Vec::new();
-        let result = link.receive(|response| {
-            let answer = decode(response, version).map_err(|error| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("an answer that cannot be read: {error}"))
-            })?;
-            answers.push(answer);
+        let result = session.links[index].0.receive(|answered, body| {
+            answers.push((answered.what, decode(body, answered.version)?));
             Ok(())
         });
         // Answers that arrived before the connection broke count.
-        for (correlation_id, code) in answers {
-            session.heard_ns = now_ns;
-            self.answered(index, correlation_id, code, now_ns)?;
+        for (number, code) in answers {
+            self.answered(number, code, now_ns)?;
         }
         result.map_err(|error| Fault::Io("connection".to_string(), error))
     }
 
-    fn answered(&mut self, link: usize, correlation_id: i32, code: i16, now_ns: u64) -> Result<(), Fault> {
-        let oldest = self.pending.iter().position(|pending| pending.link == link);
-        let Some(at) = oldest.filter(|&at| self.pending[at].correlation_id == correlation_id) else {
-            return Err(Fault::Other("an answer to no request".to_string()));
+    fn answered(&mut self, number: u64, code: i16, now_ns: u64) -> Result<(), Fault> {
+        let at = self.pending.iter().position(|pending| pending.number == number);
+        let at = at.expect("a request is pending until it is answered");
+        let meaning = match self.identity {
+            Some(_) => Meaning::of_produce(code),
+            None => Meaning::of(code),
         };
-        let repeated = self.identity.is_some() && code == ErrorCode::DuplicateSequenceNumber.code();
-        if code != 0 && !repeated {
+        if meaning != Meaning::Done {
             self.tally.with(|tally| tally.error(code, 1));
-            let retriable = ErrorCode::from_code(code).is_some_and(ErrorCode::retriable);
-            if !retriable {
+            if !meaning.is_passing() {
                 // The broker does not know this producer as it was: what is pending stays unknown, and a new producer goes on.
                 self.identity = None;
             }
@@ -307,7 +278,7 @@ impl Writer {
         let records = pending.numbers.end - pending.numbers.start;
         let bytes = records * u64::from(self.options.writing.record_bytes);
         self.streams[pending.slot].acknowledge(pending.numbers);
-        self.patience.renew();
+        self.attempts.renew();
         self.tally.with(|tally| {
             tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));
             tally.records += records;
@@ -321,20 +292,16 @@ impl Session {
     fn connect(&mut self, address: SocketAddr) -> Result<usize, Fault> {
         let fault = |error| Fault::Io(address.to_string(), error);
         let version = Broker::connect(address)?.versions.common(ApiKey::Produce)?;
-        let link = Link::connect(address).map_err(fault)?;
+        let link = Asking::connect(address).map_err(fault)?;
         self.epoll.add(link.stream(), self.links.len()).map_err(fault)?;
         self.links.push((link, version));
         Ok(self.links.len() - 1)
     }
 }
 
-/// The correlation id and the code of an answer about one partition.
-fn decode(response: &[u8], version: i16) -> Result<(i32, i16), DecodeError> {
-    let mut reader = Reader::new(response);
-    let (_, header_version) = ApiKey::Produce.header_versions(version);
-    let header = ResponseHeader::decode(&mut reader, header_version)?;
-    let answer = ProduceResponse::decode(&mut reader, version)?;
+/// The code of an answer about one partition.
+fn decode(body: &[u8], version: i16) -> Result<i16, DecodeError> {
+    let answer = ProduceResponse::decode(&mut Reader::new(body), version)?;
     let partition = answer.responses.iter().flat_map(|topic| &topic.partition_responses).next();
-    let code = partition.map_or(ErrorCode::UnknownServerError.code(), |partition| partition.error_code);
-    Ok((header.correlation_id, code))
+    Ok(partition.map_or(ErrorCode::UnknownServerError.code(), |partition| partition.error_code))
 }

@@ -1,10 +1,9 @@
 //! From partitions to standard output, alone or as a member of a group, until there is enough.
 
-use super::client::{Client, Cluster};
+use super::client::{Client, Cluster, leader_of, topic};
 use super::failure::{Failure, Result};
-use super::member::{Heard, Member};
+use super::member::{Begin, Member};
 use super::operation::TopicPartition;
-use super::operation::groups;
 use super::operation::offsets::partitions;
 use super::pattern::Consumed;
 use super::progress::Progress;
@@ -20,7 +19,6 @@ use std::time::{Duration, Instant};
 /// How long a broker may hold a request back that it has no records for; a signal is noticed after it.
 const WAIT: Duration = Duration::from_millis(250);
 const OUTPUT_BYTES: usize = 256 << 10;
-const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is to be consumed.
 pub struct Order {
@@ -64,40 +62,25 @@ pub fn consume(
     let topics: Vec<&str> = order.topics.iter().map(String::as_str).collect();
     let cluster = client.cluster(Some(&topics))?;
     let all = choose(&cluster, order)?;
-    let mut reading = Reading::new(cluster);
+    let mut reading = Reading::new(client, cluster);
     reading.committed_only = order.committed_only;
     reading.reset = order.reset;
     if let Some(Place::Time(ms)) = order.until {
         reading.until_ms = Some(ms);
     }
     let stopped = stop_flag();
-    let member = match &order.group {
-        Some(group) => Some(Member::new(client, group, &order.topics)?),
-        None => None,
-    };
+    let member = order.group.as_ref().map(|group| Member::new(client, group, &order.topics, order.commit));
     let progress = Progress::new(io::stdout().is_terminal());
     let output = Vec::with_capacity(OUTPUT_BYTES * 2);
-    let mut consumer = Consumer {
-        order,
-        reading,
-        member,
-        output,
-        print,
-        records: 0,
-        written: BTreeMap::new(),
-        committed: BTreeMap::new(),
-        progress,
-    };
-    match consumer.member.is_some() {
-        true => consumer.join(client)?,
-        false => consumer.assign(client, &all)?,
+    let mut consumer = Consumer { order, reading, member, output, print, records: 0, progress };
+    if consumer.member.is_none() {
+        let bounds = consumer.bounds(client, &all)?;
+        consumer.reading.assign(bounds);
     }
     let ended = consumer.run(client, &stopped);
     if let Some(member) = &mut consumer.member {
-        let wanted = if order.commit { consumer.written } else { BTreeMap::new() };
-        let committed = member.commit(client, &wanted);
-        member.leave(client)?;
-        committed?;
+        let left = member.leave(client);
+        return ended.and_then(|ended| left.map(|()| (consumer.records, ended)));
     }
     ended.map(|ended| (consumer.records, ended))
 }
@@ -120,8 +103,8 @@ fn stop_flag() -> Arc<AtomicBool> {
 /// The partitions that are asked for.
 fn choose(cluster: &Cluster, order: &Order) -> Result<Vec<TopicPartition>> {
     for name in &order.topics {
-        let topic = cluster.topic(name)?;
-        order.partitions.iter().try_for_each(|index| topic.leader(*index).map(|_| ()))?;
+        let topic = topic(cluster, name)?;
+        order.partitions.iter().try_for_each(|index| leader_of(topic, *index).map(drop))?;
     }
     let is_wanted = |place: &TopicPartition| order.partitions.is_empty() || order.partitions.contains(&place.partition);
     Ok(partitions(cluster).into_iter().filter(is_wanted).collect())
@@ -134,35 +117,45 @@ struct Consumer<'a, P> {
     output: Vec<u8>,
     print: P,
     records: u64,
-    /// Next offsets behind what was written to standard output, and what the group knows of them.
-    written: BTreeMap<TopicPartition, Offset>,
-    committed: BTreeMap<TopicPartition, Offset>,
     progress: Progress,
 }
 
 impl<P: FnMut(&Consumed<'_>, &mut Vec<u8>) -> Result<()>> Consumer<'_, P> {
-    /// Joins the group, and goes on where it has committed.
-    fn join(&mut self, client: &mut Client) -> Result<()> {
-        let (Some(member), Some(group)) = (&mut self.member, &self.order.group) else { return Ok(()) };
-        let assigned = member.join(client)?;
-        let known = groups::committed(client, group)?;
-        self.assign(client, &assigned)?;
-        let mut positions = self.bounds(client, &assigned)?;
-        for (place, (next, _)) in &mut positions {
-            if let Some(committed) = known.get(place).filter(|committed| committed.offset >= 0) {
-                *next = committed.offset;
+    /// Does what a member of the group has to do, and waits until it has its share.
+    fn take_part(&mut self, client: &mut Client) -> Result<()> {
+        while let Some(member) = &mut self.member {
+            let begin = member.turn(client)?;
+            if !begin.is_empty() {
+                self.begin(client, begin)?;
+            } else if member.is_reading() {
+                break;
+            } else {
+                // Nothing is read that may be another's.
+                self.reading.assign(BTreeMap::new());
+                member.pause();
             }
         }
-        self.reading.assign(positions);
-        self.written.clear();
-        self.committed.clear();
         Ok(())
     }
 
-    fn assign(&mut self, client: &mut Client, places: &[TopicPartition]) -> Result<()> {
-        let bounds = self.bounds(client, places)?;
-        self.reading.assign(bounds);
+    /// Reads its share and nothing else, and goes on where the group has committed.
+    fn begin(&mut self, client: &mut Client, begin: Begin) -> Result<()> {
+        let places: Vec<TopicPartition> = begin.iter().map(|(place, _)| place.clone()).collect();
+        let mut positions = self.bounds(client, &places)?;
+        for (place, committed) in begin {
+            if let (Some((next, _)), Some(committed)) = (positions.get_mut(&place), committed) {
+                *next = committed;
+            }
+        }
+        self.reading.assign(positions);
+        self.tell_positions();
         Ok(())
+    }
+
+    /// What has been written to standard output need not be read again by the group.
+    fn tell_positions(&mut self) {
+        let Some(member) = &mut self.member else { return };
+        self.reading.positions().iter().for_each(|(place, next)| member.read(place, *next));
     }
 
     /// Where each partition begins and ends.
@@ -199,14 +192,9 @@ impl<P: FnMut(&Consumed<'_>, &mut Vec<u8>) -> Result<()>> Consumer<'_, P> {
     }
 
     fn run(&mut self, client: &mut Client, stopped: &AtomicBool) -> Result<Ended> {
-        let (mut last, mut commit_at) = (Instant::now(), Instant::now() + COMMIT_INTERVAL);
+        let mut last = Instant::now();
         while !stopped.load(Ordering::Acquire) {
-            if let Some(member) = &mut self.member
-                && member.beat(client)? == Heard::Rejoin
-            {
-                self.commit(client)?;
-                self.join(client)?;
-            }
+            self.take_part(client)?;
             if self.order.count == Some(0) || (self.reading.is_done() && !self.waits_for_more()) {
                 return Ok(Ended::Done);
             }
@@ -215,11 +203,7 @@ impl<P: FnMut(&Consumed<'_>, &mut Vec<u8>) -> Result<()>> Consumer<'_, P> {
             if !self.write()? {
                 return Ok(Ended::Closed);
             }
-            self.written = self.reading.positions();
-            if Instant::now() >= commit_at {
-                commit_at = Instant::now() + COMMIT_INTERVAL;
-                self.commit(client)?;
-            }
+            self.tell_positions();
             if flow == Flow::Stop {
                 return Ok(Ended::Done);
             }
@@ -264,14 +248,6 @@ impl<P: FnMut(&Consumed<'_>, &mut Vec<u8>) -> Result<()>> Consumer<'_, P> {
 
     fn write(&mut self) -> Result<bool> {
         write(&mut self.output)
-    }
-
-    fn commit(&mut self, client: &mut Client) -> Result<()> {
-        let Some(member) = self.member.as_mut().filter(|_| self.order.commit) else { return Ok(()) };
-        if self.written != self.committed && member.commit(client, &self.written)? == Heard::Fine {
-            self.committed.clone_from(&self.written);
-        }
-        Ok(())
     }
 }
 

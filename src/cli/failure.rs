@@ -39,6 +39,11 @@ impl Failure {
         }
     }
 
+    /// What the broker refused without a word.
+    pub fn refused(what: impl fmt::Display, code: i16) -> Failure {
+        Failure::Refused { what: what.to_string(), code, message: None }
+    }
+
     /// The broker's error, if it is one that Kafka has a name for.
     pub fn code(&self) -> Option<ErrorCode> {
         match self {

@@ -32,6 +32,7 @@ mod storage;
 mod time;
 mod topic;
 
+use crate::client::address::BOOTSTRAP_VARIABLE;
 use crate::config::{Config, Loaded};
 use clap::{Parser, Subcommand};
 use failure::Result;
@@ -111,8 +112,7 @@ impl Serve {
         };
         let file = text.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
         // These are read by the log and by commands; they are no settings of the broker.
-        let environment =
-            std::env::vars().filter(|(name, _)| name != "KLAMM_LOG" && name != options::BOOTSTRAP_VARIABLE);
+        let environment = std::env::vars().filter(|(name, _)| name != "KLAMM_LOG" && name != BOOTSTRAP_VARIABLE);
         Config::load(file, environment, &self.overrides).map_err(|error| error.to_string())
     }
 }

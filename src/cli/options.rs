@@ -4,23 +4,14 @@ use super::client::Client;
 use super::failure::Result;
 use super::output::Format;
 use super::time::parse_duration;
+use crate::client::address::{BOOTSTRAP_VARIABLE, bootstrap};
 use std::time::Duration;
-
-/// Names brokers where the option does not.
-pub const BOOTSTRAP_VARIABLE: &str = "KLAMM_BOOTSTRAP_SERVER";
 
 #[derive(clap::Args, Clone, Debug)]
 pub struct Options {
-    /// Brokers to begin with; the first that answers tells of the others
-    #[arg(
-        short = 'b',
-        long,
-        value_name = "HOST:PORT",
-        value_delimiter = ',',
-        env = BOOTSTRAP_VARIABLE,
-        default_value = "127.0.0.1:9092",
-        global = true
-    )]
+    /// Brokers to begin with; the first that answers tells of the others [env: KLAMM_BOOTSTRAP_SERVER] [default:
+    /// 127.0.0.1:9092]
+    #[arg(short = 'b', long, value_name = "HOST:PORT", value_delimiter = ',', global = true)]
     pub bootstrap_server: Vec<String>,
     /// What is printed
     #[arg(long, value_enum, default_value_t, global = true)]
@@ -32,6 +23,7 @@ pub struct Options {
 
 impl Options {
     pub fn connect(&self) -> Result<Client> {
-        Client::connect(&self.bootstrap_server, self.timeout)
+        let variable = std::env::var(BOOTSTRAP_VARIABLE).ok();
+        Client::connect(&bootstrap(&self.bootstrap_server, variable.as_deref()), self.timeout)
     }
 }

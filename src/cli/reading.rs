@@ -1,11 +1,13 @@
 //! Reading partitions: where each one begins and ends, and one request after the other to their leaders.
 
-use super::client::{Client, Cluster};
+use super::client::{Client, Cluster, leader, sleep_until};
 use super::failure::{Failure, Result};
 use super::operation::offsets::{EARLIEST, LATEST, list};
 use super::operation::{TopicPartition, by_topic};
 use super::pattern::Consumed;
-use super::time::parse_time;
+use super::time::{mono, parse_time};
+use crate::client::meaning::Meaning;
+use crate::client::metadata::Metadata;
 use crate::types::{BrokerId, Offset, TimestampMs, Uuid};
 use crate::wire::batch::{Batch, HEADER_BYTES, RecordCursor, batches, crc_ok};
 use crate::wire::codec::Records;
@@ -15,7 +17,7 @@ use crate::wire::messages::FetchRequest;
 use crate::wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use crate::wire::messages::fetch_response::{AbortedTransaction, PartitionData};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// What one answer and one partition of it may hold.
 const ANSWER_BYTES_MAX: i32 = 16 << 20;
@@ -86,21 +88,20 @@ impl Position {
 }
 
 pub struct Reading {
-    cluster: Cluster,
+    metadata: Metadata,
     positions: Vec<Position>,
     /// Records of aborted or unfinished transactions are left out.
     pub committed_only: bool,
     /// Records of this time or later end their partition.
     pub until_ms: Option<TimestampMs>,
     pub reset: Reset,
-    /// Since when leaders have been refusing.
-    refused: Option<Instant>,
 }
 
 impl Reading {
-    pub fn new(cluster: Cluster) -> Reading {
+    pub fn new(client: &Client, cluster: Cluster) -> Reading {
         let (positions, committed_only, until_ms) = (Vec::new(), false, None);
-        Reading { cluster, positions, committed_only, until_ms, reset: Reset::Earliest, refused: None }
+        let metadata = Metadata::new(cluster, client.attempts());
+        Reading { metadata, positions, committed_only, until_ms, reset: Reset::Earliest }
     }
 
     /// Reads these partitions and no others.
@@ -131,7 +132,7 @@ impl Reading {
         place: Place,
     ) -> Result<BTreeMap<TopicPartition, Offset>> {
         let mut at = |timestamp| -> Result<BTreeMap<TopicPartition, Option<Offset>>> {
-            let found = list(client, &self.cluster, wanted, timestamp)?;
+            let found = list(client, self.metadata.cluster(), wanted, timestamp)?;
             found.into_iter().map(|(place, found)| Ok((place, found?.offset))).collect()
         };
         let ends = match place {
@@ -167,13 +168,11 @@ impl Reading {
         mut each: impl FnMut(&Consumed<'_>) -> Result<Flow>,
     ) -> Result<Flow> {
         let mut leaders: BTreeMap<BrokerId, Vec<usize>> = BTreeMap::new();
-        let mut is_refused = false;
+        let mut refusal = None;
         for (index, position) in self.positions.iter().enumerate().filter(|(_, position)| !position.is_done()) {
-            let leader =
-                self.cluster.topic(&position.place.topic).and_then(|topic| topic.leader(position.place.partition));
-            match leader {
+            match leader(self.metadata.cluster(), &position.place) {
                 Ok(leader) => leaders.entry(leader).or_default().push(index),
-                Err(failure) if failure.code() == Some(ErrorCode::LeaderNotAvailable) => is_refused = true,
+                Err(failure) if failure.code() == Some(ErrorCode::LeaderNotAvailable) => refusal = Some(failure),
                 Err(failure) => return Err(failure),
             }
         }
@@ -181,23 +180,24 @@ impl Reading {
         let mut flow = Flow::Go;
         for (leader, indexes) in leaders {
             if flow == Flow::Go {
-                flow = self.fetch(client, leader, &indexes, wait, &mut is_refused, &mut each)?;
+                flow = self.fetch(client, leader, &indexes, wait, &mut refusal, &mut each)?;
             }
         }
         // The broker fills its answer in the order of the partitions: each is to be the first once.
         if !self.positions.is_empty() {
             self.positions.rotate_left(1);
         }
-        if is_refused {
-            let since = *self.refused.get_or_insert_with(Instant::now);
-            if since.elapsed() > client.timeout() {
-                return Err(Failure::Other("no broker says that it leads the partitions".into()));
-            }
-            std::thread::sleep(wait.min(Duration::from_millis(50)));
+        match refusal {
+            Some(failure) => match self.metadata.moved(mono()) {
+                Some(at) => sleep_until(at),
+                None => return Err(failure),
+            },
+            None => self.metadata.confirmed(),
+        }
+        if self.metadata.refresh_at().is_some() {
             let topics: BTreeSet<&str> = self.positions.iter().map(|position| position.place.topic.as_str()).collect();
-            self.cluster = client.cluster(Some(&topics.into_iter().collect::<Vec<_>>()))?;
-        } else {
-            self.refused = None;
+            let cluster = client.cluster(Some(&topics.into_iter().collect::<Vec<_>>()))?;
+            self.metadata.refreshed(cluster);
         }
         Ok(flow)
     }
@@ -208,7 +208,7 @@ impl Reading {
         leader: BrokerId,
         indexes: &[usize],
         wait: Duration,
-        is_refused: &mut bool,
+        refusal: &mut Option<Failure>,
         each: &mut impl FnMut(&Consumed<'_>) -> Result<Flow>,
     ) -> Result<Flow> {
         let request = self.request(indexes, wait);
@@ -220,28 +220,23 @@ impl Reading {
             for data in &topic.partitions {
                 let is_it = |place: &TopicPartition| {
                     let is_named = place.topic == *topic.topic;
-                    let is_known = || self.cluster.topic(&place.topic).is_ok_and(|known| known.id == topic.topic_id);
+                    let is_known =
+                        || self.metadata.cluster().topic(&place.topic).is_ok_and(|known| known.id == topic.topic_id);
                     place.partition == data.partition_index && (is_named || (topic.topic.is_empty() && is_known()))
                 };
                 let Some(&index) = indexes.iter().find(|&&index| is_it(&self.positions[index].place)) else { continue };
-                match ErrorCode::from_code(data.error_code) {
-                    Some(ErrorCode::OffsetOutOfRange) => moved.push(index),
-                    Some(
-                        ErrorCode::NotLeaderOrFollower
-                        | ErrorCode::FencedLeaderEpoch
-                        | ErrorCode::UnknownLeaderEpoch
-                        | ErrorCode::ReplicaNotAvailable
-                        | ErrorCode::KafkaStorageError
-                        | ErrorCode::OffsetNotAvailable,
-                    ) => *is_refused = true,
-                    _ => {
-                        let position = &mut self.positions[index];
-                        Failure::check(format_args!("records of {}", position.place), data.error_code, None)?;
+                let position = &mut self.positions[index];
+                let refused = || Failure::refused(format_args!("records of {}", position.place), data.error_code);
+                match Meaning::of(data.error_code) {
+                    Meaning::Done => {
                         let rules = Rules { committed_only: self.committed_only, until_ms: self.until_ms };
                         if flow == Flow::Go {
                             flow = show(position, data, &rules, each)?;
                         }
                     }
+                    Meaning::Moved => *refusal = Some(refused()),
+                    _ if data.error_code == ErrorCode::OffsetOutOfRange.code() => moved.push(index),
+                    Meaning::Again | Meaning::Refused => return Err(refused()),
                 }
             }
         }
@@ -260,7 +255,7 @@ impl Reading {
             ..Default::default()
         });
         let topic = |(name, partitions): (String, _)| FetchTopic {
-            topic_id: self.cluster.topic(&name).map_or(Uuid::ZERO, |topic| topic.id),
+            topic_id: self.metadata.cluster().topic(&name).map_or(Uuid::ZERO, |topic| topic.id),
             topic: name.into(),
             partitions,
         };

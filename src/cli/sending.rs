@@ -1,29 +1,28 @@
 //! Sending records: batches for each partition, and one request after the other to their leaders.
 
-use super::client::{Client, Cluster, Topic};
+use super::client::{Client, Topic, leader_of, sleep_until, topic};
 use super::failure::{Failure, Result};
 use super::operation::configs;
 use super::pattern::Produced;
-use super::time::now_ms;
+use super::time::{mono, now_ms};
+use crate::client::meaning::Meaning;
+use crate::client::metadata;
 use crate::types::{BrokerId, PartitionIndex};
 use crate::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, replace_records};
 use crate::wire::codec::Records;
 use crate::wire::compression::{Codec, compress};
 use crate::wire::error::ErrorCode;
-use crate::wire::messages::metadata_request::MetadataRequestTopic;
 use crate::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use crate::wire::messages::produce_response::PartitionProduceResponse;
-use crate::wire::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest};
+use crate::wire::messages::{InitProducerIdRequest, ProduceRequest};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
 
 /// A batch is closed when it has reached this; a request takes what has gathered when it has reached that.
 const BATCH_BYTES: usize = 512 << 10;
 const REQUEST_BYTES: usize = 2 << 20;
 /// Records without a key go to one partition until they are so many bytes, and then to the next.
 const STICKY_BYTES: usize = 16 << 10;
-const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How records are sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,12 +133,12 @@ impl Sending {
             partition.close(self.manner.codec);
         }
         self.gathered_bytes = 0;
-        let deadline = Instant::now() + client.timeout();
+        let mut attempts = client.attempts();
         while self.partitions.values().any(|partition| !partition.closed.is_empty()) {
             let mut refusal = None;
             let mut leaders: BTreeMap<BrokerId, Vec<PartitionIndex>> = BTreeMap::new();
             for (index, _) in self.partitions.iter().filter(|(_, partition)| !partition.closed.is_empty()) {
-                match self.topic.leader(*index) {
+                match leader_of(&self.topic, *index) {
                     Ok(leader) => leaders.entry(leader).or_default().push(*index),
                     Err(failure) => refusal = Some(failure),
                 }
@@ -150,11 +149,11 @@ impl Sending {
                 }
             }
             if let Some(failure) = refusal {
-                if Instant::now() > deadline {
-                    return Err(failure);
+                match attempts.failed(mono()) {
+                    Some(at) => sleep_until(at),
+                    None => return Err(failure),
                 }
-                std::thread::sleep(AGAIN_INTERVAL);
-                self.topic = client.cluster(Some(&[&self.topic.name]))?.topic(&self.topic.name)?.clone();
+                self.topic = topic(&client.cluster(Some(&[&self.topic.name]))?, &self.topic.name)?.clone();
             }
         }
         Ok(())
@@ -187,10 +186,10 @@ impl Sending {
         let mut refusal = None;
         let mut sent = Vec::new();
         for result in answer.responses.iter().flat_map(|topic| &topic.partition_responses) {
-            match check(&self.topic.name, result) {
-                Ok(()) => sent.push(result.index),
-                Err(failure) if failure.code().is_some_and(ErrorCode::retriable) => refusal = Some(failure),
-                Err(failure) => return Err(failure),
+            match Meaning::of_produce(result.error_code) {
+                Meaning::Done => sent.push(result.index),
+                Meaning::Again | Meaning::Moved => refusal = Some(refused(&self.topic.name, result)),
+                Meaning::Refused => return Err(refused(&self.topic.name, result)),
             }
         }
         if sent.is_empty() && refusal.is_none() {
@@ -230,29 +229,23 @@ fn record_bytes(record: &Produced) -> usize {
     FIELDS_BYTES + length(&record.key) + length(&record.value) + headers
 }
 
-fn check(topic: &str, result: &PartitionProduceResponse<'_>) -> Result<()> {
-    // It is there already: the answer to the first attempt was lost.
-    if ErrorCode::from_code(result.error_code) == Some(ErrorCode::DuplicateSequenceNumber) {
-        return Ok(());
-    }
+/// Why a partition did not take its records.
+fn refused(topic: &str, result: &PartitionProduceResponse<'_>) -> Failure {
     let of_record = result.record_errors.iter().find_map(|error| error.batch_index_error_message.as_deref());
-    let message = result.error_message.as_deref().or(of_record);
-    Failure::check(format_args!("records for {topic}-{}", result.index), result.error_code, message)
+    let message = result.error_message.as_deref().or(of_record).map(str::to_string);
+    Failure::Refused { what: format!("records for {topic}-{}", result.index), code: result.error_code, message }
 }
 
 /// The topic with its leaders. With `create` a broker is asked to make it if it is not there, and it is waited for.
 pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic> {
-    let deadline = Instant::now() + client.timeout();
+    let mut attempts = client.attempts();
     let mut is_asked = false;
     loop {
         if create {
-            let topic = MetadataRequestTopic { name: Some(name.to_string().into()), ..Default::default() };
-            let request =
-                MetadataRequest { topics: Some(vec![topic]), allow_auto_topic_creation: true, ..Default::default() };
-            client.ask(&request)?;
+            client.ask(&metadata::request(Some(&[name]), true))?;
         }
-        let found = client.cluster(Some(&[name])).and_then(|cluster: Cluster| cluster.topic(name).cloned());
-        match found {
+        let found = client.cluster(Some(&[name])).and_then(|cluster| topic(&cluster, name).cloned());
+        let failure = match found {
             Ok(topic) if !topic.partitions.is_empty() => return Ok(topic),
             Err(failure)
                 if create
@@ -263,13 +256,15 @@ pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic
                 let why = "the broker makes no topics by itself (auto.create.topics.enable)";
                 return Err(Failure::Other(format!("{failure}; {why}: klamm topic create {name}")));
             }
-            Err(failure)
-                if !failure.code().is_some_and(ErrorCode::retriable) || !create || Instant::now() > deadline =>
-            {
+            Err(failure) if !create || !failure.code().is_some_and(|code| Meaning::of(code.code()).is_passing()) => {
                 return Err(failure);
             }
-            _ if Instant::now() > deadline => return Err(Failure::Other(format!("topic {name} has no partitions"))),
-            _ => std::thread::sleep(AGAIN_INTERVAL),
+            Err(failure) => failure,
+            Ok(_) => Failure::Other(format!("topic {name} has no partitions")),
+        };
+        match attempts.failed(mono()) {
+            Some(at) => sleep_until(at),
+            None => return Err(failure),
         }
     }
 }

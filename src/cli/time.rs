@@ -1,7 +1,8 @@
 //! Times as people type them, and as Kafka's tools do.
 
-use crate::types::TimestampMs;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use crate::types::{Time, TimestampMs};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const MS_PER_DAY: i64 = 86_400_000;
 /// Units of a duration: its name, and its milliseconds.
@@ -11,6 +12,12 @@ const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_
 pub fn now_ms() -> TimestampMs {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The clock for deadlines, from its first use on.
+pub fn mono() -> Time {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    Time(u64::try_from(BEGIN.elapsed().as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// `500ms`, `10s`, `2m`, `1h`, `7d` or ISO 8601 (`PT1H30M`, `P1DT2H`).

@@ -1,6 +1,6 @@
 //! `klamm topic`: list, create, describe, alter and delete topics.
 
-use super::client::{Client, Cluster, Topic};
+use super::client::{Client, Cluster, Topic, topic};
 use super::failure::{Failure, Result};
 use super::operation::configs::{self, Entry, Source};
 use super::operation::topics::{self, BROKERS_CHOICE, Created, Fault, NewTopic};
@@ -235,7 +235,7 @@ fn select(
     let mut cluster = client.cluster(Some(&wanted).filter(|wanted| !wanted.is_empty()).map(|wanted| &wanted[..]))?;
     let mut missing = None;
     for name in names.iter().filter(|_| !if_exists) {
-        let Err(failure) = cluster.topic(name) else { continue };
+        let Err(failure) = topic(&cluster, name) else { continue };
         let known = client.cluster(None)?;
         let failure = match super::nearest(name, known.topics.iter().map(|topic| topic.name.as_str())) {
             Some(near) => Failure::Other(format!("{failure}; did you mean {near}?")),

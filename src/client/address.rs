@@ -3,6 +3,20 @@
 /// Kafka's port, where an address has none.
 pub const PORT_DEFAULT: u16 = 9092;
 
+/// Names brokers where no option does.
+pub const BOOTSTRAP_VARIABLE: &str = "KLAMM_BOOTSTRAP_SERVER";
+const BOOTSTRAP_DEFAULT: &str = "127.0.0.1:9092";
+
+/// The brokers to begin with: those of the option, else those that the variable names, else the one of this machine. A
+/// variable that is empty names none.
+pub fn bootstrap(given: &[String], variable: Option<&str>) -> Vec<String> {
+    match variable.filter(|names| !names.trim().is_empty()) {
+        _ if !given.is_empty() => given.to_vec(),
+        Some(names) => names.split(',').map(str::to_string).collect(),
+        None => vec![BOOTSTRAP_DEFAULT.to_string()],
+    }
+}
+
 /// `HOST:PORT` from `HOST:PORT`, `HOST`, `[ADDRESS]:PORT` or `PROTOCOL://HOST:PORT`. The error says what is wrong.
 pub fn with_port(address: &str) -> Result<String, String> {
     let plain = address.split_once("://").map_or(address, |(_, rest)| rest).trim();
@@ -17,9 +31,29 @@ pub fn with_port(address: &str) -> Result<String, String> {
     }
 }
 
+/// `HOST:PORT` of a host as brokers name it, which may be an address of IPv6.
+pub fn host_port(host: &str, port: i32) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_option_comes_before_the_variable_and_an_empty_one_is_none() {
+        let names = |names: &[&str]| names.iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(bootstrap(&names(&["a"]), Some("b")), names(&["a"]));
+        assert_eq!(bootstrap(&[], Some("b,c:1")), names(&["b", "c:1"]));
+        for none in [None, Some(""), Some(" ")] {
+            assert_eq!(bootstrap(&[], none), names(&["127.0.0.1:9092"]), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_any_kind_are_written() {
+        assert_eq!((host_port("a", 1), host_port("::1", 1)), ("a:1".to_string(), "[::1]:1".to_string()));
+    }
 
     #[test]
     fn addresses_have_a_port() {

@@ -15,6 +15,8 @@ pub enum Standing {
     GenerationLost,
     /// The group knows the member no more: join again without an id; what it had is another's.
     MembershipLost,
+    /// Another one of the same instance id has taken the member's place for good (KIP-345).
+    Replaced,
     /// Another broker coordinates the group: find it, and ask there.
     CoordinatorMoved,
     /// The coordinator is not ready: ask again a little later.
@@ -32,9 +34,14 @@ impl Standing {
             ErrorCode::MemberIdRequired => Standing::IdGiven,
             ErrorCode::RebalanceInProgress => Standing::Rebalance,
             ErrorCode::IllegalGeneration => Standing::GenerationLost,
-            ErrorCode::UnknownMemberId | ErrorCode::FencedInstanceId => Standing::MembershipLost,
-            ErrorCode::NotCoordinator | ErrorCode::CoordinatorNotAvailable => Standing::CoordinatorMoved,
-            ErrorCode::CoordinatorLoadInProgress => Standing::CoordinatorLoading,
+            // A group ends with its last member, whose session is over.
+            ErrorCode::UnknownMemberId | ErrorCode::GroupIdNotFound => Standing::MembershipLost,
+            ErrorCode::FencedInstanceId => Standing::Replaced,
+            ErrorCode::CoordinatorLoadInProgress | ErrorCode::UnstableOffsetCommit => Standing::CoordinatorLoading,
+            ErrorCode::NotCoordinator
+            | ErrorCode::CoordinatorNotAvailable
+            | ErrorCode::RequestTimedOut
+            | ErrorCode::NetworkException => Standing::CoordinatorMoved,
             code => Standing::Refused(code),
         }
     }
@@ -47,7 +54,7 @@ mod tests {
     #[test]
     fn every_code_means_something() {
         let meant = ErrorCode::ALL.iter().filter(|code| !matches!(Standing::of(code.code()), Standing::Refused(_)));
-        assert_eq!(meant.count(), 9);
+        assert_eq!(meant.count(), 13);
         assert_eq!(Standing::of(ErrorCode::InvalidGroupId.code()), Standing::Refused(ErrorCode::InvalidGroupId));
         assert_eq!(Standing::of(9999), Standing::Refused(ErrorCode::UnknownServerError));
     }

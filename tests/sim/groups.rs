@@ -4,11 +4,13 @@
 //! makes the state that the broker has.
 
 use crate::client::Clients;
-use crate::member::{self, Ask, Heard, Member, PARTITIONS, Phase, TOPIC};
+use crate::member::{self, Ask, Member, PARTITIONS, TOPIC};
 use crate::model::TopicState;
 use crate::node::{Crashed, Process, World};
 use crate::replay;
 use bytes::Bytes;
+use klamm::client::ask::{self, Answer};
+use klamm::client::partition::TopicPartition;
 use klamm::shard::port::ConnectionId;
 use klamm::types::Time;
 use klamm::wire::codec::{Reader, Writer};
@@ -27,8 +29,6 @@ pub const PLAIN: [&str; 2] = ["plain", "heavy"];
 /// Metadata of a heavy commit, and its positions: so that the log outgrows its checkpoints.
 const HEAVY_METADATA_BYTES: usize = 4096;
 const HEAVY_POSITIONS: i32 = 4;
-/// How long a client waits for an answer before it breaks its connection.
-const PATIENCE_MS: u64 = 80;
 /// No answer takes longer, in virtual time.
 const ANSWER_MS_MAX: u64 = 2_000;
 /// A coordinator is loaded in so many steps of the simulator.
@@ -70,9 +70,9 @@ struct Mark {
 #[derive(Default)]
 pub struct Groups {
     members: Vec<Member>,
-    /// Of each member: its connection, and the request that it waits for.
+    /// Of each member: its connection, and the request that it waits for, if it is not lost.
     connections: Vec<Option<(u16, ConnectionId)>>,
-    waits: Vec<Option<(i32, Time)>>,
+    waits: Vec<Option<i32>>,
     requests: HashMap<i32, Asked>,
     correlation_last: i32,
     connection_last: u64,
@@ -92,8 +92,8 @@ pub struct Groups {
 impl Groups {
     pub fn new(world: &mut World, faulty: bool) -> Groups {
         let member = |i: usize| {
-            let group = GROUPS[i / MEMBERS];
-            Member::new(group, i.is_multiple_of(MEMBERS).then(|| format!("static-{i}")))
+            let group = i / MEMBERS;
+            Member::new((group, GROUPS[group]), i.is_multiple_of(MEMBERS).then(|| format!("static-{i}")))
         };
         let count = GROUPS.len() * MEMBERS;
         Groups {
@@ -112,6 +112,7 @@ impl Groups {
         self.requests.clear();
         self.connections.fill(None);
         self.waits.fill(None);
+        self.members.iter_mut().for_each(|member| member.lost(world.now));
         self.connection_last = CONNECTION_FIRST;
         self.outside = Some(self.connect(world, process));
     }
@@ -138,7 +139,7 @@ impl Groups {
         let (api, version) = ask.api();
         let marks = self.marks.iter().filter(|((of, ..), _)| of == group);
         let least = marks.map(|(key, mark)| (key.clone(), mark.acknowledged)).collect();
-        let generation = member.map_or(-1, |member| self.members[member].generation);
+        let generation = member.map_or(-1, |member| self.members[member].own().generation);
         let (ask, group, sent) = (ask.clone(), group.to_string(), world.now.mono);
         let lives = Lives::new();
         self.requests.insert(number, Asked { member, ask, group, sent, least, lives, generation });
@@ -167,23 +168,13 @@ impl Groups {
 
     /// When a client has something to do, if the broker has not: of those that do not wait for it.
     pub fn wake(&self) -> Option<Time> {
-        let times = self.members.iter().zip(&self.waits).map(|(member, waits)| match waits {
-            Some((_, give_up)) => *give_up,
-            None => member.wake(),
-        });
-        times.min()
+        self.members.iter().map(Member::wake).min()
     }
 
     fn act_as(&mut self, world: &mut World, process: &mut Process, at: usize) {
-        if let Some((_, give_up)) = self.waits[at] {
-            if give_up <= world.now.mono {
-                self.hang_up(process, at);
-                let member = &mut self.members[at];
-                member.phase = if member.phase == Phase::Lost { Phase::Lost } else { Phase::Out };
-            }
+        if self.members[at].wake() > world.now.mono {
             return;
         }
-        let Some(ask) = self.members[at].next(world.now) else { return };
         let place = match self.connections[at] {
             Some(place) => place,
             None => self.connect(world, process),
@@ -192,21 +183,28 @@ impl Groups {
         if !process.may_read(place.0, place.1) {
             return;
         }
-        let give_up = world.now.mono.after_ms(PATIENCE_MS);
+        let (hangs_up, ask) = self.members[at].act(world.now);
+        if hangs_up {
+            self.hang_up(process, at);
+        }
+        let Some(ask) = ask else { return };
+        let place = match self.connections[at] {
+            Some(place) => place,
+            None => self.connect(world, process),
+        };
+        self.connections[at] = Some(place);
         if self.trouble && world.random.random_range(0..50) == 0 {
             // Lost on its way there.
-            self.waits[at] = Some((0, give_up));
             return;
         }
-        let member = self.members[at].clone();
-        if let Ask::Commit(positions) = &ask {
-            for (partition, offset) in positions {
-                let mark = self.marks.entry((member.group.clone(), TOPIC.to_string(), *partition)).or_default();
+        let own = self.members[at].own().clone();
+        if let Ask::Of(ask::Ask::Commit(positions)) = &ask {
+            for (place, offset) in positions {
+                let mark = self.marks.entry((own.group.clone(), TOPIC.to_string(), place.partition)).or_default();
                 mark.sent = mark.sent.max(*offset);
             }
         }
-        let number = self.send(world, process, place, (Some(at), &member.group), &ask, |w| member.encode(&ask, w));
-        self.waits[at] = Some((number, give_up));
+        self.waits[at] = Some(self.send(world, process, place, (Some(at), &own.group), &ask, |w| ask.encode(w, &own)));
     }
 
     fn hang_up(&mut self, process: &mut Process, at: usize) {
@@ -226,12 +224,10 @@ impl Groups {
                 self.members[at].die(silent_until);
                 self.hang_up(process, at);
             }
-            2 if !self.members[at].id.is_empty() && self.waits[at].is_none() => {
+            2 if !self.members[at].own().id.is_empty() && self.waits[at].is_none() => {
                 let Some(place) = self.connections[at] else { return };
-                let member = self.members[at].clone();
-                self.send(world, process, place, (Some(at), &member.group), &Ask::Leave, |w| {
-                    member.encode(&Ask::Leave, w);
-                });
+                let (own, leave) = (self.members[at].own().clone(), Ask::Of(ask::Ask::Leave));
+                self.send(world, process, place, (Some(at), &own.group), &leave, |w| leave.encode(w, &own));
                 let silent_until = world.now.mono.after_ms(world.random.random_range(0..50));
                 self.members[at].die(silent_until);
             }
@@ -262,7 +258,8 @@ impl Groups {
             committed.push((partition, mark.sent));
         }
         let metadata = "m".repeat(if heavy { HEAVY_METADATA_BYTES } else { world.random.random_range(0..100) });
-        let ask = Ask::Commit(committed.clone());
+        let of = |&(partition, offset): &(i32, i64)| (TopicPartition::new(&topic, partition), offset);
+        let ask = Ask::Of(ask::Ask::Commit(committed.iter().map(of).collect()));
         let request = member::commit(group, &topic, &committed, &metadata);
         let number = self.send(world, process, place, (None, group), &ask, |w| request.encode(w, 9));
         self.requests.get_mut(&number).expect("it was just sent").group = format!("{group} {topic}");
@@ -273,7 +270,10 @@ impl Groups {
         if process.may_read(place.0, place.1) {
             let group = [PLAIN, GROUPS].as_flattened()[world.random.random_range(0..PLAIN.len() + GROUPS.len())];
             let request = member::fetch(group, None);
-            let number = self.send(world, process, place, (None, group), &Ask::Positions, |w| request.encode(w, 9));
+            let number =
+                self.send(world, process, place, (None, group), &Ask::Of(ask::Ask::Committed(Vec::new())), |w| {
+                    request.encode(w, 9);
+                });
             self.requests.get_mut(&number).expect("it was just sent").lives = lives(clients);
         }
     }
@@ -300,36 +300,40 @@ impl Groups {
     }
 
     fn answered_member(&mut self, world: &mut World, at: usize, number: i32, asked: &Asked, r: &mut Reader<'_>) {
-        let (heard, joined) = self.members[at].decode(&asked.ask, r);
-        world.trace(|| format!("member {at} of {}: {:?} is answered by {}", asked.group, asked.ask, heard.code));
-        if heard.code == ErrorCode::None {
-            self.check(at, asked, &heard);
+        let (code, answer) = asked.ask.decode(r);
+        world.trace(|| format!("member {at} of {}: {:?} is answered by {code}", asked.group, asked.ask));
+        if code == ErrorCode::None {
+            self.check(at, asked, &answer);
         }
-        let waited_for = self.waits[at].is_some_and(|(waits, _)| waits == number);
-        if waited_for && !(self.trouble && world.random.random_range(0..50) == 0) {
-            self.waits[at] = None;
-            self.members[at].take(world.now, &asked.ask, heard, joined);
+        if self.waits[at].take_if(|waits| *waits == number).is_some()
+            && !(self.trouble && world.random.random_range(0..50) == 0)
+        {
+            self.members[at].take(world.now, &asked.ask, code, answer);
         }
     }
 
-    /// What must hold of an answer, whether its member gets it or not.
-    fn check(&mut self, at: usize, asked: &Asked, heard: &Heard) {
+    /// What must hold of a good answer, whether its member gets it or not.
+    fn check(&mut self, at: usize, asked: &Asked, answer: &Answer) {
         let group = &asked.group;
-        if let (Ask::Commit(positions), ErrorCode::None) = (&asked.ask, heard.code) {
-            positions.iter().for_each(|(partition, offset)| self.acknowledge(group, TOPIC, *partition, *offset));
-        }
-        for partition in heard.share.iter().flatten() {
-            // One that was started again since does not know as whom it asked.
-            if self.members[at].generation != asked.generation {
-                break;
+        match (&asked.ask, answer) {
+            (Ask::Of(ask::Ask::Commit(positions)), _) => {
+                positions.iter().for_each(|(place, offset)| self.acknowledge(group, TOPIC, place.partition, *offset));
             }
-            let me = self.members[at].name().to_string();
-            let generation = (group.clone(), self.members[at].leader.clone(), asked.generation);
-            let owner = self.owners.entry((generation, *partition)).or_insert_with(|| me.clone());
-            assert_eq!(*owner, me, "two owners of {partition} in generation {} of {group}", asked.generation);
-        }
-        for (partition, told) in heard.positions.iter().flatten() {
-            self.check_position((group.clone(), TOPIC.to_string(), *partition), *told, &asked.least);
+            // One that was started again since does not know as whom it asked.
+            (_, Answer::Synced(share)) if self.members[at].own().generation == asked.generation => {
+                for partition in share.iter().flat_map(|(_, partitions)| partitions) {
+                    let me = self.members[at].name().to_string();
+                    let generation = (group.clone(), self.members[at].leader().to_string(), asked.generation);
+                    let owner = self.owners.entry((generation, *partition)).or_insert_with(|| me.clone());
+                    assert_eq!(*owner, me, "two owners of {partition} in generation {} of {group}", asked.generation);
+                }
+            }
+            (_, Answer::Committed(positions)) => {
+                for (place, told) in positions {
+                    self.check_position((group.clone(), TOPIC.to_string(), place.partition), *told, &asked.least);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -347,19 +351,19 @@ impl Groups {
 
     fn answered_outside(&mut self, world: &World, asked: &Asked, r: &mut Reader<'_>, clients: &Clients) {
         match &asked.ask {
-            Ask::Commit(positions) => {
+            Ask::Of(ask::Ask::Commit(positions)) => {
                 let answer = OffsetCommitResponse::decode(r, 9).expect("an answer");
                 let (group, topic) = asked.group.split_once(' ').expect("a group and its topic");
                 let codes: Vec<i16> =
                     answer.topics.iter().flat_map(|topic| &topic.partitions).map(|p| p.error_code).collect();
                 world.trace(|| format!("commit of {positions:?} in {topic} by {group}: {codes:?}"));
-                for (code, (partition, offset)) in codes.into_iter().zip(positions) {
+                for (code, (place, offset)) in codes.into_iter().zip(positions) {
                     if code == ErrorCode::None.code() {
-                        self.acknowledge(group, topic, *partition, *offset);
+                        self.acknowledge(group, topic, place.partition, *offset);
                     }
                 }
             }
-            Ask::Positions => {
+            Ask::Of(ask::Ask::Committed(_)) => {
                 let (code, found) = member::fetched(r, 9);
                 world.trace(|| format!("positions of {}: {code} {found:?}", asked.group));
                 if code == ErrorCode::None.code() {
@@ -489,11 +493,11 @@ impl Groups {
 
     fn is_at_rest(&self) -> bool {
         let rests = |group: &str| {
-            let members: Vec<&Member> = self.members.iter().filter(|member| member.group == group).collect();
-            let mut owned: Vec<i32> = members.iter().flat_map(|member| member.owned.iter().copied()).collect();
+            let members: Vec<&Member> = self.members.iter().filter(|member| member.own().group == group).collect();
+            let mut owned: Vec<i32> = members.iter().filter_map(|member| member.reads()).flatten().collect();
             owned.sort_unstable();
-            let generation = members[0].generation;
-            members.iter().all(|member| member.phase == Phase::Reading && member.generation == generation)
+            let generation = members[0].own().generation;
+            members.iter().all(|member| member.reads().is_some() && member.own().generation == generation)
                 && owned == (0..PARTITIONS).collect::<Vec<_>>()
         };
         GROUPS.iter().all(|group| rests(group))

@@ -1,8 +1,11 @@
 //! A coordinator that has not read its log yet says so, whatever it is asked, and then knows what was committed.
 
-use crate::member::{self, Ask, Member, TOPIC};
+use crate::member::{self, Ask, TOPIC};
 use crate::node::{Process, World};
 use bytes::Bytes;
+use klamm::client::ask::{Ask as Question, Identity};
+use klamm::client::assignment::Subscription;
+use klamm::client::partition::TopicPartition;
 use klamm::shard::port::ConnectionId;
 use klamm::wire::codec::{Reader, Writer};
 use klamm::wire::error::ErrorCode;
@@ -29,9 +32,13 @@ fn ask(
     }
 }
 
-fn ask_as(world: &mut World, process: &mut Process, member: &Member, question: &Ask) -> ErrorCode {
-    let answer = ask(world, process, question.api(), |w| member.encode(question, w));
-    member.decode(question, &mut Reader::new(&answer)).0.code
+fn outside() -> Identity {
+    Identity { group: GROUP.to_string(), instance: None, id: String::new(), generation: -1 }
+}
+
+fn ask_as(world: &mut World, process: &mut Process, own: &Identity, question: &Ask) -> ErrorCode {
+    let answer = ask(world, process, question.api(), |w| question.encode(w, own));
+    question.decode(&mut Reader::new(&answer)).0
 }
 
 fn committed(world: &mut World, process: &mut Process) -> (ErrorCode, Vec<i64>) {
@@ -46,9 +53,9 @@ fn a_coordinator_that_loads_says_so() {
     world.steps_left = u64::MAX;
     let mut process = world.boot(1).expect("nothing ends it");
     process.connect(0, CLIENT);
-    let mut member = Member::new(GROUP, None);
-    for question in [Ask::Find, Ask::Create] {
-        assert_eq!(ask_as(&mut world, &mut process, &member, &question), ErrorCode::None);
+    let own = outside();
+    for question in [Ask::Of(Question::Find), Ask::Create] {
+        assert_eq!(ask_as(&mut world, &mut process, &own, &question), ErrorCode::None);
     }
     let answer = ask(&mut world, &mut process, (ApiKey::OffsetCommit, 9), |w| {
         member::commit(GROUP, TOPIC, &[(0, 7), (1, 8)], "").encode(w, 9);
@@ -63,11 +70,19 @@ fn a_coordinator_that_loads_says_so() {
     process.end_turn(&mut world, 0);
     let loading = ErrorCode::CoordinatorLoadInProgress;
     assert_eq!(committed(&mut world, &mut process), (loading, Vec::new()));
-    member.generation = 1;
-    for question in [Ask::Join, Ask::Sync, Ask::Commit(vec![(0, 9)]), Ask::Positions] {
+    let member = Identity { generation: 1, ..own };
+    let place = TopicPartition::new(TOPIC, 0);
+    let questions = [
+        Question::Join { protocol: "range", session_ms: 60, rebalance_ms: 60, subscription: Subscription::default() },
+        Question::Sync { protocol: "range", shares: Vec::new() },
+        Question::Commit(vec![(place.clone(), 9)]),
+        Question::Committed(vec![place]),
+    ];
+    for question in questions.map(Ask::Of) {
         assert_eq!(ask_as(&mut world, &mut process, &member, &question), loading, "{question:?}");
     }
-    assert_eq!(ask_as(&mut world, &mut process, &member, &Ask::Heartbeat), ErrorCode::None);
+    let beat = Ask::Of(Question::Heartbeat);
+    assert_eq!(ask_as(&mut world, &mut process, &member, &beat), ErrorCode::None);
     let request = ListGroupsRequest::default();
     let answer = ask(&mut world, &mut process, (ApiKey::ListGroups, 5), |w| request.encode(w, 5));
     let answer = ListGroupsResponse::decode(&mut Reader::new(&answer), 5).expect("an answer");
@@ -93,9 +108,9 @@ fn positions_do_not_outlive_their_topic() {
         world.steps_left = u64::MAX;
         let mut process = world.boot(1).expect("nothing ends it");
         process.connect(0, CLIENT);
-        let member = Member::new(GROUP, None);
-        for question in [Ask::Find, Ask::Create] {
-            assert_eq!(ask_as(&mut world, &mut process, &member, &question), ErrorCode::None);
+        let own = outside();
+        for question in [Ask::Of(Question::Find), Ask::Create] {
+            assert_eq!(ask_as(&mut world, &mut process, &own, &question), ErrorCode::None);
         }
         ask(&mut world, &mut process, (ApiKey::OffsetCommit, 9), |w| {
             member::commit(GROUP, TOPIC, &[(0, 7)], "").encode(w, 9);
@@ -110,7 +125,7 @@ fn positions_do_not_outlive_their_topic() {
         let mut process = world.boot(1).expect("nothing ends it");
         process.connect(0, CLIENT);
         let is_gone = process.shards[0].image().topic(TOPIC).is_none();
-        assert_eq!(ask_as(&mut world, &mut process, &member, &Ask::Create), ErrorCode::None);
+        assert_eq!(ask_as(&mut world, &mut process, &own, &Ask::Create), ErrorCode::None);
         while committed(&mut world, &mut process).0 != ErrorCode::None {
             process.step(&mut world).expect("nothing ends it");
         }

@@ -1,25 +1,25 @@
 //! The sockets of all members of all groups, in one thread.
 
-use super::ask::Ask;
 use super::delivery::{Delivery, Owners};
-use super::member::{Member, Outcome};
 use super::pattern::{Action, Event, Pattern};
 use super::{Plan, Written};
 use crate::cluster::resolve;
 use crate::epoll::{self, Epoll};
-use crate::link::{Link, Outgoing};
+use crate::link::{ANSWER_MS, Asking, lost_code};
 use crate::options::Fetching;
-use crate::request::CLIENT_ID;
 use crate::run::Run;
 use crate::tally::{SharedTally, histogram};
 use hdrhistogram::Histogram;
+use klamm::client::ask::Ask;
+use klamm::client::member::{self, Member};
+use klamm::client::partition::TopicPartition;
+use klamm::client::request::Answered;
 use klamm::client::version::Versions;
+use klamm::types::Time;
 use klamm::wire::batch::batches;
 use klamm::wire::codec::{DecodeError, Reader, Records};
-use klamm::wire::error::ErrorCode;
-use klamm::wire::frame::request_frame;
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
-use klamm::wire::messages::{ApiKey, FetchRequest, FetchResponse, ResponseHeader};
+use klamm::wire::messages::{ApiKey, FetchRequest, FetchResponse};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -32,6 +32,8 @@ use std::time::Duration;
 const WAIT_MAX: Duration = Duration::from_millis(20);
 /// How long members may take to leave at the end.
 const LEAVE_NS: u64 = 1_000_000_000;
+/// How long until a leader is connected to again that could not be read from.
+const READ_AGAIN_NS: u64 = 200_000_000;
 /// A fetch without a session.
 const NO_SESSION_EPOCH: i32 = -1;
 
@@ -40,24 +42,40 @@ type Place = (usize, usize);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
+    /// To the coordinator, or to whom it is asked after.
     Coordinator,
-    Reading(SocketAddr),
+    Reading,
 }
 
 struct Connection {
     place: Place,
     kind: Kind,
-    link: Link,
-    /// The request without its answer: its number, version and time.
-    waiting: Option<(i32, i16, u64)>,
-    ask: Option<Ask>,
+    address: SocketAddr,
+    /// What a coordinator is asked; nothing for a fetch.
+    asking: Asking<Option<Ask>>,
 }
 
 struct Peer {
     member: Member,
+    /// It asks nothing more, without a word.
+    is_dead: bool,
     /// Its connections, by their numbers.
     coordinator: Option<usize>,
     readers: BTreeMap<SocketAddr, usize>,
+    read_again_ns: u64,
+    /// When it is in `wakes`; `u64::MAX` if it is not.
+    wake_ns: u64,
+}
+
+impl Peer {
+    fn new(member: Member) -> Peer {
+        let readers = BTreeMap::new();
+        Peer { member, is_dead: false, coordinator: None, readers, read_again_ns: 0, wake_ns: u64::MAX }
+    }
+
+    fn is_staying(&self) -> bool {
+        !self.is_dead && self.member.is_staying()
+    }
 }
 
 struct Group {
@@ -105,7 +123,8 @@ pub struct Driver {
     pattern: Vec<(Event, usize)>,
     /// When members want to be asked what they have to say.
     wakes: BinaryHeap<Reverse<(u64, Place)>>,
-    correlation_id: i32,
+    /// Addresses of coordinators by their names.
+    resolved: BTreeMap<String, SocketAddr>,
     result: Result,
 }
 
@@ -121,7 +140,7 @@ impl Driver {
         let count = names.len();
         // Groups that began together would send all their heartbeats together ever after.
         let shifted = |event: &Event, group: usize| {
-            let at_ns = event.at_ns + plan.heartbeat_ns * group as u64 / count as u64;
+            let at_ns = event.at_ns + plan.settings.heartbeat_ms * super::MS_NS * group as u64 / count as u64;
             (Event { at_ns, ..*event }, group)
         };
         let all = pattern.0.iter().flat_map(|event| (0..count).map(|group| shifted(event, group)));
@@ -150,7 +169,7 @@ impl Driver {
             connections: Vec::new(),
             pattern,
             wakes: BinaryHeap::new(),
-            correlation_id: 0,
+            resolved: BTreeMap::new(),
             result,
         })
     }
@@ -177,8 +196,12 @@ impl Driver {
     fn turn(&mut self) -> io::Result<()> {
         let now_ns = self.run.clock.now_ns();
         while self.wakes.peek().is_some_and(|Reverse((at, _))| *at <= now_ns) {
-            let Reverse((_, place)) = self.wakes.pop().expect("it was just there");
-            self.pump(place);
+            let Reverse((at_ns, place)) = self.wakes.pop().expect("it was just there");
+            let peer = &mut self.groups[place.0].peers[place.1];
+            if peer.wake_ns == at_ns {
+                peer.wake_ns = u64::MAX;
+                self.pump(place);
+            }
         }
         let next_ns = self.wakes.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
         let event_ns = self.pattern.last().map_or(u64::MAX, |(event, _)| event.at_ns);
@@ -198,35 +221,36 @@ impl Driver {
         for _ in 0..event.members {
             let of = &mut self.groups[group];
             if event.action == Action::Join {
-                let member = Member::new(&of.name, now_ns);
-                of.peers.push(Peer { member, coordinator: None, readers: BTreeMap::new() });
+                of.peers.push(Peer::new(Member::new(self.plan.settings.clone(), &of.name, None, Time(now_ns))));
                 let place = (group, of.peers.len() - 1);
                 self.pump(place);
                 continue;
             }
-            let Some(peer) = of.peers.iter().position(|peer| peer.member.is_staying()) else { break };
-            of.peers[peer].member.leave();
+            let Some(peer) = of.peers.iter().position(Peer::is_staying) else { break };
             match event.action {
-                Action::Leave => self.pump((group, peer)),
-                _ => self.hang_up((group, peer)),
+                Action::Leave => self.step((group, peer), member::Event::Leave),
+                _ => {
+                    of.peers[peer].is_dead = true;
+                    self.hang_up((group, peer));
+                }
             }
         }
     }
 
     fn owners(&self, group: usize) -> Owners {
         let peers = self.groups[group].peers.iter().enumerate();
-        let staying = peers.filter(|(_, peer)| peer.member.is_staying());
-        staying.flat_map(|(i, peer)| peer.member.owned().map(move |partition| (partition, i))).collect()
+        let staying = peers.filter(|(_, peer)| peer.is_staying());
+        staying.flat_map(|(i, peer)| peer.member.owned().map(move |place| (place.partition, i))).collect()
     }
 
     /// Whether all members have agreed on who has what, and each partition has somebody.
     fn is_settled(&self, group: usize) -> bool {
-        let staying = || self.groups[group].peers.iter().map(|peer| &peer.member).filter(|member| member.is_staying());
-        let Some(generation) = staying().next().map(|member| member.own.generation) else { return true };
+        let staying = || self.groups[group].peers.iter().filter(|peer| peer.is_staying()).map(|peer| &peer.member);
+        let Some(generation) = staying().next().map(|member| member.own().generation) else { return true };
         let ready = |member: &Member| {
             member.is_stable()
-                && member.own.generation == generation
-                && (member.has_positions() || !self.plan.is_consuming)
+                && member.own().generation == generation
+                && (member.has_positions() || !self.plan.settings.reads)
         };
         let shares: usize = staying().map(|member| member.owned().count()).sum();
         let partitions = self.plan.partitions as usize;
@@ -245,195 +269,234 @@ impl Driver {
         self.groups[group].delivery.rebalance_ends(&owners);
     }
 
-    /// Sends what a member has to ask, and what it reads.
+    /// Lets a member ask what is due, and sends what it reads.
     fn pump(&mut self, place: Place) {
-        let now_ns = self.run.clock.now_ns();
+        self.step(place, member::Event::Tick);
+        if self.plan.settings.reads && !self.groups[place.0].peers[place.1].is_dead {
+            self.read(place);
+        }
+    }
+
+    /// Gives a member an event, and carries out what it does about it.
+    fn step(&mut self, place: Place, event: member::Event) {
+        let now = Time(self.run.clock.now_ns());
         let peer = &mut self.groups[place.0].peers[place.1];
-        if !peer.member.is_staying() && peer.coordinator.is_none() {
+        if peer.is_dead || peer.member.is_gone() {
             return;
         }
-        let ask = peer.member.next(&self.plan, now_ns);
-        let waiting = peer.coordinator.and_then(|at| self.connections[at].as_ref()?.ask.as_ref()).is_some();
-        if let Some(ask) = ask {
-            if let Err(error) = self.ask(place, ask) {
-                self.lose(place, &error);
+        let mut actions = Vec::new();
+        peer.member.step(now, event, &mut actions);
+        while !actions.is_empty() {
+            for action in std::mem::take(&mut actions) {
+                self.carry_out(place, now, action, &mut actions);
             }
-        } else if !waiting {
-            let at = self.groups[place.0].peers[place.1].member.wake_ns(&self.plan);
-            self.wakes.push(Reverse((at.max(now_ns + 1), place)));
         }
-        if self.plan.is_consuming
-            && let Err(error) = self.read(place)
-        {
-            self.lose(place, &error);
+        let peer = &mut self.groups[place.0].peers[place.1];
+        let wake_ns = peer.member.deadline().0.max(now.0 + 1);
+        if wake_ns < peer.wake_ns {
+            peer.wake_ns = wake_ns;
+            self.wakes.push(Reverse((wake_ns, place)));
+        }
+        self.look_whether_settled(place.0, now.0);
+    }
+
+    fn carry_out(&mut self, place: Place, now: Time, action: member::Action, more: &mut Vec<member::Action>) {
+        match action {
+            member::Action::Ask(ask) => {
+                if let Err(error) = self.ask(place, ask) {
+                    self.lose(place, &error);
+                    self.groups[place.0].peers[place.1].member.step(now, member::Event::Lost, more);
+                }
+            }
+            member::Action::HangUp => self.close_coordinator(place),
+            member::Action::Count(topics) => {
+                let count = |topic| (topic, self.plan.partitions as usize);
+                let counts = topics.into_iter().map(count).collect();
+                self.groups[place.0].peers[place.1].member.step(now, member::Event::Counted(counts), more);
+            }
+            member::Action::Begin(begin) => {
+                let member = &mut self.groups[place.0].peers[place.1].member;
+                for (partition, committed) in begin {
+                    let start = self.plan.starts.get(&partition.partition).copied().unwrap_or(0);
+                    member.read(&partition, committed.unwrap_or(0).max(start));
+                }
+            }
+            member::Action::Assigned { took_ns } => self.result.shares.saturating_record(took_ns),
+            member::Action::Revoked => {}
+            member::Action::Refused(_, code) => self.tally.with(|tally| tally.error(code, 1)),
+            member::Action::Left => self.hang_up(place),
         }
     }
 
     fn connect(&mut self, place: Place, kind: Kind, address: SocketAddr) -> io::Result<usize> {
-        let link = Link::connect(address)?;
+        let asking = Asking::connect(address)?;
         let token = self.connections.len();
-        self.epoll.add(link.stream(), token)?;
-        self.connections.push(Some(Connection { place, kind, link, waiting: None, ask: None }));
+        self.epoll.add(asking.stream(), token)?;
+        self.connections.push(Some(Connection { place, kind, address, asking }));
         Ok(token)
     }
 
+    /// The address of a member's coordinator; the first broker's if that is to be asked for it.
+    fn address(&mut self, place: Place, ask: &Ask) -> io::Result<SocketAddr> {
+        let coordinator = self.groups[place.0].peers[place.1].member.coordinator();
+        let (Some(coordinator), false) = (coordinator, *ask == Ask::Find) else { return Ok(self.cluster.bootstrap) };
+        let name = coordinator.address();
+        if let Some(address) = self.resolved.get(&name) {
+            return Ok(*address);
+        }
+        let address = resolve(&name).map_err(|fault| io::Error::other(fault.to_string()))?;
+        self.resolved.insert(name, address);
+        Ok(address)
+    }
+
     fn ask(&mut self, place: Place, ask: Ask) -> io::Result<()> {
-        let token = match self.groups[place.0].peers[place.1].coordinator {
+        let address = self.address(place, &ask)?;
+        let token = self.groups[place.0].peers[place.1].coordinator;
+        let is_there = |token: &usize| self.connections[*token].as_ref().is_some_and(|it| it.address == address);
+        let token = match token.filter(is_there) {
             Some(token) => token,
-            None => self.connect(place, Kind::Coordinator, self.cluster.bootstrap)?,
+            None => {
+                self.close_coordinator(place);
+                self.connect(place, Kind::Coordinator, address)?
+            }
         };
         let peer = &mut self.groups[place.0].peers[place.1];
         peer.coordinator = Some(token);
-        let api = ask.api();
-        let version = self.cluster.versions.common(api).map_err(|why| io::Error::other(format!("the broker {why}")))?;
-        self.correlation_id = self.correlation_id.wrapping_add(1);
-        let frame = request_frame(api, version, self.correlation_id, Some(CLIENT_ID), |w| {
-            ask.encode(w, version, &self.plan, &peer.member.own);
-        });
+        let common = self.cluster.versions.common(ask.api());
+        let version = ask.version(common.map_err(|why| io::Error::other(format!("the broker {why}")))?);
         let connection = self.connections[token].as_mut().expect("a member's connections are there");
-        connection.waiting = Some((self.correlation_id, version, self.run.clock.now_ns()));
-        connection.ask = Some(ask);
-        connection.link.push(Outgoing { fields: frame.concat(), spans: Vec::new() });
-        connection.link.flush().map(drop)
+        // The member itself knows how long it waits.
+        let (of, times) = ((ask.api(), version), (self.run.clock.now_ns(), u64::MAX));
+        connection.asking.push(of, times, Some(ask.clone()), |w| ask.encode(w, version, peer.member.own()));
+        connection.asking.flush().map(drop)
     }
 
     /// Fetches from each leader that has not been asked yet.
-    fn read(&mut self, place: Place) -> io::Result<()> {
-        let version =
-            self.cluster.versions.common(ApiKey::Fetch).map_err(|why| io::Error::other(format!("the broker {why}")))?;
+    fn read(&mut self, place: Place) {
+        let now_ns = self.run.clock.now_ns();
+        let peer = &self.groups[place.0].peers[place.1];
+        if now_ns < peer.read_again_ns {
+            return;
+        }
         let mut wanted: BTreeMap<SocketAddr, Vec<FetchPartition>> = BTreeMap::new();
-        for (partition, fetch_offset) in self.groups[place.0].peers[place.1].member.positions() {
-            let Some(leader) = self.cluster.leaders.get(&partition) else { continue };
-            let partition_max_bytes = self.fetching.fetch_partition_bytes;
+        for (of, fetch_offset) in peer.member.positions() {
+            let Some(leader) = self.cluster.leaders.get(&of.partition) else { continue };
+            let (partition, partition_max_bytes) = (of.partition, self.fetching.fetch_partition_bytes);
             let one = FetchPartition { partition, fetch_offset, partition_max_bytes, ..Default::default() };
             wanted.entry(*leader).or_default().push(one);
         }
         for (leader, partitions) in wanted {
-            let token = match self.groups[place.0].peers[place.1].readers.get(&leader) {
-                Some(token) => *token,
-                None => self.connect(place, Kind::Reading(leader), leader)?,
-            };
-            self.groups[place.0].peers[place.1].readers.insert(leader, token);
-            let connection = self.connections[token].as_mut().expect("a member's connections are there");
-            if connection.waiting.is_some() {
-                continue;
+            if let Err(error) = self.fetch(place, leader, partitions, now_ns) {
+                self.lose_reader(place, leader, &error);
             }
-            let (name, topic_id) = (self.plan.topic.name.as_str().into(), self.plan.topic.id);
-            let request = FetchRequest {
-                replica_id: -1,
-                max_wait_ms: self.fetching.max_wait_ms,
-                min_bytes: self.fetching.min_bytes,
-                max_bytes: self.fetching.max_bytes,
-                session_epoch: NO_SESSION_EPOCH,
-                topics: vec![FetchTopic { topic: name, topic_id, partitions }],
-                ..Default::default()
-            };
-            self.correlation_id = self.correlation_id.wrapping_add(1);
-            let frame = request_frame(ApiKey::Fetch, version, self.correlation_id, Some(CLIENT_ID), |w| {
-                request.encode(w, version);
-            });
-            connection.waiting = Some((self.correlation_id, version, self.run.clock.now_ns()));
-            connection.link.push(Outgoing { fields: frame.concat(), spans: Vec::new() });
-            connection.link.flush()?;
         }
-        Ok(())
+    }
+
+    fn fetch(
+        &mut self,
+        place: Place,
+        leader: SocketAddr,
+        partitions: Vec<FetchPartition>,
+        now_ns: u64,
+    ) -> io::Result<()> {
+        let common = self.cluster.versions.common(ApiKey::Fetch);
+        let version = common.map_err(|why| io::Error::other(format!("the broker {why}")))?;
+        let token = match self.groups[place.0].peers[place.1].readers.get(&leader) {
+            Some(token) => *token,
+            None => self.connect(place, Kind::Reading, leader)?,
+        };
+        self.groups[place.0].peers[place.1].readers.insert(leader, token);
+        let connection = self.connections[token].as_mut().expect("a member's connections are there");
+        if connection.asking.under_way() > 0 {
+            return connection.asking.check(now_ns);
+        }
+        let (name, topic_id) = (self.plan.topic.name.as_str().into(), self.plan.topic.id);
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: self.fetching.max_wait_ms,
+            min_bytes: self.fetching.min_bytes,
+            max_bytes: self.fetching.max_bytes,
+            session_epoch: NO_SESSION_EPOCH,
+            topics: vec![FetchTopic { topic: name, topic_id, partitions }],
+            ..Default::default()
+        };
+        let answer_ms = ANSWER_MS + u64::try_from(self.fetching.max_wait_ms).unwrap_or(0);
+        connection.asking.push((ApiKey::Fetch, version), (now_ns, answer_ms), None, |w| request.encode(w, version));
+        connection.asking.flush().map(drop)
     }
 
     fn ready(&mut self, event: epoll::Event) {
         // It may have been closed by what came before it.
-        let Some(mut connection) = self.connections[event.token].take() else { return };
+        let Some(connection) = &mut self.connections[event.token] else { return };
+        let (place, kind, address) = (connection.place, connection.kind, connection.address);
         let mut answers = Vec::new();
-        let mut result = connection.link.flush().map(drop);
+        let mut result = connection.asking.flush().map(drop);
         if event.readable && result.is_ok() {
-            result = connection.link.receive(|answer| {
-                answers.push(answer.to_vec());
+            result = connection.asking.receive(|answered, body| {
+                answers.push((answered, body.to_vec()));
                 Ok(())
             });
         }
-        let (place, kind) = (connection.place, connection.kind);
-        for answer in &answers {
+        let has_answers = !answers.is_empty();
+        for (answered, body) in answers {
             let taken = match kind {
-                Kind::Coordinator => self.answered(&mut connection, answer),
-                Kind::Reading(_) => self.fetched(&mut connection, answer),
+                Kind::Coordinator => self.answered(place, answered, &body),
+                Kind::Reading => self.fetched(place, answered.version, &body),
             };
             result = result.and(taken.map_err(|error| io::Error::other(format!("an unreadable answer: {error}"))));
         }
-        let peer = &self.groups[place.0].peers[place.1];
-        let kept = peer.coordinator == Some(event.token) || peer.readers.values().any(|at| *at == event.token);
-        self.connections[event.token] = kept.then_some(connection);
-        match result {
-            Err(error) if kept => self.lose(place, &error),
-            _ if answers.is_empty() => {}
-            _ => self.pump(place),
+        if let (Err(error), true) = (&result, self.connections[event.token].is_some()) {
+            match kind {
+                Kind::Coordinator => {
+                    self.lose(place, error);
+                    self.step(place, member::Event::Lost);
+                }
+                Kind::Reading => self.lose_reader(place, address, error),
+            }
+        }
+        if has_answers {
+            self.pump(place);
         }
     }
 
     /// An answer of the coordinator.
-    fn answered(&mut self, connection: &mut Connection, answer: &[u8]) -> std::result::Result<(), DecodeError> {
+    fn answered(
+        &mut self,
+        place: Place,
+        answered: Answered<Option<Ask>>,
+        body: &[u8],
+    ) -> std::result::Result<(), DecodeError> {
         let now_ns = self.run.clock.now_ns();
-        let r = &mut Reader::new(answer);
-        let (Some((correlation_id, version, sent_ns)), Some(ask)) = (connection.waiting.take(), connection.ask.take())
-        else {
-            return Err(DecodeError::Length);
-        };
-        let header = ResponseHeader::decode(r, ask.api().header_versions(version).1)?;
-        if header.correlation_id != correlation_id {
-            return Err(DecodeError::Length);
-        }
-        let (code, brought) = ask.decode(r, version)?;
+        let ask = answered.what.expect("a coordinator is asked what a member asks");
+        let (code, answer) = ask.decode(&mut Reader::new(body), answered.version)?;
         if !ask.waits() {
-            self.tally.with(|tally| tally.request(now_ns, now_ns.saturating_sub(sent_ns)));
+            self.tally.with(|tally| tally.request(now_ns, now_ns.saturating_sub(answered.sent.0)));
         }
-        let (group, place) = connection.place;
-        let member = &mut self.groups[group].peers[place].member;
-        match member.answered(&self.plan, now_ns, code, brought) {
-            Outcome::Nothing | Outcome::Revoked => {}
-            Outcome::Assigned { took_ns } => self.result.shares.saturating_record(took_ns),
-            Outcome::Error(code) => self.tally.with(|tally| tally.error(code, 1)),
-            Outcome::Left => self.hang_up((group, place)),
-            Outcome::Found(address) => match resolve(&address) {
-                Ok(address) if address != self.cluster.bootstrap => {
-                    self.groups[group].peers[place].coordinator = None;
-                    match self.connect((group, place), Kind::Coordinator, address) {
-                        Ok(token) => self.groups[group].peers[place].coordinator = Some(token),
-                        Err(error) => self.lose((group, place), &error),
-                    }
-                }
-                Ok(_) => {}
-                Err(_) => self.tally.with(|tally| tally.error(ErrorCode::CoordinatorNotAvailable.code(), 1)),
-            },
-        }
-        self.look_whether_settled(group, now_ns);
+        self.step(place, member::Event::Answered(code, answer));
         Ok(())
     }
 
-    fn fetched(&mut self, connection: &mut Connection, answer: &[u8]) -> std::result::Result<(), DecodeError> {
+    fn fetched(&mut self, place: Place, version: i16, body: &[u8]) -> std::result::Result<(), DecodeError> {
         let now_ns = self.run.clock.now_ns();
-        let r = &mut Reader::new(answer);
-        let (correlation_id, version, _) = connection.waiting.take().ok_or(DecodeError::Length)?;
-        let header = ResponseHeader::decode(r, ApiKey::Fetch.header_versions(version).1)?;
-        if header.correlation_id != correlation_id {
-            return Err(DecodeError::Length);
-        }
-        let answer = FetchResponse::decode(r, version)?;
-        let group = &mut self.groups[connection.place.0];
-        let member = &mut group.peers[connection.place.1].member;
+        let answer = FetchResponse::decode(&mut Reader::new(body), version)?;
+        let group = &mut self.groups[place.0];
+        let member = &mut group.peers[place.1].member;
         let (mut records, mut bytes, mut errors) = (0, 0, Vec::from_iter(Some(answer.error_code)));
         for data in answer.responses.iter().flat_map(|topic| &topic.partitions) {
             errors.push(data.error_code);
-            let position = member.positions().find(|(partition, _)| *partition == data.partition_index);
-            let (Some((partition, mut next)), Some(Records::Slice(slice))) = (position, &data.records) else {
+            let of = TopicPartition::new(&self.plan.topic.name, data.partition_index);
+            let (Some(mut next), Some(Records::Slice(slice))) = (member.position(&of), &data.records) else {
                 continue;
             };
             for batch in batches(slice) {
                 let (from, end) = (batch.header.base_offset.get().max(next), batch.header.last_offset() + 1);
                 if from < end {
-                    group.delivery.deliver(partition, from, end, now_ns);
+                    group.delivery.deliver(of.partition, from, end, now_ns);
                     (records, bytes) = (records + (end - from) as u64, bytes + batch.bytes.len() as u64);
                     next = end;
                 }
             }
-            member.read(partition, next);
+            member.read(&of, next);
         }
         self.run.take(records);
         self.tally.with(|tally| {
@@ -452,12 +515,36 @@ impl Driver {
         tokens.into_iter().for_each(|token| self.connections[token] = None);
     }
 
-    /// A member's connection is gone, and the member with it.
+    fn close_coordinator(&mut self, place: Place) {
+        if let Some(token) = self.groups[place.0].peers[place.1].coordinator.take() {
+            self.connections[token] = None;
+        }
+    }
+
+    /// A member's connection to its coordinator is gone, or cannot be made.
     fn lose(&mut self, place: Place, error: &io::Error) {
+        self.count_lost(error);
+        self.close_coordinator(place);
+    }
+
+    /// The same of a connection to a leader, which is made again a little later.
+    fn lose_reader(&mut self, place: Place, leader: SocketAddr, error: &io::Error) {
+        self.count_lost(error);
+        let peer = &mut self.groups[place.0].peers[place.1];
+        peer.read_again_ns = self.run.clock.now_ns() + READ_AGAIN_NS;
+        if let Some(token) = peer.readers.remove(&leader) {
+            self.connections[token] = None;
+        }
+        let wake_ns = peer.read_again_ns;
+        if wake_ns < peer.wake_ns {
+            peer.wake_ns = wake_ns;
+            self.wakes.push(Reverse((wake_ns, place)));
+        }
+    }
+
+    fn count_lost(&self, error: &io::Error) {
         eprintln!("a member's connection is lost: {error}");
-        self.tally.with(|tally| tally.error(ErrorCode::NetworkException.code(), 1));
-        self.groups[place.0].peers[place.1].member.leave();
-        self.hang_up(place);
+        self.tally.with(|tally| tally.error(lost_code(error), 1));
     }
 
     /// All members leave.
@@ -467,8 +554,7 @@ impl Driver {
             self.result.unsettled += self.groups[group].open.len() as u64;
             self.groups[group].open.clear();
             for peer in 0..self.groups[group].peers.len() {
-                self.groups[group].peers[peer].member.leave();
-                self.pump((group, peer));
+                self.step((group, peer), member::Event::Leave);
             }
         }
         while self.connections.iter().flatten().any(|connection| connection.kind == Kind::Coordinator)

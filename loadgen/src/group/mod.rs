@@ -1,17 +1,13 @@
 //! `loadgen group`: consumers in groups that join, leave and die in a pattern, and what that costs those who consume.
 
-mod ask;
-mod assign;
 mod delivery;
 mod driver;
-mod member;
 mod pattern;
 
-pub use ask::{Identity, commit, fetch, fetched};
-pub use assign::Assignor;
 pub use pattern::Pattern;
 
 use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic};
+use crate::link::ANSWER_MS;
 use crate::load::{Load, Outcome};
 use crate::options::Group;
 use crate::process::raise_file_limit;
@@ -22,6 +18,7 @@ use crate::request::Topic;
 use crate::run::{Run, Watched, endings, start, watch};
 use crate::tally::SharedTally;
 use driver::{Cluster, Driver};
+use klamm::client::member::Settings;
 use pattern::{Action, Event};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -33,23 +30,20 @@ const MS_NS: u64 = 1_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Seconds that a run goes on after the last event of its pattern.
 const SECONDS_AFTER: f64 = 10.0;
+/// Pause before a member asks something again that could not be answered.
+const PAUSE_MS: u64 = 50;
 /// How long records are awaited after the end.
 const ARRIVAL_NS: u64 = 10 * SECOND_NS;
 
 /// What members know and how they behave.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    pub assignor: Assignor,
+    /// They fetch and commit, or only are members.
+    pub settings: Arc<Settings>,
     pub topic: Topic,
     pub partitions: i32,
     /// Where partitions are read from that have no committed position.
     pub starts: BTreeMap<i32, i64>,
-    pub session_ms: i32,
-    pub rebalance_ms: i32,
-    pub heartbeat_ns: u64,
-    pub commit_ns: u64,
-    /// Whether members fetch and commit, or only are members.
-    pub is_consuming: bool,
 }
 
 /// What the thread that writes tells the one that reads.
@@ -139,16 +133,23 @@ impl Written {
 }
 
 fn plan(options: &Group, layout: &Layout) -> Result<Plan, Fault> {
+    let reads = options.writing.rate.is_some();
+    let settings = Settings {
+        topics: vec![layout.topic.name.clone()],
+        assignor: options.assignor.into(),
+        session_ms: options.session_ms,
+        rebalance_ms: options.rebalance_ms,
+        heartbeat_ms: options.heartbeat_ms.into(),
+        commit_ms: reads.then_some(options.commit_ms.into()),
+        reads,
+        pause_ms: PAUSE_MS,
+        answer_ms: ANSWER_MS,
+    };
     Ok(Plan {
-        assignor: options.assignor,
+        settings: Arc::new(settings),
         topic: layout.topic.clone(),
         partitions: layout.partitions() as i32,
         starts: offsets(layout, LATEST)?,
-        session_ms: options.session_ms,
-        rebalance_ms: options.rebalance_ms,
-        heartbeat_ns: u64::from(options.heartbeat_ms) * MS_NS,
-        commit_ns: u64::from(options.commit_ms) * MS_NS,
-        is_consuming: options.writing.rate.is_some(),
     })
 }
 
@@ -194,7 +195,7 @@ fn complete(report: &mut Report, options: &Group, written: &Written, result: &dr
     let mut put = |name: &'static str, value| report.more.push((name, value));
     put("groups", json!(options.groups));
     put("members", json!(options.members));
-    put("assignor", json!(options.assignor.name()));
+    put("assignor", json!(klamm::client::assignment::Assignor::from(options.assignor).name()));
     put("first_message_ms", json!(result.first_ns.map(|ns| ns as f64 / MS_NS as f64)));
     for action in [Action::Join, Action::Leave, Action::Die] {
         if let Some(times) = result.rebalances.get(action.name()) {

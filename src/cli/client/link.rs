@@ -1,9 +1,11 @@
 //! One connection to one broker: requests one after the other, each waiting for its answer.
 
 use crate::cli::failure::{Failure, Result};
-use crate::client::request::{Requests, Sent};
+use crate::cli::time::mono;
+use crate::client::request::Requests;
 use crate::client::version::{Negotiation, NegotiationError, Versions};
-use crate::wire::codec::Reader;
+use crate::types::Time;
+use crate::wire::codec::{Reader, Writer};
 use crate::wire::frame::{LENGTH_BYTES, explain_length};
 use crate::wire::messages::{ApiKey, Exchange};
 use std::io::{self, Read, Write};
@@ -22,8 +24,12 @@ pub struct Link {
     address: String,
     peer: SocketAddr,
     stream: TcpStream,
+    /// A request or an answer was cut off: the next request goes over a new connection.
+    is_lost: bool,
+    /// How long an answer may take.
+    timeout: Duration,
     versions: Versions,
-    requests: Requests,
+    requests: Requests<()>,
     /// The last answer; what was decoded from it borrows from here.
     frame: Vec<u8>,
 }
@@ -39,11 +45,16 @@ impl Link {
                 Err(error) => refused = error,
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(unreachable)?;
-                    let frame = Vec::new();
-                    let address = address.to_string();
-                    let (versions, requests) = (Versions::default(), Requests::default());
-                    let mut link = Link { address, peer, stream, versions, requests, frame };
-                    link.patience(timeout)?;
+                    let mut link = Link {
+                        address: address.to_string(),
+                        peer,
+                        stream,
+                        is_lost: false,
+                        timeout,
+                        versions: Versions::default(),
+                        requests: Requests::default(),
+                        frame: Vec::new(),
+                    };
                     link.negotiate()?;
                     return Ok(link);
                 }
@@ -53,11 +64,8 @@ impl Link {
     }
 
     /// How long an answer may take.
-    pub fn patience(&mut self, timeout: Duration) -> Result<()> {
-        // A timeout of zero would mean none.
-        let timeout = Some(timeout.max(Duration::from_millis(1)));
-        let set = self.stream.set_read_timeout(timeout).and_then(|()| self.stream.set_write_timeout(timeout));
-        set.map_err(|error| self.lost(error))
+    pub fn patience(&mut self, timeout: Duration) {
+        self.timeout = timeout;
     }
 
     pub fn address(&self) -> &str {
@@ -115,30 +123,51 @@ impl Link {
     /// Sends a request that is not answered: Produce with acks 0.
     pub fn tell<R: Exchange>(&mut self, request: &R) -> Result<()> {
         let version = self.version(R::API)?;
-        self.send(request, version).map(drop)
+        self.send(R::API, version, |w| request.encode(w, version))?;
+        self.requests.unanswered();
+        Ok(())
     }
 
-    fn send<R: Exchange>(&mut self, request: &R, version: i16) -> Result<Sent> {
-        let (parts, sent) = self.requests.frame(R::API, version, CLIENT_ID, |w| request.encode(w, version));
-        self.stream.write_all(&parts.concat()).map_err(|error| self.lost(error))?;
-        Ok(sent)
+    /// Sends a request whose body `encode` writes; gives the body of its answer.
+    pub fn call(&mut self, api: ApiKey, version: i16, encode: impl FnOnce(&mut Writer)) -> Result<&[u8]> {
+        let body = self.call_in(api, version, encode)?;
+        Ok(&self.frame[body..])
+    }
+
+    fn send(&mut self, api: ApiKey, version: i16, encode: impl FnOnce(&mut Writer)) -> Result<()> {
+        if self.is_lost {
+            *self = Link::connect(&self.address, self.timeout)?;
+        }
+        let deadline = Time(mono().0.saturating_add(u64::try_from(self.timeout.as_nanos()).unwrap_or(u64::MAX)));
+        let parts = self.requests.frame((api, version), (mono(), deadline), CLIENT_ID, (), encode);
+        let sent = wait_until(deadline, |left| self.stream.set_write_timeout(left));
+        let sent = sent.and_then(|()| self.stream.write_all(&parts.concat()));
+        sent.map_err(|error| self.lost(error))
     }
 
     /// Sends a request and reads the frame of its answer; where the body begins in it.
     fn exchange<R: Exchange>(&mut self, request: &R, version: i16) -> Result<usize> {
-        let sent = self.send(request, version)?;
+        self.call_in(R::API, version, |w| request.encode(w, version))
+    }
+
+    fn call_in(&mut self, api: ApiKey, version: i16, encode: impl FnOnce(&mut Writer)) -> Result<usize> {
+        self.send(api, version, encode)?;
         self.receive().map_err(|error| self.lost(error))?;
-        sent.body_start(&self.frame).map_err(|why| self.nonsense(&why.to_string()))
+        match self.requests.answered(&self.frame) {
+            Ok(answered) => Ok(answered.body_start),
+            Err(why) => Err(self.nonsense(&why.to_string())),
+        }
     }
 
     fn decode<R: Exchange>(&self, _: &R, version: i16, body: usize) -> Result<R::Response<'_>> {
         R::decode_response(&mut Reader::new(&self.frame[body..]), version)
-            .map_err(|error| self.nonsense(&format!("{}: {error}", R::API.name())))
+            .map_err(|error| self.senseless(&format!("{}: {error}", R::API.name())))
     }
 
     fn receive(&mut self) -> io::Result<()> {
+        let deadline = self.requests.deadline();
         let mut length = [0; LENGTH_BYTES];
-        self.stream.read_exact(&mut length)?;
+        Until { stream: &self.stream, deadline }.read_exact(&mut length)?;
         let bytes = usize::try_from(i32::from_be_bytes(length)).unwrap_or(usize::MAX);
         if bytes > RESPONSE_BYTES_MAX {
             let why = format!("this is no Kafka broker: it sends {}", explain_length(length, RESPONSE_BYTES_MAX));
@@ -146,17 +175,46 @@ impl Link {
         }
         self.frame.clear();
         // Room is made as bytes arrive, whatever the length claims.
-        (&self.stream).take(bytes as u64).read_to_end(&mut self.frame)?;
+        Until { stream: &self.stream, deadline }.take(bytes as u64).read_to_end(&mut self.frame)?;
         if self.frame.len() < bytes { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
-    fn lost(&self, error: io::Error) -> Failure {
+    fn lost(&mut self, error: io::Error) -> Failure {
+        self.is_lost = true;
         Failure::Lost { address: self.address.clone(), error }
     }
 
-    fn nonsense(&self, what: &str) -> Failure {
+    fn nonsense(&mut self, what: &str) -> Failure {
+        self.is_lost = true;
+        self.senseless(what)
+    }
+
+    fn senseless(&self, what: &str) -> Failure {
         let why = format!("this is no Kafka broker: it sends {what}");
-        self.lost(io::Error::new(io::ErrorKind::InvalidData, why))
+        Failure::Lost { address: self.address.clone(), error: io::Error::new(io::ErrorKind::InvalidData, why) }
+    }
+}
+
+/// Reads what arrives until a deadline, however often something arrives.
+struct Until<'a> {
+    stream: &'a TcpStream,
+    deadline: Time,
+}
+
+impl Read for Until<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        wait_until(self.deadline, |left| self.stream.set_read_timeout(left))?;
+        let mut stream = self.stream;
+        stream.read(buffer)
+    }
+}
+
+/// Sets a socket's timeout to what is left until a deadline.
+fn wait_until(deadline: Time, set: impl FnOnce(Option<Duration>) -> io::Result<()>) -> io::Result<()> {
+    match deadline.0.saturating_sub(mono().0) {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        // Less than a microsecond would be none at all.
+        left => set(Some(Duration::from_nanos(left.max(1000)))),
     }
 }
 

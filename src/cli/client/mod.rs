@@ -3,34 +3,28 @@
 //!
 //! An answer borrows from the connection that it came over, so nothing is copied and nothing outlives the next request.
 
-mod cluster;
 mod link;
 
-pub use cluster::{Cluster, Node, Partition, Topic};
+pub use crate::client::coordinator::Kind as Coordinated;
+pub use crate::client::metadata::{Cluster, Node, Partition, Topic};
 pub use link::{CLIENT_ID, Link};
 
 use super::failure::{Failure, Result};
+use super::time::mono;
 use crate::client::address::with_port;
-use crate::types::BrokerId;
+use crate::client::meaning::Meaning;
+use crate::client::partition::TopicPartition;
+use crate::client::patience::Patience;
+use crate::client::{coordinator, metadata};
+use crate::types::{BrokerId, PartitionIndex, Time};
 use crate::wire::error::ErrorCode;
-use crate::wire::messages::find_coordinator_request::FindCoordinatorRequest;
-use crate::wire::messages::{ApiKey, Exchange, MetadataRequest, metadata_request::MetadataRequestTopic};
+use crate::wire::messages::{ApiKey, Exchange};
 use std::net::ToSocketAddrs;
-use std::time::{Duration, Instant};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-/// How long until a request is sent again that a broker could not answer yet.
-const AGAIN_INTERVAL: Duration = Duration::from_millis(20);
-/// FindCoordinator since which several keys are asked for at a time, and the answer is a list (KIP-699).
-const FIND_COORDINATOR_BATCHED: i16 = 4;
-/// First version of Metadata in which topics can be asked for without making them.
-const METADATA_WITHOUT_CREATION: i16 = 4;
-
-/// Whose place FindCoordinator is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Coordinated {
-    Group = 0,
-    Transaction = 1,
-}
+/// How long until a request is sent again that a broker could not answer yet: at first, and at most.
+const PAUSES_MS: RangeInclusive<u64> = 20..=500;
 
 pub struct Client {
     /// The first is to whichever broker of the list answered.
@@ -64,9 +58,14 @@ impl Client {
     }
 
     /// Sets how long everything that is waited for may take from here on.
-    pub fn patience(&mut self, timeout: Duration) -> Result<()> {
+    pub fn patience(&mut self, timeout: Duration) {
         self.timeout = timeout;
-        self.links.iter_mut().try_for_each(|link| link.patience(timeout))
+        self.links.iter_mut().for_each(|link| link.patience(timeout));
+    }
+
+    /// Pauses between attempts, until the time is over that everything may take.
+    pub fn attempts(&self) -> Patience {
+        Patience::new(u64::try_from(self.timeout.as_millis()).unwrap_or(u64::MAX), PAUSES_MS)
     }
 
     /// The same for the fields of requests that say how long the broker may take, in milliseconds.
@@ -116,19 +115,15 @@ impl Client {
 
     /// Brokers and topics: all topics for `None`. A topic that is not there is in the answer, with its error.
     pub fn cluster(&mut self, topics: Option<&[&str]>) -> Result<Cluster> {
-        let topic = |name: &&str| MetadataRequestTopic { name: Some((*name).to_string().into()), ..Default::default() };
-        let request = MetadataRequest {
-            topics: topics.map(|names| names.iter().map(topic).collect()),
-            allow_auto_topic_creation: false,
-            ..Default::default()
-        };
+        let request = metadata::request(topics, false);
         let link = self.any();
         let version = link.version(ApiKey::Metadata)?;
-        if version < METADATA_WITHOUT_CREATION {
+        if version < metadata::VERSION_WITHOUT_CREATION {
             // To ask would be to make them.
             return Err(Failure::Other(format!("{} is older than Kafka 0.11", link.address())));
         }
-        let cluster = Cluster::of(&link.ask_in(&request, version)?)?;
+        let cluster =
+            Cluster::of(&link.ask_in(&request, version)?).map_err(|code| Failure::refused("Metadata", code))?;
         self.nodes.clone_from(&cluster.nodes);
         Ok(cluster)
     }
@@ -137,45 +132,51 @@ impl Client {
     pub fn coordinator(&mut self, of: Coordinated, key: &str) -> Result<BrokerId> {
         let what = format!("coordinator of {key}");
         self.again(|client| {
-            let link = client.any();
-            let mut request = FindCoordinatorRequest { key_type: of as i8, ..Default::default() };
-            let version = link.version(ApiKey::FindCoordinator)?;
-            if version >= FIND_COORDINATOR_BATCHED {
-                request.coordinator_keys = vec![key.into()];
-            } else {
-                request.key = key.into();
-            }
-            let answer = link.ask_in(&request, version)?;
-            match answer.coordinators.first() {
-                Some(found) => {
-                    let result = Failure::check(&what, found.error_code, found.error_message.as_deref());
-                    result.map(|()| BrokerId(found.node_id))
-                }
-                None => {
-                    let result = Failure::check(&what, answer.error_code, answer.error_message.as_deref());
-                    result.map(|()| BrokerId(answer.node_id))
-                }
-            }
+            let found = coordinator::found(&client.ask(&coordinator::request(of, key))?);
+            let refused = |(code, message)| Failure::Refused { what: what.clone(), code, message };
+            found.map(|coordinator| coordinator.node).map_err(refused)
         })
     }
 
     /// Does `attempt` until it succeeds, fails for good, or time is up: errors after which Kafka's clients ask again are
     /// those of a broker that is starting or has just changed.
     pub fn again<T>(&mut self, mut attempt: impl FnMut(&mut Client) -> Result<T>) -> Result<T> {
-        let deadline = Instant::now() + self.timeout;
+        let mut attempts = self.attempts();
         loop {
             match attempt(self) {
-                Err(failure) if failure.code().is_some_and(is_passing) && Instant::now() < deadline => {
-                    std::thread::sleep(AGAIN_INTERVAL);
-                }
+                Err(failure) if failure.code().is_some_and(is_passing) => match attempts.failed(mono()) {
+                    Some(at) => sleep_until(at),
+                    None => return Err(failure),
+                },
                 result => return result,
             }
         }
     }
 }
 
+pub fn sleep_until(at: Time) {
+    std::thread::sleep(Duration::from_nanos(at.0.saturating_sub(mono().0)));
+}
+
+/// A topic that is there, or the broker's reason why it is not.
+pub fn topic<'a>(cluster: &'a Cluster, name: &str) -> Result<&'a Topic> {
+    cluster.topic(name).map_err(|code| Failure::refused(format_args!("topic {name}"), code))
+}
+
+/// The broker that leads a partition, or why none can be asked.
+pub fn leader(cluster: &Cluster, place: &TopicPartition) -> Result<BrokerId> {
+    leader_of(topic(cluster, &place.topic)?, place.partition)
+}
+
+/// The same of a topic's partition.
+pub fn leader_of(topic: &Topic, index: PartitionIndex) -> Result<BrokerId> {
+    let what = format_args!("partition {index} of topic {}", topic.name);
+    topic.leader(index).map_err(|code| Failure::refused(what, code))
+}
+
 /// Errors that go away by themselves. What is unknown may stay so, and is an answer.
 fn is_passing(code: ErrorCode) -> bool {
     use ErrorCode::*;
-    code.retriable() && !matches!(code, UnknownTopicOrPartition | UnknownTopicId | ElectionNotNeeded | ListenerNotFound)
+    let is_answer = matches!(code, UnknownTopicOrPartition | UnknownTopicId | ElectionNotNeeded | ListenerNotFound);
+    Meaning::of(code.code()).is_passing() && !is_answer
 }

@@ -4,22 +4,18 @@ use super::{TopicPartition, by_topic, only};
 use crate::cli::client::{Client, Coordinated, Link, Node};
 use crate::cli::failure::{Failure, Result};
 use crate::client::assignment::decode_assignment;
+use crate::client::offsets;
 use crate::types::{Epoch, Offset};
 use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
-use crate::wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use crate::wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
 use crate::wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use crate::wire::messages::{
-    ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest,
-    OffsetFetchRequest,
+    ApiKey, DeleteGroupsRequest, DescribeGroupsRequest, ListGroupsRequest, OffsetDeleteRequest, OffsetFetchRequest,
 };
 use std::collections::BTreeMap;
 
-/// The last versions in which topics have names and no ids (KIP-848).
-const OFFSET_COMMIT_BY_NAME: i16 = 9;
-const OFFSET_FETCH_BY_NAME: i16 = 9;
 /// OffsetFetch since which several groups are asked for at a time (KIP-709).
 const OFFSET_FETCH_BATCHED: i16 = 8;
 /// First versions of ListGroups with filters.
@@ -173,7 +169,7 @@ fn assignment(bytes: &[u8]) -> Result<Vec<TopicPartition>, DecodeError> {
 /// Every offset that a group has committed; none if there is no such group.
 pub fn committed(client: &mut Client, group: &str) -> Result<BTreeMap<TopicPartition, Committed>> {
     with_coordinator(client, group, |link| {
-        let version = link.version(ApiKey::OffsetFetch)?.min(OFFSET_FETCH_BY_NAME);
+        let version = link.version(ApiKey::OffsetFetch)?.min(offsets::FETCH_VERSION_MAX);
         let mut request = OffsetFetchRequest::default();
         if version >= OFFSET_FETCH_BATCHED {
             request.groups =
@@ -215,27 +211,9 @@ pub fn committed(client: &mut Client, group: &str) -> Result<BTreeMap<TopicParti
 
 /// Commits offsets for a group that has no members.
 pub fn commit(client: &mut Client, group: &str, offsets: &BTreeMap<TopicPartition, Offset>) -> Result<()> {
-    let partition = |partition_index, offset: &Offset| OffsetCommitRequestPartition {
-        partition_index,
-        committed_offset: *offset,
-        committed_leader_epoch: -1,
-        committed_metadata: Some("".into()),
-    };
-    let topics = by_topic(offsets, partition);
-    let topic = |(name, partitions): (String, _)| OffsetCommitRequestTopic {
-        name: name.into(),
-        partitions,
-        ..Default::default()
-    };
-    let request = OffsetCommitRequest {
-        group_id: group.into(),
-        generation_id_or_member_epoch: -1,
-        group_instance_id: None,
-        topics: topics.into_iter().map(topic).collect(),
-        ..Default::default()
-    };
+    let request = offsets::commit(group, offsets.iter().map(|(place, offset)| (place, *offset)));
     with_coordinator(client, group, |link| {
-        let version = link.version(ApiKey::OffsetCommit)?.min(OFFSET_COMMIT_BY_NAME);
+        let version = link.version(ApiKey::OffsetCommit)?.min(offsets::COMMIT_VERSION_MAX);
         let answer = link.ask_in(&request, version)?;
         for topic in &answer.topics {
             for p in &topic.partitions {

@@ -1,7 +1,7 @@
 //! Offsets of partitions, asked of their leaders; and records deleted from the front.
 
 use super::{TopicPartition, by_topic};
-use crate::cli::client::{Client, Cluster};
+use crate::cli::client::{Client, Cluster, leader};
 use crate::cli::failure::{Failure, Result};
 use crate::types::{BrokerId, Epoch, Offset, PartitionIndex, TimestampMs};
 use crate::wire::error::ErrorCode;
@@ -60,7 +60,7 @@ fn by_leader<'a, T>(
 ) -> BTreeMap<BrokerId, Vec<&'a TopicPartition>> {
     let mut leaders: BTreeMap<BrokerId, Vec<&TopicPartition>> = BTreeMap::new();
     for place in wanted {
-        match cluster.topic(&place.topic).and_then(|topic| topic.leader(place.partition)) {
+        match leader(cluster, place) {
             Ok(leader) => leaders.entry(leader).or_default().push(place),
             Err(failure) => {
                 results.insert(place.clone(), Err(failure));

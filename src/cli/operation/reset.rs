@@ -3,7 +3,7 @@
 use super::groups::{self, Committed};
 use super::offsets::{self, EARLIEST, Each, Found, LATEST};
 use super::{TopicPartition, by_topic};
-use crate::cli::client::{Client, Cluster};
+use crate::cli::client::{Client, Cluster, topic};
 use crate::cli::failure::{Failure, Result};
 use crate::types::{Offset, TimestampMs};
 use crate::wire::error::ErrorCode;
@@ -109,10 +109,8 @@ pub fn plan(client: &mut Client, group: &str, places: &[TopicPartition], target:
 
 /// Partitions that are missing, or have no leader, are all named.
 fn check_existence(cluster: &Cluster, places: &[TopicPartition]) -> Result<()> {
-    let faulty = |place: &&TopicPartition, code: ErrorCode| {
-        let leader = cluster.topic(&place.topic).and_then(|topic| topic.leader(place.partition));
-        leader.is_err_and(|failure| failure.code() == Some(code))
-    };
+    let faulty =
+        |place: &&TopicPartition, code: ErrorCode| cluster.leader(&place.topic, place.partition) == Err(code.code());
     let says =
         [(ErrorCode::UnknownTopicOrPartition, "do not exist"), (ErrorCode::LeaderNotAvailable, "have no leader")];
     for (code, what) in says {
@@ -232,7 +230,7 @@ pub fn parse_places(client: &mut Client, words: &[String]) -> Result<Vec<TopicPa
     if !whole.is_empty() {
         let cluster = client.cluster(Some(&whole))?;
         for name in whole {
-            cluster.topic(name)?;
+            topic(&cluster, name)?;
         }
         places.extend(offsets::partitions(&cluster));
     }
