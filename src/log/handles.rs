@@ -21,6 +21,7 @@ pub struct Opening(u64);
 impl<T: Clone> Handles<T> {
     /// At most `open_max` files stay open.
     pub fn new(open_max: usize) -> Handles<T> {
+        assert!(open_max > 0, "the file that is read must be open");
         Handles { open: VecDeque::new(), open_max, forgets: 0 }
     }
 

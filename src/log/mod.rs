@@ -451,7 +451,9 @@ impl Log {
         for batch in self.tail.range_mut(self.tail_flushed..) {
             let roll = batch.position == 0 && bases.contains(&batch.base);
             let at = Placement { offset: batch.base, epoch: batch.epoch, roll };
-            (batch.journal, batch.bytes) = write(at, &batch.bytes);
+            let (journal, bytes) = write(at, &batch.bytes);
+            assert!(journal >= batch.journal && bytes.len() == batch.bytes.len(), "a later block holds the same batch");
+            (batch.journal, batch.bytes) = (journal, bytes);
         }
     }
 
@@ -460,6 +462,7 @@ impl Log {
         if self.tail_flushed == 0 {
             return None;
         }
+        assert!(self.tail_flushed <= self.tail.len());
         self.tail_flushed -= 1;
         let batch = self.tail.pop_front().expect("flushed batches are in the tail");
         if self.tail.is_empty() {
