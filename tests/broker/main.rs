@@ -3,12 +3,16 @@
 mod admin;
 mod batches;
 mod client;
+mod compose;
 mod compressed;
 mod damage;
 mod deletion;
 mod fetch;
 mod full;
 mod fuzz;
+mod fuzz_composed;
+mod fuzz_stored;
+mod fuzz_values;
 mod groups;
 mod host;
 mod input;

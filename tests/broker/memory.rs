@@ -13,12 +13,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const MEBIBYTE: usize = 1 << 20;
-const MEMORY: usize = 64 * MEBIBYTE;
-const REQUEST: usize = 16 * MEBIBYTE;
+pub const MEMORY: usize = 64 * MEBIBYTE;
+pub const REQUEST: usize = 16 * MEBIBYTE;
 const PARTITIONS: i32 = 4;
 
 /// What README says that the broker may use.
-fn allowed(cores: usize) -> u64 {
+pub fn allowed(cores: usize) -> u64 {
     (100 * MEBIBYTE + cores * (7 * MEMORY / 2 + 32 * MEBIBYTE + REQUEST)) as u64
 }
 
@@ -36,7 +36,7 @@ fn start(dir: &Path, more: &[(&str, &str)]) -> (Broker, Client) {
 }
 
 /// The most memory that the process has had.
-fn peak(broker: &Broker) -> u64 {
+pub fn peak(broker: &Broker) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("it is listed");
     line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10

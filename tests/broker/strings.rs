@@ -4,88 +4,35 @@
 //! The requests are written from `messages.txt`, so a new API is here without being named.
 
 use crate::client::{Client, ask, read_frame};
+use crate::compose::{Values, frame};
 use crate::process::Broker;
-use crate::sample::declaration::{Field, Type};
 use crate::sample::{Message, messages};
 use klamm::wire::codec::STRING_BYTES_MAX;
 use klamm::wire::messages::*;
 use std::collections::BTreeSet;
 use std::io::Write;
 
-/// A request's body: each string as it is likely to be taken, but those at `long` are as long as a string may be.
-struct Body<'a> {
-    message: &'a Message,
-    version: i16,
+/// A request in which each string is as it is likely to be taken, but those at `long` are as long as a string may be.
+struct Strings {
     /// The string that is long, counted from 0 in the order of the message; `None`: all are.
     long: Option<usize>,
     /// Strings so far.
     strings: usize,
     /// Chooses among the numbers of a field that has several.
     choice: usize,
-    out: Vec<u8>,
 }
 
-impl Body<'_> {
-    fn fields(&mut self, name: &str) {
-        let message = self.message;
-        let (version, present) = (self.version, |field: &&Field| field.versions.contains(self.version));
-        let fields: Vec<&Field> = message.structs[name].iter().filter(present).collect();
-        fields.iter().filter(|field| field.tag.is_none()).for_each(|field| self.field(field));
-        if message.flex.contains(version) {
-            let mut tagged: Vec<&&Field> = fields.iter().filter(|field| field.tag.is_some()).collect();
-            tagged.sort_by_key(|field| field.tag);
-            uvarint(tagged.len(), &mut self.out);
-            for field in tagged {
-                let outer = std::mem::take(&mut self.out);
-                self.field(field);
-                let value = std::mem::replace(&mut self.out, outer);
-                uvarint(field.tag.unwrap() as usize, &mut self.out);
-                uvarint(value.len(), &mut self.out);
-                self.out.extend(value);
-            }
-        }
-    }
-
-    fn field(&mut self, field: &Field) {
-        let flex = field.flex.unwrap_or(self.message.flex).contains(self.version);
-        if let (Type::Struct(_), true) = (&field.kind, field.null.contains(self.version)) {
-            self.out.push(1);
-        }
-        self.value(&field.name, &field.kind, flex);
-    }
-
-    fn value(&mut self, name: &str, kind: &Type, flex: bool) {
-        match kind {
-            Type::Struct(kind) => self.fields(kind),
-            Type::Array(element) => {
-                length(1, flex, &mut self.out);
-                self.value(name, element, flex);
-            }
-            Type::String => {
-                let long = self.long.is_none_or(|long| long == self.strings);
-                self.strings += 1;
-                let text = if long { long_text() } else { likely(name, self.message).to_string() };
-                match flex {
-                    true => uvarint(text.len() + 1, &mut self.out),
-                    false => self.out.extend((text.len() as u16).to_be_bytes()),
-                }
-                self.out.extend(text.bytes());
-            }
-            Type::Bytes | Type::Records => length(0, flex, &mut self.out),
-            Type::Uuid => self.out.extend([0; 16]),
-            Type::Bool => self.out.push(0),
-            Type::I8 => self.out.push(self.number(name) as u8),
-            Type::I16 | Type::U16 => self.out.extend((self.number(name) as i16).to_be_bytes()),
-            Type::I32 | Type::U32 => self.out.extend(self.number(name).to_be_bytes()),
-            Type::I64 => self.out.extend(i64::from(self.number(name)).to_be_bytes()),
-            Type::F64 => self.out.extend([0; 8]),
-        }
+impl Values for Strings {
+    fn string(&mut self, message: &Message, field: &str) -> String {
+        let long = self.long.is_none_or(|long| long == self.strings);
+        self.strings += 1;
+        if long { long_text() } else { likely(field, message).to_string() }
     }
 
     /// A number with which the request gets far.
-    fn number(&self, name: &str) -> i32 {
-        let of = |numbers: &[i32]| numbers[self.choice % numbers.len()];
-        match name {
+    fn number(&mut self, _: &Message, field: &str) -> i64 {
+        let of = |numbers: &[i64]| numbers[self.choice % numbers.len()];
+        match field {
             "ResourceType" => of(&[2, 4, 32, 8, 16, 3]),
             "ConfigOperation" => of(&[0, 0, 0, 2, 3, 1, 9]),
             "ElectionType" | "KeyType" => of(&[0, 0, 0, 1, 7]),
@@ -123,33 +70,10 @@ fn long_text() -> String {
     text
 }
 
-fn length(length: usize, flex: bool, out: &mut Vec<u8>) {
-    if flex { uvarint(length + 1, out) } else { out.extend((length as u32).to_be_bytes()) }
-}
-
-fn uvarint(mut value: usize, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
 /// The frame of a request, and how many strings its body has.
-fn frame(message: &Message, version: i16, long: Option<usize>, choice: usize, client_id: &str) -> (Vec<u8>, usize) {
-    let mut body = Body { message, version, long, strings: 0, choice, out: Vec::new() };
-    body.fields(&message.name);
-    let mut frame = vec![0; 4];
-    frame.extend(message.key.expect("a request has a key").to_be_bytes());
-    frame.extend(version.to_be_bytes());
-    frame.extend(7i32.to_be_bytes());
-    frame.extend((client_id.len() as u16).to_be_bytes());
-    frame.extend(client_id.bytes());
-    frame.extend(message.flex.contains(version).then_some(0));
-    frame.extend(body.out);
-    let length = (frame.len() - 4) as i32;
-    frame[..4].copy_from_slice(&length.to_be_bytes());
-    (frame, body.strings)
+fn composed(message: &Message, version: i16, long: Option<usize>, choice: usize, client_id: &str) -> (Vec<u8>, usize) {
+    let mut strings = Strings { long, strings: 0, choice };
+    (frame(message, version, 7, client_id, &mut strings), strings.strings)
 }
 
 #[test]
@@ -167,11 +91,11 @@ fn the_longest_string_in_any_request_is_answered() {
         let (first, last) = (api.min_version.max(message.valid.from), api.max_version);
         let flexible = message.flex.from.clamp(first, last);
         for version in BTreeSet::from([first, (flexible - 1).max(first), flexible, last]) {
-            let strings = frame(message, version, None, 0, "").1;
+            let strings = composed(message, version, None, 0, "").1;
             let chosen = (0..strings).map(Some).chain([None]);
             for (long, choice) in chosen.flat_map(|long| (0..7).map(move |choice| (long, choice))) {
                 let client_id = if choice % 2 == 0 { "c" } else { &*long_id };
-                let (bytes, _) = frame(message, version, long, choice, client_id);
+                let (bytes, _) = composed(message, version, long, choice, client_id);
                 let what = format!("{} {version}, long {long:?}, choice {choice}", message.name);
                 client.stream.write_all(&bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
                 match read_frame(&mut client.stream) {

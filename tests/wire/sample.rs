@@ -150,11 +150,11 @@ impl Sampler<'_> {
     }
 }
 
-fn length(length: usize, flex: bool, out: &mut Vec<u8>) {
+pub fn length(length: usize, flex: bool, out: &mut Vec<u8>) {
     if flex { uvarint(length + 1, out) } else { out.extend((length as u32).to_be_bytes()) }
 }
 
-fn uvarint(mut value: usize, out: &mut Vec<u8>) {
+pub fn uvarint(mut value: usize, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
