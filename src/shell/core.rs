@@ -109,6 +109,8 @@ pub struct Core {
     /// The turn that the shard's next deadline brings.
     timer: RefCell<Option<(Time, glommio::Task<()>)>>,
     turns: RefCell<Turns>,
+    /// What a turn has put out is being carried out.
+    in_turn: Cell<bool>,
     /// Raised when connections that were held back may read again, and when the core stops.
     pub resumed: Signal,
     pub stopping: Cell<bool>,
@@ -159,6 +161,7 @@ impl Core {
             ),
             timer: RefCell::default(),
             turns: RefCell::default(),
+            in_turn: Cell::new(false),
             resumed: Signal::default(),
             stopping: Cell::new(false),
             closes: RefCell::new(Limited::new(CLOSE_LOG_BURST, CLOSE_LOG_INTERVAL)),
@@ -216,11 +219,29 @@ impl Core {
     /// Carries out what the shard put out.
     pub fn end_turn(self: &Rc<Self>) {
         let begun = Instant::now();
+        debug_assert!(!self.in_turn.get(), "what a turn puts out is carried out before the next turn");
+        self.in_turn.set(true);
         self.carry_out_all();
+        self.in_turn.set(false);
         let end = Instant::now();
         let mut turns = self.turns.borrow_mut();
         turns.spend(end - begun, Cause::End);
         turns.end(end);
+    }
+
+    /// Waits until no turn is under way. A task that a turn spawns takes its first step at once, within the turn: so does all
+    /// that it awaits, if nothing of that has to be waited for.
+    async fn out_of_turn(&self) {
+        while self.in_turn.get() {
+            glommio::executor().yield_task_queue_now().await;
+        }
+    }
+
+    /// Shows the shard an input that is a turn of its own.
+    pub async fn turn(self: &Rc<Self>, input: Input) {
+        self.out_of_turn().await;
+        self.input(input);
+        self.end_turn();
     }
 
     fn carry_out_all(self: &Rc<Self>) {
@@ -362,8 +383,7 @@ impl Core {
 
     async fn turn_after<T>(self: Rc<Self>, work: impl Future<Output = T>, input: impl FnOnce(T) -> Input) {
         let done = work.await;
-        self.input(input(done));
-        self.end_turn();
+        self.turn(input(done)).await;
     }
 
     fn carry_out_disk(self: &Rc<Self>, op: DiskOp) {
@@ -390,8 +410,7 @@ impl Core {
         let aside = loop {
             let aside = self.disk.partition_aside(log, name, partition.topic).await;
             let failed = aside.as_ref().err().map(|error| report::failed(report::PARTITION_REMOVE, name, error));
-            self.input(Input::PartitionRemoved { log, ok: failed.is_none() });
-            self.end_turn();
+            self.turn(Input::PartitionRemoved { log, ok: failed.is_none() }).await;
             match aside {
                 Ok(aside) => break aside,
                 Err(_) => glommio::timer::sleep(REMOVE_STEP).await,
@@ -447,11 +466,10 @@ impl Core {
         let core = self.clone();
         let task = glommio::spawn_local(async move {
             let wait = Duration::from_nanos(deadline.0.saturating_sub(core.now().mono.0));
-            if wait.is_zero() {
-                glommio::executor().yield_task_queue_now().await;
-            } else {
+            if !wait.is_zero() {
                 glommio::timer::sleep(wait).await;
             }
+            core.out_of_turn().await;
             // No longer to be cancelled: this task ends the turn.
             if let Some((_, task)) = core.timer.take() {
                 task.detach();

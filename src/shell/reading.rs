@@ -168,8 +168,7 @@ impl Core {
                 core.reader.read(&plan).await
             };
             core.reads.release(&core, answer_bytes(&plan));
-            core.input(Input::ReadDone { reader, data });
-            core.end_turn();
+            core.turn(Input::ReadDone { reader, data }).await;
             // Behind the turn, in which the request may have gone on to read.
             if let Reader::Request { request, .. } = reader {
                 core.reads.finished(request);

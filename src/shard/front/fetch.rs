@@ -20,7 +20,8 @@ use std::sync::Arc;
 
 /// Fetches name topics by id from this version on.
 const VERSION_TOPIC_IDS: i16 = 13;
-/// Reads from the disk that a request has under way at the same time.
+/// Reads from the disk that a request has under way at the same time: enough that the drive is never idle between them (one
+/// serves some tens at once), and so few that other requests' reads are among them.
 const READS_MAX: usize = 64;
 
 /// A Fetch request in progress.

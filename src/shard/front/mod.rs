@@ -245,16 +245,22 @@ impl Front {
             Some(response) => self.answer(now, view, connection, response),
             None => {
                 let frame = frame.freeze();
-                let request = self.request_last.next();
+                let request = self.next_request();
                 let mut scatter = Scatter::new(now, view, &mut self.tools);
                 scatter.expect(1);
                 scatter.command(CommandRequest::Frame { request, listener, caller, frame });
                 let plan = scatter.into_plan();
                 let begun = Begun::Started { work: Box::new(Command::default()), deadline: None, silent: false };
-                self.start(now, view, connection, begun, plan);
+                self.start(now, view, connection, request, begun, plan);
             }
         }
         Ok(())
+    }
+
+    /// A number that no other request has.
+    fn next_request(&mut self) -> RequestId {
+        self.request_last = self.request_last.next();
+        self.request_last
     }
 
     /// Begins a request that others help to answer.
@@ -270,20 +276,27 @@ impl Front {
         let mut scatter = Scatter::new(now, view, &mut self.tools);
         let begun = begin(&mut scatter, incoming, frame)?;
         let plan = scatter.into_plan();
-        self.start(now, view, connection, begun, plan);
+        let id = self.next_request();
+        self.start(now, view, connection, id, begun, plan);
         Ok(())
     }
 
-    fn start(&mut self, now: Now, view: &mut View, connection: ConnectionId, begun: Begun, mut plan: Plan) {
+    fn start(
+        &mut self,
+        now: Now,
+        view: &mut View,
+        connection: ConnectionId,
+        id: RequestId,
+        begun: Begun,
+        mut plan: Plan,
+    ) {
         let Begun::Started { work, deadline, silent } = begun else {
             let Begun::Answered(response) = begun else { unreachable!("the other one") };
             assert_eq!(plan.take_outstanding(), 0, "what is answered asks for nothing");
-            self.ask(view, self.request_last, plan);
+            self.ask(view, id, plan);
             return self.answer(now, view, connection, response);
         };
         let state = self.connections.get_mut(&connection).expect("the request's connection is there");
-        self.request_last = self.request_last.next();
-        let id = self.request_last;
         let slot = (!silent).then(|| state.begin());
         state.requests.insert(id);
         let outstanding = plan.take_outstanding();
@@ -542,3 +555,6 @@ impl Front {
         assert!(self.out.is_empty() && self.mail.is_empty(), "all that was said has been taken");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One gzip member (RFC 1952).
 
-use super::input::{INPUT_BYTES, PIECE_BYTES, UnpackError, Workspace, sized, take, take_array};
+use super::input::{Step, UnpackError, Workspace, step, take, take_array};
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -40,26 +40,21 @@ impl Gzip {
             None => Decompress::new(false),
         };
         let inflate = self.inflate.get_or_insert_with(fresh);
-        let piece = sized(&mut workspace.piece, PIECE_BYTES);
-        let shown = &input[*at..input.len().min(*at + INPUT_BYTES)];
-        let before = (inflate.total_in(), inflate.total_out());
-        let status = inflate.decompress(shown, piece, FlushDecompress::None).map_err(|_| UnpackError::Corrupt)?;
-        let (read, made) = (inflate.total_in() - before.0, (inflate.total_out() - before.1) as usize);
-        *at += read as usize;
-        self.crc.update(&piece[..made]);
-        match status {
-            Status::StreamEnd => {
-                let (sum, length) = (take_array::<4>(input, at)?, take_array::<4>(input, at)?);
-                if u32::from_le_bytes(sum) != self.crc.sum() || u32::from_le_bytes(length) != self.crc.amount() {
-                    return Err(UnpackError::Corrupt);
-                }
-                self.ended = true;
+        let (bytes, ended) = step(input, at, &mut workspace.piece, |shown, piece| {
+            let before = (inflate.total_in(), inflate.total_out());
+            let status = inflate.decompress(shown, piece, FlushDecompress::None).map_err(|_| UnpackError::Corrupt)?;
+            let (read, made) = ((inflate.total_in() - before.0) as usize, (inflate.total_out() - before.1) as usize);
+            Ok(Step { read, made, ended: status == Status::StreamEnd })
+        })?;
+        self.crc.update(bytes);
+        self.ended = ended;
+        if ended {
+            let (sum, length) = (take_array::<4>(input, at)?, take_array::<4>(input, at)?);
+            if u32::from_le_bytes(sum) != self.crc.sum() || u32::from_le_bytes(length) != self.crc.amount() {
+                return Err(UnpackError::Corrupt);
             }
-            // It wants more than there is.
-            Status::Ok | Status::BufError if read == 0 && made == 0 => return Err(UnpackError::Corrupt),
-            Status::Ok | Status::BufError => {}
         }
-        Ok(Some(&piece[..made]))
+        Ok(Some(bytes))
     }
 
     pub(super) fn end(self, workspace: &mut Workspace) {

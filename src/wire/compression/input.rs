@@ -6,7 +6,7 @@ pub const WINDOW_BYTES_MAX: usize = 8 << 20;
 /// Bytes of one piece, where the codec leaves the choice.
 pub(super) const PIECE_BYTES: usize = 64 << 10;
 /// Compressed bytes that are shown to a codec at a time: they may become nothing, and cost time all the same.
-pub(super) const INPUT_BYTES: usize = 8 << 10;
+const INPUT_BYTES: usize = 8 << 10;
 
 /// Why bytes do not decompress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +43,31 @@ pub(super) fn take<'a>(input: &'a [u8], at: &mut usize, length: usize) -> Result
 
 pub(super) fn take_array<const N: usize>(input: &[u8], at: &mut usize) -> Result<[u8; N], UnpackError> {
     take(input, at, N).map(|bytes| bytes.try_into().expect("as many bytes were taken"))
+}
+
+/// What one step of a codec has read and made, and whether it is at its end.
+pub(super) struct Step {
+    pub read: usize,
+    pub made: usize,
+    pub ended: bool,
+}
+
+/// Has a codec read some of the input from `at` on and fill `piece`; what it made, and whether it is at its end. A codec that
+/// can do neither wants more than there is.
+pub(super) fn step<'a>(
+    input: &[u8],
+    at: &mut usize,
+    piece: &'a mut Vec<u8>,
+    codec: impl FnOnce(&[u8], &mut [u8]) -> Result<Step, UnpackError>,
+) -> Result<(&'a [u8], bool), UnpackError> {
+    let shown = &input[*at..input.len().min(*at + INPUT_BYTES)];
+    let piece = sized(piece, PIECE_BYTES);
+    let Step { read, made, ended } = codec(shown, piece)?;
+    if !ended && read == 0 && made == 0 {
+        return Err(UnpackError::Corrupt);
+    }
+    *at += read;
+    Ok((&piece[..made], ended))
 }
 
 /// `buffer` with at least `length` bytes.

@@ -18,7 +18,6 @@ const EXPANSION_MAX: usize = 255;
 #[derive(Default)]
 pub(super) struct Lz4 {
     frame: Option<Frame>,
-    ended: bool,
 }
 
 struct Frame {
@@ -36,16 +35,11 @@ impl Lz4 {
         at: &mut usize,
         workspace: &'a mut Workspace,
     ) -> Result<Option<&'a [u8]>, UnpackError> {
-        if self.ended {
-            return Ok(None);
-        }
         let frame = match &mut self.frame {
             Some(frame) => frame,
             None => self.frame.insert(Frame::read(input, at)?),
         };
-        let block = frame.block(input, at, workspace)?;
-        self.ended = block.is_none();
-        Ok(block)
+        frame.block(input, at, workspace)
     }
 }
 

@@ -19,6 +19,8 @@ const GZIP_COST: usize = 3;
 pub struct Unpack {
     /// Where in the compressed bytes the next piece begins.
     at: usize,
+    /// All of them have been seen and are sound.
+    ended: bool,
     state: State,
 }
 
@@ -28,7 +30,6 @@ enum State {
     Snappy(Snappy),
     Lz4(Lz4),
     Zstd(Zstd),
-    Done,
 }
 
 /// Some of the decompressed bytes, perhaps none.
@@ -49,7 +50,7 @@ impl Unpack {
             Compression::Lz4 => State::Lz4(Lz4::default()),
             Compression::Zstd => State::Zstd(Zstd::default()),
         };
-        Unpack { at: 0, state }
+        Unpack { at: 0, ended: false, state }
     }
 
     /// The next piece of what `input` becomes; `None` once all of it has been seen and is sound. `input` is the same each time.
@@ -58,6 +59,9 @@ impl Unpack {
         input: &'a [u8],
         workspace: &'a mut Workspace,
     ) -> Result<Option<Piece<'a>>, UnpackError> {
+        if self.ended {
+            return Ok(None);
+        }
         let before = self.at;
         let bytes = match &mut self.state {
             State::Plain => plain(input, &mut self.at),
@@ -65,7 +69,6 @@ impl Unpack {
             State::Snappy(snappy) => snappy.next(input, &mut self.at, workspace)?,
             State::Lz4(lz4) => lz4.next(input, &mut self.at, workspace)?,
             State::Zstd(zstd) => zstd.next(input, &mut self.at, workspace)?,
-            State::Done => None,
         };
         assert!(before <= self.at && self.at <= input.len(), "a codec reads what there is, once");
         let read = self.at - before;
@@ -80,7 +83,7 @@ impl Unpack {
             }
             None if self.at < input.len() => Err(UnpackError::Corrupt),
             None => {
-                self.state = State::Done;
+                self.ended = true;
                 Ok(None)
             }
         }
@@ -119,6 +122,11 @@ mod tests {
         }
         assert!(matches!(unpack.next(input, workspace), Ok(None)), "the end stays the end");
         unpack.end(workspace);
+        match compression {
+            Compression::Gzip => assert!(workspace.inflate.is_some(), "the next one need not make it"),
+            Compression::Zstd => assert!(workspace.zstd.is_some(), "the next one need not make it"),
+            _ => {}
+        }
         Ok(out)
     }
 

@@ -1,6 +1,6 @@
 //! One zstd frame (RFC 8878).
 
-use super::input::{INPUT_BYTES, PIECE_BYTES, UnpackError, WINDOW_BYTES_MAX, Workspace, sized, take_array};
+use super::input::{Step, UnpackError, WINDOW_BYTES_MAX, Workspace, step, take_array};
 use ::zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 const MAGIC: u32 = 0xfd2f_b528;
@@ -33,19 +33,15 @@ impl Zstd {
             self.decoder = Some(decoder(workspace)?);
         }
         let decoder = self.decoder.as_mut().expect("it was just made");
-        let piece = sized(&mut workspace.piece, PIECE_BYTES);
-        let mut shown = InBuffer::around(&input[*at..input.len().min(*at + INPUT_BYTES)]);
-        let mut out = OutBuffer::around(&mut *piece);
-        let wanted = decoder.run(&mut shown, &mut out).map_err(|_| UnpackError::Corrupt)?;
-        let (read, made) = (shown.pos(), out.pos());
-        *at += read;
-        self.left = self.left.checked_sub(made as u64).ok_or(UnpackError::Window)?;
-        // The frame is complete, checksum included, and all of it has come out.
-        self.ended = wanted == 0;
-        if !self.ended && read == 0 && made == 0 {
-            return Err(UnpackError::Corrupt);
-        }
-        Ok(Some(&piece[..made]))
+        let (bytes, ended) = step(input, at, &mut workspace.piece, |shown, piece| {
+            let (mut shown, mut out) = (InBuffer::around(shown), OutBuffer::around(piece));
+            let wanted = decoder.run(&mut shown, &mut out).map_err(|_| UnpackError::Corrupt)?;
+            // The frame is complete, checksum included, and all of it has come out.
+            Ok(Step { read: shown.pos(), made: out.pos(), ended: wanted == 0 })
+        })?;
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or(UnpackError::Window)?;
+        self.ended = ended;
+        Ok(Some(bytes))
     }
 
     pub(super) fn end(self, workspace: &mut Workspace) {
