@@ -1,7 +1,6 @@
 //! Requests of every type, bent at random, against the running broker: it stays alive, answers others, and does not grow.
 //!
-//! `KLAMM_FUZZ=COUNT` sets how many, here and in `fuzz_composed.rs` (CI: 300,000 of each); `KLAMM_FUZZ_SEED=SEED` where to
-//! begin, to repeat a failure.
+//! `KLAMM_FUZZ=COUNT` sets how many (CI: 300,000); `KLAMM_FUZZ_SEED=SEED` where to begin, to repeat a failure.
 
 use crate::batches::{batch, compressed, sequenced};
 use crate::client::{Client, Produce, ask, fetch_once, read_frame};
