@@ -188,7 +188,7 @@ impl Shard {
                 break;
             }
         }
-        self.control.tell_applied(&self.view, !self.owner.is_clearing());
+        self.control.tell_applied(&self.view, !self.owner.is_applying());
         self.deliver(now);
         self.control.plan();
         self.owner.plan(now);

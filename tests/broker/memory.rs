@@ -232,13 +232,16 @@ fn fetches_that_wait_and_sessions_are_bounded() {
     assert_within(&broker);
 }
 
-/// Much is written without acknowledgement to partitions of both cores while the drive cannot keep up: the process's writes are
-/// slow because it may use little of the CPU, being stopped again and again.
+/// Much is written without acknowledgement to partitions of both cores while the drive takes nothing, and then does.
 #[test]
 fn writers_that_want_no_answer_are_slowed() {
+    // A build for use has no way to stop the drive: there it is only slow.
+    const FROZEN: Duration = Duration::from_secs(5);
     let dir = tempfile::tempdir().unwrap();
     let settings = [("journal.file.bytes", "8388608"), ("journal.files.max", "4")];
     let (broker, mut client) = start(dir.path(), &settings);
+    let frozen = dir.path().join("frozen");
+    std::fs::write(&frozen, "").unwrap();
     let records = large(900 << 10);
     std::thread::scope(|scope| {
         for number in 0..4 {
@@ -254,6 +257,14 @@ fn writers_that_want_no_answer_are_slowed() {
                 }
             });
         }
+        let mut waiting = Client::connect(broker.address);
+        Produce::to("other", 0, batch(1)).send(&mut waiting);
+        std::thread::sleep(FROZEN);
+        assert_within(&broker);
+        waiting.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let answered = waiting.stream.peek(&mut [0]).is_ok();
+        assert!(!cfg!(debug_assertions) || !answered, "the drive takes nothing");
+        std::fs::remove_file(&frozen).unwrap();
         behave(&mut client, 20);
     });
     for partition in 0..PARTITIONS {

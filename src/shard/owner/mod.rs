@@ -61,6 +61,8 @@ pub struct Owner {
     replies: BTreeMap<(ShardId, Origin), Vec<(u32, Answer)>>,
     groups: Groups,
     removing: Removing,
+    /// The place of the next log that has yet to take over the settings of the view.
+    settings_next: Option<u32>,
     /// Messages that must reach other machines before those that are sent at the end of the turn, and what coordinators ask.
     told_at_once: Vec<(ShardId, Message)>,
     out: Vec<Output>,
@@ -82,6 +84,7 @@ impl Owner {
             replies: BTreeMap::new(),
             groups,
             removing: Removing::default(),
+            settings_next: None,
             told_at_once: Vec::new(),
             out: Vec::new(),
             mail: Vec::new(),
@@ -118,12 +121,14 @@ impl Owner {
 
     /// When a turn is due although no input comes.
     pub fn deadline(&self) -> Option<Time> {
-        [self.store.deadline(), self.groups.deadline()].into_iter().flatten().min()
+        let settings = self.settings_next.map(|_| Time::default());
+        [self.store.deadline(), self.groups.deadline(), settings].into_iter().flatten().min()
     }
 
-    /// Whether something of deleted topics is left that could come back.
-    pub fn is_clearing(&self) -> bool {
-        !self.removing.under_way.is_empty() || self.groups.is_forgetting()
+    /// Whether the view's image has yet to be taken over: a log has older settings, or something of deleted topics is left that
+    /// could come back.
+    pub fn is_applying(&self) -> bool {
+        self.settings_next.is_some() || !self.removing.under_way.is_empty() || self.groups.is_forgetting()
     }
 
     /// Takes the parts of a request that concern partitions of this core.
@@ -328,10 +333,8 @@ impl Owner {
     /// changed.
     pub fn published(&mut self, view: &mut View, delta: &Delta, all: bool) {
         if all {
-            let mut logs: Vec<_> = self.store.logs().map(|(index, log)| (index, log.id())).collect();
-            // The same input has the same output, in the same order.
-            logs.sort_unstable();
-            logs.into_iter().for_each(|(index, id)| self.take_settings(view, index, id.topic));
+            self.settings_next = Some(0);
+            self.take_settings_on(view);
         } else {
             for topic in &delta.topics_set {
                 let topic = view.image().topic_by_id(*topic).expect("a topic whose settings changed is there").clone();
@@ -347,6 +350,14 @@ impl Owner {
             }
         }
         self.groups.topics_deleted(delta);
+    }
+
+    /// Some of the logs that have yet to take over the settings of the view do so.
+    fn take_settings_on(&mut self, view: &mut View) {
+        let Some(place) = self.settings_next else { return };
+        let (logs, next) = self.store.logs_from(place);
+        self.settings_next = next;
+        logs.into_iter().for_each(|(index, id)| self.take_settings(view, index, id.topic));
     }
 
     fn take_settings(&mut self, view: &mut View, index: LogIndex, topic: Uuid) {
@@ -372,6 +383,7 @@ impl Owner {
             producers_max: config.core_producers_max as usize,
         };
         self.store.sweep_producers(now, &limits);
+        self.take_settings_on(view);
         if !self.groups.follows(view.image()) {
             let topic: Option<Arc<Topic>> = view.image().topic(OFFSETS_TOPIC).cloned();
             let rules = topic.map(|topic| view.rules_of(&topic));

@@ -9,6 +9,12 @@ pub struct LogIndex {
     life: u32,
 }
 
+impl LogIndex {
+    pub(super) fn place(self) -> u32 {
+        self.place
+    }
+}
+
 #[derive(Default, Debug)]
 struct Place {
     life: u32,
@@ -68,6 +74,15 @@ impl Logs {
         Some(stored)
     }
 
+    /// The logs from a place on.
+    pub(super) fn iter_from(&self, first: u32) -> impl Iterator<Item = (LogIndex, &StoredLog)> {
+        let places = self.places.iter().enumerate().skip(first as usize);
+        places.filter_map(|(place, found)| {
+            let index = LogIndex { place: place as u32, life: found.life };
+            Some((index, found.stored.as_deref()?))
+        })
+    }
+
     /// The logs from a place on, with their places.
     pub(super) fn from(&mut self, first: u32) -> impl Iterator<Item = (u32, &mut StoredLog)> {
         let places = self.places.iter_mut().enumerate().skip(first as usize);
@@ -105,6 +120,8 @@ mod tests {
         }
         assert_eq!(logs.places.len(), 2);
         assert_eq!(logs.get(other).unwrap().log.id().index, 1);
+        let all = logs.iter_from(0).map(|(index, _)| index).collect::<Vec<_>>();
+        assert_eq!(all, [former, other]);
         assert_eq!(logs.from(1).map(|(place, stored)| (place, stored.log.id().index)).collect::<Vec<_>>(), [(1, 1)]);
     }
 }

@@ -168,6 +168,13 @@ impl Store {
         self.stored(index).map(|stored| &mut stored.log)
     }
 
+    /// Some logs from a place on, and the place of the next one, if there are more.
+    pub fn logs_from(&self, place: u32) -> (Vec<(LogIndex, PartitionId)>, Option<u32>) {
+        let mut logs = self.logs.iter_from(place);
+        let some = logs.by_ref().take(PARTITIONS_PER_TURN).map(|(index, stored)| (index, stored.log.id())).collect();
+        (some, logs.next().map(|(index, _)| index.place()))
+    }
+
     /// All open logs, in no order.
     pub fn logs(&self) -> impl Iterator<Item = (LogIndex, &Log)> {
         self.by_id.values().map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))

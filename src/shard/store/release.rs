@@ -63,7 +63,10 @@ impl Store {
         if let Release::Drain { target, carried } = self.release {
             let carried = self.drain(target, carried);
             let rest = self.oldest.first().is_some_and(|(block, _)| *block <= target);
-            self.release = if rest || self.closes > 0 || (self.draining && self.flushes > 0) {
+            // Where the disk takes no segments, what is deleted must go first: a checkpoint that releases nothing says so.
+            let stuck = rest && self.failures > 0 && !self.removed.is_empty();
+            let target = if stuck { self.covered } else { target };
+            self.release = if (rest && !stuck) || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried }
             } else {
                 self.removing = std::mem::take(&mut self.removed);
