@@ -348,6 +348,12 @@ impl Core {
             && self.look(|shard| shard.may_read(link.id, self.answer_bytes_max - outgoing))
     }
 
+    /// Whether the disk does not keep up, here or on the cores that the connection writes to. What the peer has sent is taken as
+    /// soon as it does, whether the peer has left or not.
+    pub fn waits_for_disk(&self, link: &Link) -> bool {
+        !self.loads.may_write(link.owners.get()) || self.look(|shard| shard.store().is_congested())
+    }
+
     /// Bytes by which answers that the sockets have not taken are above what makes everybody wait.
     pub fn outgoing_bytes_over(&self) -> usize {
         let memory = self.memory.borrow();

@@ -335,7 +335,9 @@ pub async fn watch_held(core: Rc<Core>) {
     loop {
         glommio::timer::sleep(HELD_INTERVAL).await;
         let links: Vec<_> = core.links.borrow().values().cloned().collect();
-        links.iter().filter(|link| link.held.get() && link.is_left()).for_each(|link| link.close());
+        let waits_for_itself = |link: &Rc<Link>| !core.may_read(link) && !core.waits_for_disk(link);
+        let held = links.iter().filter(|link| link.held.get() && waits_for_itself(link));
+        held.filter(|link| link.is_left()).for_each(|link| link.close());
         shortage::relieve(&core, &links);
         core.resumed.raise();
     }
