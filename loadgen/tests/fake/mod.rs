@@ -76,7 +76,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let state = &mut *state.lock().unwrap();
         match request {
             Request::ApiVersions(_) => api_versions().encode(&mut body, version),
-            Request::Metadata(_) => metadata(state, address).encode(&mut body, version),
+            Request::Metadata(request) => metadata(state, &request, address).encode(&mut body, version),
             Request::CreateTopics(request) => create(state, &request).encode(&mut body, version),
             Request::InitProducerId(_) => init_producer_id(state).encode(&mut body, version),
             Request::ListOffsets(request) => list_offsets(state, &request).encode(&mut body, version),
@@ -104,15 +104,17 @@ fn api_versions() -> ApiVersionsResponse<'static> {
     ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
 }
 
-fn metadata(state: &State, address: SocketAddr) -> MetadataResponse<'static> {
+fn metadata<'a>(state: &State, request: &MetadataRequest<'a>, address: SocketAddr) -> MetadataResponse<'a> {
+    let name = request.topics.as_ref().and_then(|topics| topics.first()?.name.clone());
     let partition = |partition_index| MetadataResponsePartition { partition_index, leader_id: 1, ..Default::default() };
     let topic = match &state.topic {
         Some(partitions) => MetadataResponseTopic {
+            name,
             topic_id: TOPIC_ID,
             partitions: (0..partitions.len() as i32).map(partition).collect(),
             ..Default::default()
         },
-        None => MetadataResponseTopic { error_code: 3, ..Default::default() },
+        None => MetadataResponseTopic { name, error_code: 3, ..Default::default() },
     };
     MetadataResponse {
         brokers: vec![MetadataResponseBroker {
