@@ -197,6 +197,9 @@ impl Model {
             assert!(there.insert(*id), "{name}: batch {id} is there twice");
         }
         assert_eq!(next.unwrap_or(start), end, "{name}: the end of what can be read");
+        // Where nothing is left behind the start, what is lost may begin below it, with a batch that reaches across.
+        let across = log.known.iter().find(|(offset, id)| **offset + self.records(**id) > start);
+        let end = across.filter(|_| lost && found.is_empty()).map_or(end, |(offset, _)| end.min(*offset));
         for (offset, id) in &log.known {
             let last = offset + self.records(*id) - 1;
             let missing = last >= start && !there.contains(id);
