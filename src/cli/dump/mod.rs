@@ -107,6 +107,8 @@ impl Kind {
             _ if is_in("metadata") && (name == SNAPSHOT_NAME || file_index(name).is_some()) => Kind::Metadata,
             "meta.properties" | "partition.metadata" | "leader-epoch-checkpoint" | "quorum-state" => Kind::Text,
             ".lock" | "io.probe" | ".kafka_cleanshutdown" => Kind::Nothing,
+            // Room that is kept for a checkpoint on a full disk.
+            _ if name.ends_with(".reserve") => Kind::Nothing,
             _ if name.ends_with("-offset-checkpoint") => Kind::Text,
             _ if name.ends_with(".log") || name.ends_with(".checkpoint") => Kind::Segment,
             _ if name.ends_with(".index") => Kind::OffsetIndex,
