@@ -6,7 +6,9 @@ use klamm::journal::{
     ALIGNMENT, BLOCK_BYTES_MAX, BlockWrite, Damage, Entry, EntryKind, FileIndex, HEAD_BYTES, Journal, Limits, Replay,
     Spot, decode_entries, generation_next,
 };
-use klamm::log::{Producer, ProducerBatch, Producers, Restored, Segment, SegmentId};
+use klamm::log::{
+    Cut, Producer, ProducerBatch, Producers, Restored, Segment, SegmentId, Unsound, decode_skip, encode_skip,
+};
 use klamm::shard::checkpoint::{CheckpointBuilder, CheckpointHead, decode};
 use klamm::types::{Epoch, PartitionId, ProducerEpoch, ProducerId, Sequence, Uuid};
 use std::collections::BTreeMap;
@@ -364,16 +366,25 @@ fn a_block_has_the_bytes_that_were_written_down() {
     append(&mut journal, &batch, Bytes::from_static(b"xyz"));
     append(&mut journal, &Entry { kind: EntryKind::Carried, ..entry(7, b"w") }, Bytes::from_static(b"w"));
     append(&mut journal, &Entry { kind: EntryKind::LogStart, ..entry(8, b"") }, Bytes::new());
+    let cut = Cut { end: 5, segment: 2, position: 4711, timestamp_max: 1234, timestamp_offset: 4 };
+    append(&mut journal, &Entry { kind: EntryKind::Truncate, ..entry(5, &cut.encode()) }, cut.encode());
+    append(&mut journal, &Entry { kind: EntryKind::Skip, ..entry(9, &encode_skip(5)) }, encode_skip(5));
     let block = journal.plan_block().unwrap().parts.concat();
     same(&block, "journal_block");
     let entries = decode_entries(&golden("journal_block")).unwrap();
     assert_eq!(entries[0], (batch, 80..83));
-    assert_eq!(entries.iter().map(|(entry, _)| entry.offset).collect::<Vec<_>>(), [0x0102_0304, 7, 8]);
+    assert_eq!(entries.iter().map(|(entry, _)| entry.offset).collect::<Vec<_>>(), [0x0102_0304, 7, 8, 5, 9]);
+    let payload = |at: usize| &block[entries[at].1.clone()];
+    assert_eq!((entries[3].0.kind, Cut::decode(5, payload(3))), (EntryKind::Truncate, Ok(cut)));
+    assert_eq!((entries[4].0.kind, decode_skip(payload(4))), (EntryKind::Skip, Ok(5)));
+    let mut bad = payload(3).to_vec();
+    bad[9] ^= 1;
+    assert_eq!((Cut::decode(5, &bad), decode_skip(&bad)), (Err(Unsound), Err(Unsound)));
 }
 
 #[test]
 fn a_checkpoint_has_the_bytes_that_were_written_down() {
-    let mut segment = Segment::new(SegmentId::new(100, 0));
+    let mut segment = Segment::new(SegmentId::new(100, 2));
     for i in 0..3 {
         segment.push(100 + i, 100 + i, 300 << 10, 5000 + i, 4096);
     }
@@ -394,6 +405,7 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
         producers,
         epochs: vec![(Epoch(0), 100), (Epoch(2), 102)],
         lost_from: Some(103),
+        leftovers: true,
     };
     let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88, ended: true };
     let mut builder = CheckpointBuilder::default();
@@ -406,5 +418,6 @@ fn a_checkpoint_has_the_bytes_that_were_written_down() {
         (found.start, found.flushed_end, found.commit_end, found.lost_from, &found.producers, &found.epochs),
         (101, 103, 102, Some(103), &log.producers, &log.epochs)
     );
-    assert_eq!(found.segments[0].index(), index);
+    assert_eq!((found.segments[0].index(), found.segments[0].id()), (&index[..], SegmentId::new(100, 2)));
+    assert!(found.leftovers);
 }

@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x52090ac5;
+pub const SCHEMA_CRC32C: u32 = 0x5a220cf2;
 
 pub enum CheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -654,6 +654,7 @@ impl<'a> PartitionCheckpoint<'a> {
   pub const VT_PRODUCERS: ::flatbuffers::VOffsetT = 18;
   pub const VT_LOST_FROM: ::flatbuffers::VOffsetT = 20;
   pub const VT_COMMIT_END: ::flatbuffers::VOffsetT = 22;
+  pub const VT_LEFTOVERS: ::flatbuffers::VOffsetT = 24;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -675,6 +676,7 @@ impl<'a> PartitionCheckpoint<'a> {
     if let Some(x) = args.segments { builder.add_segments(x); }
     builder.add_index(args.index);
     if let Some(x) = args.topic { builder.add_topic(x); }
+    builder.add_leftovers(args.leftovers);
     builder.finish()
   }
 
@@ -753,6 +755,14 @@ impl<'a> PartitionCheckpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<i64>(PartitionCheckpoint::VT_COMMIT_END, Some(0)).unwrap()}
   }
+  /// There may be files of segments that were cut off, which no segment names.
+  #[inline]
+  pub fn leftovers(&self) -> bool {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<bool>(PartitionCheckpoint::VT_LEFTOVERS, Some(false)).unwrap()}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
@@ -771,6 +781,7 @@ impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
      .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, ::flatbuffers::ForwardsUOffset<Producer>>>>("producers", Self::VT_PRODUCERS, true)?
      .visit_field::<i64>("lost_from", Self::VT_LOST_FROM, false)?
      .visit_field::<i64>("commit_end", Self::VT_COMMIT_END, false)?
+     .visit_field::<bool>("leftovers", Self::VT_LEFTOVERS, false)?
      .finish();
     Ok(())
   }
@@ -786,6 +797,7 @@ pub struct PartitionCheckpointArgs<'a> {
     pub producers: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, ::flatbuffers::ForwardsUOffset<Producer<'a>>>>>,
     pub lost_from: i64,
     pub commit_end: i64,
+    pub leftovers: bool,
 }
 impl<'a> Default for PartitionCheckpointArgs<'a> {
   #[inline]
@@ -801,6 +813,7 @@ impl<'a> Default for PartitionCheckpointArgs<'a> {
       producers: None, // required field
       lost_from: -1,
       commit_end: 0,
+      leftovers: false,
     }
   }
 }
@@ -851,6 +864,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionCheckpointBuilder<'a
     self.fbb_.push_slot::<i64>(PartitionCheckpoint::VT_COMMIT_END, commit_end, 0);
   }
   #[inline]
+  pub fn add_leftovers(&mut self, leftovers: bool) {
+    self.fbb_.push_slot::<bool>(PartitionCheckpoint::VT_LEFTOVERS, leftovers, false);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PartitionCheckpointBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PartitionCheckpointBuilder {
@@ -883,6 +900,7 @@ impl ::core::fmt::Debug for PartitionCheckpoint<'_> {
       ds.field("producers", &self.producers());
       ds.field("lost_from", &self.lost_from());
       ds.field("commit_end", &self.commit_end());
+      ds.field("leftovers", &self.leftovers());
       ds.finish()
   }
 }

@@ -2,15 +2,15 @@
 //!
 //! ```text
 //! block   0  u32  magic "KLJ1"            entry   0  u8   kind: 1 batch, 2 carried batch, 3 log start,
-//!         4  u16  format version (2)                      reserved: 4 reference (bytes in a
-//!         6  u16  core                                    segment), 5 truncate, 6 skip
+//!         4  u16  format version (2)                      5 truncate, 6 skip; reserved: 4 reference
+//!         6  u16  core                                    (bytes in a segment)
 //!         8  u64  generation                      1  u8   flags: bit 0 the batch begins a segment
 //!        16  u64  sequence                        2  u16  check of the entry's header
 //!        24  u32  bytes without padding           4  u32  payload bytes
 //!        28  u32  entries                         8  16   topic id
 //!        32  u16  blocks in flight before it     24  i32  partition
 //!        34  u16  check of 0..34                 28  i32  leader epoch
-//!        36  u32  CRC-32C of 0..36 and entries   32  i64  base offset; kind 3: the new log start
+//!        36  u32  CRC-32C of 0..36 and entries   32  i64  base offset; 3: the new log start; 5, 6: the new end
 //!        40       entries                        40       payload
 //! ```
 //! Blocks are padded with zeros to 4 KiB. Files are recycled, so whatever stands behind the last block of a file is older:
@@ -43,6 +43,10 @@ pub enum EntryKind {
     Carried = 2,
     /// The partition's log start moved to `offset`. There is no payload.
     LogStart = 3,
+    /// The partition's log was cut off: it ends at `offset`. The payload says where that is in its segment.
+    Truncate = 5,
+    /// The partition's log has no records up to `offset`, from the offset on that the payload says: that is no loss.
+    Skip = 6,
 }
 
 /// What stands before an entry's payload.
@@ -116,6 +120,8 @@ impl Entry {
             1 => EntryKind::Batch,
             2 => EntryKind::Carried,
             3 => EntryKind::LogStart,
+            5 => EntryKind::Truncate,
+            6 => EntryKind::Skip,
             _ => return None,
         };
         Some(Entry {

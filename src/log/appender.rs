@@ -141,7 +141,7 @@ mod tests {
 
     fn flush(position: u32, content: &[u8]) -> Flush {
         let parts = vec![Bytes::copy_from_slice(content)];
-        Flush { segment: SEGMENT, position, parts, bytes: content.len(), offset_end: 0 }
+        Flush { segment: SEGMENT, position, parts, bytes: content.len(), offset_end: 0, cut: false }
     }
 
     /// Carries out a write on a file in memory.

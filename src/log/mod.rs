@@ -20,17 +20,21 @@ pub mod index;
 mod producers;
 pub mod reading;
 mod records;
+mod restore;
 pub mod scan;
 mod segment;
+mod truncation;
 
 pub use producers::{
     BATCHES_MAX, Producer, ProducerBatch, ProducerStamp, Producers, SequenceError, Verdict as SequenceVerdict,
 };
+pub use restore::Restored;
 pub use segment::{FILE_ENDINGS, IndexEntry, Segment, SegmentId};
+pub use truncation::{Cut, CutSearch, SKIP_BYTES, Truncated, Unsound, decode_skip, encode_skip};
 
 use crate::types::{Epoch, Offset, PartitionId, TimestampMs};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A segment write holds at most this many bytes, but one batch at least.
@@ -102,6 +106,8 @@ pub struct Flush {
     pub bytes: usize,
     /// The offset after the last batch that it writes.
     pub offset_end: Offset,
+    /// What the file holds from the position on was cut off: it is shortened first.
+    pub cut: bool,
 }
 
 /// A closed segment whose file is to be cut to its length and given its index files.
@@ -173,6 +179,16 @@ pub struct Log {
     tail_flushed: usize,
     unflushed_bytes: usize,
     flushing: bool,
+    /// Segments that are being closed.
+    closing: usize,
+    /// Where the last batch ends, if offsets up to the log's end were passed over.
+    skipped_from: Option<Offset>,
+    /// Segments that were cut off, by base offset, with the generation of their files, as long as these may be there.
+    dropped: BTreeMap<Offset, u32>,
+    /// Before this start there may have been such files.
+    leftovers: bool,
+    /// The segment whose file may hold batches that were cut off, behind those that count.
+    stale: Option<SegmentId>,
     producers: Producers,
     /// Leader epochs and the offset at which each began, ascending.
     epochs: Vec<(Epoch, Offset)>,
@@ -199,6 +215,11 @@ impl Log {
             tail_flushed: 0,
             unflushed_bytes: 0,
             flushing: false,
+            closing: 0,
+            skipped_from: None,
+            dropped: BTreeMap::new(),
+            leftovers: false,
+            stale: None,
             producers: Producers::default(),
             epochs: Vec::new(),
             is_lost: false,
@@ -257,9 +278,35 @@ impl Log {
         self.commit_end
     }
 
-    /// The current leader epoch.
+    /// The leader's epoch: batches are stamped with it.
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// The epoch of the last batch; 0 before the first.
+    pub fn epoch_last(&self) -> Epoch {
+        self.epochs.last().map_or(Epoch::default(), |(epoch, _)| *epoch)
+    }
+
+    /// The partition has a leader of this epoch; one that is older than the log knows changes nothing.
+    pub fn set_epoch(&mut self, epoch: Epoch) {
+        assert!(epoch.known().is_some());
+        self.epoch = self.epoch.max(epoch);
+    }
+
+    /// The offset after the last record that this broker keeps as safely as the topic wants it.
+    pub fn acknowledged_end(&self) -> Offset {
+        if self.settings.ack_memory { self.end } else { self.durable_end }
+    }
+
+    /// The offset after the last record of which it is decided whether it counts (KIP-98).
+    pub fn last_stable(&self) -> Offset {
+        self.commit_end
+    }
+
+    /// Files of segments that were cut off may be there, and no segment of the log names them.
+    pub fn has_leftovers(&self) -> bool {
+        self.leftovers || !self.dropped.is_empty()
     }
 
     /// The states of idempotent producers.
@@ -314,16 +361,22 @@ impl Log {
 
     /// Where a batch goes that is `bytes` long and arrives at `wall_ms`.
     pub fn decide(&self, info: &BatchInfo, bytes: usize, wall_ms: TimestampMs) -> Placement {
+        self.decide_at(self.end, info, bytes, wall_ms)
+    }
+
+    /// As [`Log::decide`], of a batch that gets this offset.
+    pub fn decide_at(&self, offset: Offset, info: &BatchInfo, bytes: usize, wall_ms: TimestampMs) -> Placement {
+        assert!(offset >= self.end);
         assert!(info.records > 0 && info.last_offset_delta >= 0 && bytes > 0);
         let roll = self.segments.back().is_none_or(|active| {
-            let last = self.end + i64::from(info.last_offset_delta);
+            let last = offset + i64::from(info.last_offset_delta);
             let age = info.timestamp_max.max(wall_ms.min(info.timestamp_max)) - active.timestamp_first;
             active.bytes as usize + bytes > self.settings.segment_bytes as usize
                 || (active.bytes > 0 && active.timestamp_first >= 0 && age > self.settings.segment_ms)
                 || last - active.base > i64::from(i32::MAX)
                 || (active.index().len() + 1) * 12 > self.settings.index_bytes_max
         });
-        Placement { offset: self.end, epoch: self.epoch, roll }
+        Placement { offset, epoch: self.epoch, roll }
     }
 
     /// Adds a batch at the end: the only way in which one gets there.
@@ -333,7 +386,9 @@ impl Log {
         assert!(!bytes.is_empty() && self.tail.back().is_none_or(|last| last.journal <= journal));
         let last = at.offset + i64::from(info.last_offset_delta);
         if at.roll || self.segments.is_empty() {
-            self.segments.push_back(Segment::new(SegmentId::new(at.offset, 0)));
+            // Offsets that were passed over before it are looked for in it.
+            let from = self.skipped_from.filter(|from| last - from <= i64::from(i32::MAX));
+            self.segments.push_back(self.new_segment(from.unwrap_or(at.offset)));
         }
         if self.epochs.last().is_none_or(|(epoch, _)| *epoch < at.epoch) {
             self.epochs.push((at.epoch, at.offset));
@@ -356,6 +411,7 @@ impl Log {
             bytes,
         });
         self.epoch = self.epoch.max(at.epoch);
+        self.skipped_from = None;
         self.end = last + 1;
     }
 
@@ -383,6 +439,7 @@ impl Log {
             parts: Vec::new(),
             bytes: 0,
             offset_end: self.flushed_end,
+            cut: self.stale == Some(first.segment),
         };
         for batch in self.tail.range(self.tail_flushed..) {
             let fits = flush.parts.is_empty() || flush.bytes + batch.bytes.len() <= FLUSH_BYTES_MAX;
@@ -404,7 +461,7 @@ impl Log {
     /// their batches and that another one follows.
     pub fn flushed(&mut self, offset_end: Offset) -> Vec<Close> {
         assert!(self.flushing && offset_end > self.flushed_end && offset_end <= self.end);
-        self.flushing = false;
+        (self.flushing, self.stale) = (false, None);
         self.flushed_end = offset_end;
         while let Some(batch) = self.tail.get(self.tail_flushed).filter(|batch| batch.last < offset_end) {
             self.unflushed_bytes -= batch.bytes.len();
@@ -420,6 +477,7 @@ impl Log {
             at += 1;
             self.unclosed = self.segments[at].base;
         }
+        self.closing += closes.len();
         closes
     }
 
@@ -430,10 +488,11 @@ impl Log {
         Close { segment: segment.id(), bytes: segment.bytes, index, timeindex }
     }
 
-    /// The index files of a closed segment are there.
-    pub fn closed(&mut self, id: SegmentId) {
+    /// A segment's closing has ended: well, if its index files are there.
+    pub fn closed(&mut self, id: SegmentId, ok: bool) {
+        self.closing = self.closing.checked_sub(1).expect("a segment is being closed");
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id() == id) {
-            segment.indexed = true;
+            segment.indexed = ok;
         }
     }
 
@@ -443,17 +502,18 @@ impl Log {
         self.flushing = false;
     }
 
-    /// Carries the batches forward that are in no segment's file yet: `write` puts each into the journal again, and returns
-    /// the block that holds it from then on and its bytes.
-    pub fn carry(&mut self, mut write: impl FnMut(Placement, &Bytes) -> (u64, Bytes)) {
+    /// The batches that are in no segment yet, to be written to the journal again: each with the offset from which on others
+    /// were passed over before it, if any were. What is returned is the first block of what is written, and the bytes.
+    pub fn carry(&mut self, mut write: impl FnMut(Placement, Option<Offset>, &Bytes) -> (u64, Bytes)) {
         assert!(!self.flushing);
-        let bases: Vec<Offset> = self.segments.iter().map(|segment| segment.base).collect();
+        let mut end = self.flushed_end;
         for batch in self.tail.range_mut(self.tail_flushed..) {
-            let roll = batch.position == 0 && bases.contains(&batch.base);
-            let at = Placement { offset: batch.base, epoch: batch.epoch, roll };
-            let (journal, bytes) = write(at, &batch.bytes);
+            let at = Placement { offset: batch.base, epoch: batch.epoch, roll: batch.position == 0 };
+            let skipped = (end < batch.base).then_some(end);
+            let (journal, bytes) = write(at, skipped, &batch.bytes);
             assert!(journal >= batch.journal && bytes.len() == batch.bytes.len(), "a later block holds the same batch");
             (batch.journal, batch.bytes) = (journal, bytes);
+            end = batch.last + 1;
         }
     }
 
@@ -483,7 +543,9 @@ impl Log {
         if offset == limit {
             return Read::Empty;
         }
-        if self.tail.front().is_some_and(|first| first.base <= offset) {
+        // Where offsets were passed over before what is in no segment, there is nothing to find on disk.
+        let unflushed = |first: &Batch| self.tail_flushed == 0 && self.flushed_end <= offset && first.last >= offset;
+        if self.tail.front().is_some_and(|first| first.base <= offset || unflushed(first)) {
             return self.read_memory(offset, limit, bytes_max);
         }
         let at = self.segments.partition_point(|segment| segment.base <= offset);
@@ -576,87 +638,6 @@ impl Log {
             removed.push(self.segments.pop_front().expect("there are two"));
         }
         removed
-    }
-}
-
-/// What a checkpoint says of a log.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Restored {
-    /// The first offset that may be read.
-    pub start: Offset,
-    /// The offset after the last batch that is in a segment's file.
-    pub flushed_end: Offset,
-    /// The high watermark.
-    pub commit_end: Offset,
-    /// The segments up to `flushed_end`, oldest first.
-    pub segments: Vec<Segment>,
-    /// The states of producers, by their durable batches.
-    pub producers: Producers,
-    /// Leader epochs, and the offset at which each began, ascending.
-    pub epochs: Vec<(Epoch, Offset)>,
-    /// Records from this offset on were acknowledged and are lost.
-    pub lost_from: Option<Offset>,
-}
-
-impl Log {
-    /// The log as a checkpoint made now would restore it: what is not durable yet is left out.
-    pub fn checkpoint(&self) -> Restored {
-        let mut segments: Vec<Segment> = Vec::new();
-        for segment in self.segments.iter().filter(|segment| segment.base < self.flushed_end) {
-            let mut cut = Segment::new(segment.id());
-            cut.bytes = self.position_flushed(segment);
-            (cut.timestamp_max, cut.timestamp_offset) = segment.timestamp_written;
-            cut.timestamp_written = segment.timestamp_written;
-            cut.timestamp_first = segment.timestamp_first;
-            cut.indexed = segment.indexed;
-            if !segment.indexed {
-                cut.restore_index(segment.index_coarse(cut.bytes));
-            }
-            segments.push(cut);
-        }
-        Restored {
-            start: self.start.min(self.durable_end),
-            flushed_end: self.flushed_end,
-            commit_end: self.commit_end.min(self.durable_end),
-            segments,
-            producers: self.producers.durable(self.durable_end),
-            epochs: self.epochs.iter().filter(|(_, start)| *start < self.flushed_end).copied().collect(),
-            lost_from: self.lost_from(),
-        }
-    }
-
-    /// The log that a checkpoint describes. What follows is in the journal: see [`Log::replay`].
-    pub fn restore(id: PartitionId, name: Arc<str>, settings: Arc<Settings>, from: Restored) -> Log {
-        let mut log = Log::new(id, name, settings);
-        // The start may lie above: records can be deleted before they are in a segment.
-        assert!(from.start >= 0 && from.flushed_end >= 0);
-        log.start = from.start;
-        log.end = from.flushed_end;
-        log.durable_end = from.flushed_end;
-        log.commit_end = from.commit_end.clamp(0, from.flushed_end);
-        log.flushed_end = from.flushed_end;
-        log.unclosed = from.segments.iter().find(|segment| !segment.indexed).map_or(log.end, |segment| segment.base);
-        log.segments = from.segments.into();
-        log.producers = from.producers;
-        log.epoch = from.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);
-        log.epochs = from.epochs;
-        // Batches before that may still be in the journal.
-        log.is_lost = from.lost_from.is_some_and(|offset| offset <= log.end);
-        log
-    }
-
-    /// Adds a batch that the journal holds. One that the log has already changes nothing. Returns `false` if batches are
-    /// missing before it.
-    pub fn replay(&mut self, at: Placement, info: &BatchInfo, bytes: Bytes, seen_ms: TimestampMs) -> bool {
-        if at.offset + i64::from(info.last_offset_delta) < self.end {
-            return true;
-        }
-        if at.offset != self.end || self.is_lost {
-            return false;
-        }
-        self.apply(at, info, bytes, 0, seen_ms);
-        self.durable_end = self.end;
-        true
     }
 }
 

@@ -148,6 +148,14 @@ impl Producers {
         durable
     }
 
+    /// Forgets batches that end at or above `end`, which were cut off. A producer's epoch stays: an older one may not write
+    /// again.
+    pub fn truncate(&mut self, end: Offset) {
+        for producer in self.by_id.values_mut() {
+            producer.batches.retain(|batch| batch.offset_last < end);
+        }
+    }
+
     /// Puts in a producer that a checkpoint describes.
     pub fn insert(&mut self, id: ProducerId, producer: Producer) {
         assert!(id.0 >= 0 && producer.batches.len() <= BATCHES_MAX);

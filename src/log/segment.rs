@@ -141,6 +141,20 @@ impl Segment {
         assert!(self.timestamp_written.0 <= self.timestamp_max);
     }
 
+    /// Batches from `position` on are cut off; of the others this is the largest timestamp, with the last offset of the batch
+    /// that has it. `written`: what stays is in the file.
+    pub fn cut(&mut self, position: u32, timestamp: (TimestampMs, Offset), written: bool) {
+        assert!(position > 0 && position <= self.bytes && timestamp.0 <= self.timestamp_max);
+        self.bytes = position;
+        (self.timestamp_max, self.timestamp_offset) = timestamp;
+        if written {
+            self.timestamp_written = timestamp;
+        }
+        self.index.retain(|entry| entry.position < position);
+        self.indexed_to = self.index.last().map_or(0, |entry| entry.position);
+        self.indexed = false;
+    }
+
     /// A position at or before the batch that holds `offset`.
     pub fn position_of(&self, offset: Offset) -> u32 {
         assert!(offset >= self.base);

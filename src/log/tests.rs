@@ -1,8 +1,10 @@
 use super::*;
 use crate::types::{ProducerEpoch, ProducerId, Sequence, Uuid};
-use crate::wire::batch::{BatchBuilder, patch_base_offset_and_epoch};
+use crate::wire::batch::{BatchBuilder, batches, patch_base_offset_and_epoch};
 use crate::wire::compression::Workspace;
 use bytes::BytesMut;
+
+mod truncation;
 
 const SEEN_MS: TimestampMs = 1;
 
@@ -113,7 +115,7 @@ fn only_durable_batches_of_one_segment_are_flushed_one_write_at_a_time() {
     let segments: Vec<(Offset, u32)> = log.segments().map(|segment| (segment.base, segment.bytes)).collect();
     assert_eq!(closed.iter().map(|close| (close.segment.base, close.bytes)).collect::<Vec<_>>(), segments[..2]);
     assert!(log.is_flushed() && log.journal_oldest().is_none());
-    log.closed(SegmentId::new(0, 0));
+    log.closed(SegmentId::new(0, 0), true);
     assert!(log.segments().next().unwrap().indexed);
 }
 
@@ -194,7 +196,7 @@ fn batches_are_carried_with_their_place_and_the_begin_of_a_segment() {
     let flush = log.plan_flush().unwrap();
     log.flushed(flush.offset_end);
     let mut carried = Vec::new();
-    log.carry(|at, bytes| {
+    log.carry(|at, _, bytes| {
         carried.push((at.offset, at.roll));
         (99, bytes.clone())
     });
@@ -267,7 +269,7 @@ fn batches_keep_the_epoch_of_their_own() {
     append(&mut log, &[1, 2], 10, 11);
     log.epoch = Epoch(7);
     let mut epochs = Vec::new();
-    log.carry(|at, bytes| {
+    log.carry(|at, _, bytes| {
         epochs.push(at.epoch.0);
         (99, bytes.clone())
     });
@@ -516,7 +518,7 @@ mod closing {
         let mut closed = Vec::new();
         while let Some(flush) = log.plan_flush() {
             for close in log.flushed(flush.offset_end) {
-                log.closed(close.segment);
+                log.closed(close.segment, true);
                 closed.push((close.segment.base, close.bytes));
             }
         }

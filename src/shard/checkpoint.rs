@@ -51,6 +51,7 @@ impl CheckpointBuilder {
             producers: Some(self.flat.create_vector(&producers)),
             lost_from: log.lost_from.unwrap_or(-1),
             commit_end: log.commit_end,
+            leftovers: log.leftovers,
         };
         self.partitions.push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
     }
@@ -185,6 +186,7 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
         epochs: partition.epochs().iter().map(|e| (Epoch(e.epoch()), e.start())).collect(),
         commit_end: partition.commit_end(),
         lost_from: Some(partition.lost_from()).filter(|offset| *offset >= 0),
+        leftovers: partition.leftovers(),
     })
 }
 
@@ -210,8 +212,9 @@ mod tests {
             segment.push(i, i, 1000, 5, 1);
         }
         let (segments, producers) = (vec![segment], Producers::default());
-        let (epochs, lost_from) = (Vec::new(), None);
-        let log = Restored { start: 0, flushed_end: 3, commit_end: 3, segments, producers, epochs, lost_from };
+        let (epochs, lost_from, leftovers) = (Vec::new(), None, false);
+        let log =
+            Restored { start: 0, flushed_end: 3, commit_end: 3, segments, producers, epochs, lost_from, leftovers };
         let mut builder = CheckpointBuilder::default();
         builder.add(PartitionId { topic: Uuid([5; 16]), index: 0 }, &log);
         let mut bytes = builder.finish(CheckpointHead::default());
@@ -253,6 +256,7 @@ mod tests {
             producers,
             epochs: vec![(Epoch(0), 100), (Epoch(3), 600)],
             lost_from: Some(1500),
+            leftovers: true,
         };
         let id = PartitionId { topic: Uuid([5; 16]), index: 4 };
         let head = CheckpointHead { generation: 3, core: 1, cores: 2, sequence: 88, ended: true };
@@ -269,6 +273,7 @@ mod tests {
         let ids = |log: &Restored| log.segments.iter().map(Segment::id).collect::<Vec<_>>();
         assert_eq!(ids(&read[0].1), ids(&log));
         assert_eq!(read[0].1.producers, log.producers);
+        assert!(read[0].1.leftovers);
         assert!(indexed_to_ignored(&read[0].1).contains("indexed: true"));
         assert_eq!(decode(&bytes[..bytes.len() / 2]), None);
         assert_eq!(decode(b"nonsense"), None);

@@ -5,7 +5,9 @@ use crate::group::Response;
 use crate::log::check::Refusal;
 use crate::log::{BatchInfo, DiskRead};
 use crate::metadata::{Delta, Image};
-use crate::types::{Epoch, Offset, PartitionId, ProducerEpoch, ProducerId, RequestId, Sequence, TimestampMs, Uuid};
+use crate::types::{
+    BrokerId, Epoch, Offset, PartitionId, ProducerEpoch, ProducerId, RequestId, Sequence, TimestampMs, Uuid,
+};
 use crate::wire::error::ErrorCode;
 use bytes::{Bytes, BytesMut};
 use std::net::IpAddr;
@@ -34,6 +36,8 @@ pub const MAX_TIMESTAMP: TimestampMs = -3;
 pub const EARLIEST_LOCAL: TimestampMs = -4;
 /// The last offset in tiered storage (KIP-1005): none, without tiered storage.
 pub const LATEST_TIERED: TimestampMs = -5;
+/// The isolation level of who wants no records of transactions that are open or were given up (KIP-98).
+const READ_COMMITTED: i8 = 1;
 
 /// One partition's share of a request, to the shard that owns the partition.
 #[derive(Debug)]
@@ -48,6 +52,39 @@ pub struct Ask {
     pub op: Op,
 }
 
+/// Which replicas must have a batch before it is acknowledged: a client's `acks`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acks {
+    /// The leader, as with `Leader`, although nobody is told: who writes is held back by what is under way.
+    None,
+    /// The leader.
+    Leader,
+    /// All that are in sync: the batch is committed.
+    All,
+}
+
+/// Who reads a partition, which says up to where it is shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadBy {
+    /// A consumer: what is committed, and with the isolation *read_committed* only what is decided.
+    Consumer {
+        /// Nothing of transactions that are open.
+        decided: bool,
+    },
+    /// A broker that follows the leader: all there is.
+    Replica(BrokerId),
+}
+
+impl ReadBy {
+    /// From the fields of a request: negative ids of replicas are clients'.
+    pub fn new(replica: i32, isolation_level: i8) -> ReadBy {
+        match replica {
+            ..0 => ReadBy::Consumer { decided: isolation_level == READ_COMMITTED },
+            _ => ReadBy::Replica(BrokerId(replica)),
+        }
+    }
+}
+
 /// What is wanted of one partition.
 #[derive(Debug)]
 pub enum Op {
@@ -57,6 +94,8 @@ pub enum Op {
         batch: BytesMut,
         /// What the log needs to know of it.
         info: BatchInfo,
+        /// When it may be acknowledged.
+        acks: Acks,
     },
     /// Batches from `offset` on. Answered at once.
     Read {
@@ -66,6 +105,8 @@ pub enum Op {
         bytes_max: usize,
         /// The leader epoch that the client believes in.
         leader_epoch: Epoch,
+        /// Who reads.
+        by: ReadBy,
     },
     /// Answered once the high watermark is above this one.
     Watch {
@@ -78,6 +119,8 @@ pub enum Op {
         timestamp: TimestampMs,
         /// The leader epoch that the client believes in.
         leader_epoch: Epoch,
+        /// Who reads.
+        by: ReadBy,
     },
     /// Move the log's start up to `offset`, -1 for the high watermark; answered when that is durable.
     DeleteRecords {
@@ -181,6 +224,8 @@ pub enum Answer {
 pub struct ReadAnswer {
     /// Up to where consumers may read.
     pub high_watermark: Offset,
+    /// The offset after the last record of which it is decided whether it counts.
+    pub last_stable: Offset,
     /// From where on they may.
     pub log_start: Offset,
     /// The batches.

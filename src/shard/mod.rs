@@ -103,6 +103,11 @@ impl Shard {
         self.view.image()
     }
 
+    /// For who follows a leader: nobody asks for that by messages.
+    pub fn store_mut(&mut self) -> &mut Store {
+        self.owner.store_mut()
+    }
+
     /// What the core keeps.
     pub fn store(&self) -> &Store {
         self.owner.store()

@@ -8,7 +8,7 @@ use super::rules::TopicRules;
 use super::store::{DiskOp, Done, Limits, LogIndex, Store};
 use super::view::dynamic_config;
 use crate::journal::{self, Block, Entry, EntryKind, FileIndex, Journal, Replay, Wanted};
-use crate::log::{Restored, check};
+use crate::log::{Cut, Restored, check, decode_skip};
 use crate::metadata::{Controller, Image};
 use crate::types::{Now, Offset, PartitionId, ShardId, Time, Uuid};
 use crate::wire::batch::{batches, crc_ok};
@@ -91,8 +91,14 @@ struct Gap {
     last: Offset,
 }
 
-/// Whether the payload of an entry whose block is damaged is the batch that was written.
+/// Whether the payload of an entry whose block is damaged is what was written.
 fn is_sound(entry: &Entry, payload: &[u8]) -> bool {
+    match entry.kind {
+        EntryKind::LogStart => return true,
+        EntryKind::Truncate => return Cut::decode(entry.offset, payload).is_ok(),
+        EntryKind::Skip => return decode_skip(payload).is_ok(),
+        EntryKind::Batch | EntryKind::Carried => {}
+    }
     let batch = check::info(payload).and_then(|_| batches(payload).next());
     batch.is_some_and(|batch| {
         batch.bytes.len() == payload.len() && batch.header.base_offset.get() == entry.offset && crc_ok(payload)
@@ -269,14 +275,41 @@ impl Recovery {
                 continue;
             }
             let payload = &bytes[payload];
-            if block.damaged && entry.kind != EntryKind::LogStart && !is_sound(&entry, payload) {
-                let from = self.lost.entry(entry.partition).or_insert(entry.offset);
-                *from = entry.offset.max(*from);
-                self.open(&rules, &entry);
+            if block.damaged && !is_sound(&entry, payload) {
+                self.unsound(&rules, &entry);
                 continue;
             }
             // A copy: the block's buffer is large, and few of its entries stay.
             self.entry(now, &rules, &entry, payload)?;
+        }
+        Ok(())
+    }
+
+    /// An entry whose payload cannot be read, of a block that was durable.
+    fn unsound(&mut self, rules: &TopicRules, entry: &Entry) {
+        let index = self.open(rules, entry);
+        let store = self.store.as_mut().expect("blocks come after `begin`");
+        let end = store.log(index).expect("it was just opened").end();
+        let mut offset = entry.offset;
+        if entry.kind == EntryKind::Truncate && end > offset {
+            // Nothing says where in its segment the log was cut: what follows would stand behind what was cut off.
+            store.lose(index);
+            offset = end;
+        }
+        let from = self.lost.entry(entry.partition).or_insert(offset);
+        *from = offset.max(*from);
+    }
+
+    /// The log was cut off: what was missing behind the cut is no loss, and what is missing before it is.
+    fn cut(&mut self, index: LogIndex, entry: &Entry, payload: &[u8]) -> Result<(), String> {
+        let cut = Cut::decode(entry.offset, payload).map_err(|_| "the journal holds what is no cut")?;
+        let store = self.store.as_mut().expect("blocks come after `begin`");
+        store.replay_truncation(index, &cut);
+        let end = store.log(index).expect("it was just opened").end();
+        self.lost.remove(&entry.partition);
+        self.gaps.remove(&entry.partition);
+        if end < cut.end {
+            self.gaps.insert(entry.partition, Gap { next: cut.end, last: cut.end - 1 });
         }
         Ok(())
     }
@@ -291,6 +324,13 @@ impl Recovery {
         let store = self.store.as_mut().expect("blocks come after `begin`");
         let info = match entry.kind {
             EntryKind::LogStart => None,
+            EntryKind::Truncate => return self.cut(index, entry, payload),
+            EntryKind::Skip => {
+                let from = decode_skip(payload).map_err(|_| "the journal holds what is no skip")?;
+                // If batches are missing before it, the one behind it is, too.
+                store.replay_skip(index, from, entry.offset);
+                return Ok(());
+            }
             EntryKind::Batch | EntryKind::Carried => {
                 Some(check::info(payload).ok_or("the journal holds what is no batch")?)
             }
@@ -430,6 +470,10 @@ impl Recovery {
             return Err("what the journal holds cannot be written to the segments".into());
         }
         store.resume();
+        let logs: Vec<_> = store.logs().map(|(index, log)| (index, self.image.leader(log.id()))).collect();
+        for (index, leader) in logs {
+            leader.into_iter().for_each(|leader| store.set_epoch(index, leader.epoch));
+        }
         Ok(Shard::new(self.id, self.node, self.image, self.config, store, seed, controller))
     }
 }

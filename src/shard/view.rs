@@ -5,7 +5,7 @@ use super::context::Apis;
 use super::node::Node;
 use super::rules::TopicRules;
 use crate::config::Config;
-use crate::metadata::{Delta, Image, Topic};
+use crate::metadata::{Delta, Image, Leader, Topic};
 use crate::types::{BrokerId, PartitionId, PartitionIndex, ShardId, Uuid};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -71,10 +71,21 @@ impl View {
         partition.shard(self.node.shards)
     }
 
+    /// The partition's leader, if it is this broker: whoever answers for a partition asks here.
+    pub fn leader(&self, partition: PartitionId) -> Option<Leader> {
+        self.image.leader(partition).filter(|leader| leader.broker == self.node.id)
+    }
+
+    /// Whether another broker has a replica of the partition.
+    pub fn follows(&self, partition: PartitionId, broker: BrokerId) -> bool {
+        let placement = self.image.topic_by_id(partition.topic).and_then(|topic| topic.partition(partition.index));
+        broker != self.node.id && placement.is_some_and(|placement| placement.replicas.contains(&broker))
+    }
+
     /// The topic's partition of this index, if it is there and this broker leads it.
     pub fn led(&self, topic: &Topic, index: PartitionIndex) -> Option<PartitionId> {
         let partition = PartitionId { topic: topic.id, index };
-        self.image.leader(partition).filter(|leader| leader.broker == self.node.id).map(|_| partition)
+        self.leader(partition).map(|_| partition)
     }
 
     pub fn rules_of(&mut self, topic: &Arc<Topic>) -> Arc<TopicRules> {

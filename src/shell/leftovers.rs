@@ -6,7 +6,8 @@ use crate::log::SegmentId;
 use crate::log::directory::{PARTITION_METADATA, is_deleted, is_stray, is_unknown, stray_name};
 use crate::metadata::Image;
 use crate::shard::recovery::Found;
-use crate::types::{Offset, Uuid};
+use crate::types::Uuid;
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,9 +67,9 @@ fn is_of_nobody(dir: &Path, name: &str, image: &Image) -> io::Result<bool> {
     Ok(is_unknown(name, &content, known))
 }
 
-/// Removes the segments of a partition below its first one: a crash came between the checkpoint that no longer names them and
-/// their end.
-pub fn remove_old_segments(root: &Path, name: &str, topic: Uuid, first: Offset) {
+/// Removes the files of a partition's segments that are not among `named`: a crash came between the checkpoint that no longer
+/// names them and their end.
+pub fn remove_unnamed_segments(root: &Path, name: &str, topic: Uuid, named: &HashSet<SegmentId>) {
     let dir = root.join(name);
     let entries = match fs::read_dir(&dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -79,7 +80,7 @@ pub fn remove_old_segments(root: &Path, name: &str, topic: Uuid, first: Offset) 
         for entry in entries {
             let path = entry?.path();
             let segment = path.file_name().and_then(|name| SegmentId::of_file(name.to_str()?));
-            if segment.is_some_and(|segment| segment.base < first) {
+            if segment.is_some_and(|segment| !named.contains(&segment)) {
                 fs::remove_file(&path)?;
             }
         }

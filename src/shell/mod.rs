@@ -400,13 +400,9 @@ fn clear(core: &Rc<Core>, setup: &CoreSetup, damaged: &[(u16, crate::journal::Fi
     if let Err(error) = aside.and_then(|()| recovery::remove_odd_files(&setup.root, setup.id.0, bytes)) {
         tracing::error!("{}: {error}", disk::journal_dir(&setup.root, setup.id.0).display());
     }
-    let firsts: Vec<_> = core.look(|shard| {
-        let logs = shard.store().logs();
-        let firsts =
-            logs.filter_map(|(_, log)| Some((log.name().clone(), log.id().topic, log.segments().next()?.base)));
-        firsts.filter(|(.., first)| *first > 0).collect()
-    });
-    firsts.iter().for_each(|(name, topic, first)| leftovers::remove_old_segments(&setup.root, name, *topic, *first));
+    for (name, topic, named) in core.look(|shard| shard.store().leftovers()) {
+        leftovers::remove_unnamed_segments(&setup.root, &name, topic, &named);
+    }
     if setup.id != ShardId(0) {
         return;
     }

@@ -173,7 +173,7 @@ impl Clients {
         Ok(())
     }
 
-    fn call(
+    pub fn call(
         &mut self,
         world: &mut World,
         process: &mut Process,
@@ -423,6 +423,16 @@ impl Clients {
                 self.producers[producer].history.remove(&part);
                 continue;
             }
+            // One that was refused cannot follow a later one that was not: its producer was new to the log then.
+            let later = |id: BatchId| {
+                let written = |other: &&BatchId| {
+                    let batch = &self.model.batches[**other];
+                    **other > id && batch.producer == producer && matches!(batch.state, State::Written(_))
+                };
+                self.model.batches[id].failed && sent.iter().any(|other| written(&other))
+            };
+            let (passed, open): (Vec<BatchId>, Vec<BatchId>) = open.into_iter().partition(|id| later(*id));
+            passed.into_iter().for_each(|id| self.model.batches[id].state = State::Lost);
             // Until it is answered it stays among the sent ones, for the case that the broker dies again.
             self.model.log(part).sent.extend(&open);
             for id in open {

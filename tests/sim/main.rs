@@ -1,7 +1,8 @@
 //! The broker on a simulated disk that tears, loses what was not synced, and fails, with a crash after any step: all of
 //! it from a seed. After each recovery every acknowledged record must be there, once, in order.
 //!
-//! In some seeds there are groups of consumers beside the others: see `groups.rs`.
+//! In some seeds there are groups of consumers beside the others: see `groups.rs`; in others there are logs that follow a leader's:
+//! see `replica.rs`.
 //!
 //! `KLAMM_SIM_SEEDS=5000` runs more seeds, `KLAMM_SIM_SEEDS=5000..9000` those; `KLAMM_SIM_SEED=17` runs one and prints what
 //! happens.
@@ -16,6 +17,7 @@ mod member;
 mod model;
 mod node;
 mod replay;
+mod replica;
 mod segments;
 
 use client::Clients;
@@ -25,13 +27,15 @@ use klamm::config::Config;
 use model::TopicState;
 use node::{Crashed, Slow, World};
 use rand::Rng;
+use replica::Replicas;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SEEDS: u64 = 200;
-/// Of the seeds that have groups.
+/// Of the seeds that have groups, and of the others that have logs of followers.
 const GROUPS_ONE_IN: u64 = 3;
+const REPLICAS_AT: u64 = 1;
 const LIVES_MAX: u64 = 5;
 const CORES_MAX: u16 = 3;
 /// The least that a journal takes.
@@ -80,6 +84,9 @@ const FAULT_ONE_IN: u32 = 600;
 /// How many of so many actions create and delete topics, where that is done often.
 const CHURN_ONE_IN: u32 = 25;
 
+/// Who is there besides the clients.
+type Beside = (Option<Groups>, Option<Replicas>);
+
 /// What one seed stands for: a broker that lives a few times on the same disk.
 fn run(seed: u64, trace: bool) {
     use rand::SeedableRng;
@@ -91,7 +98,10 @@ fn run(seed: u64, trace: bool) {
     let churn = world.random.random_range(0..4) == 0;
     world.trace(|| format!("{trouble:?}, churn: {churn}"));
     let faulty = trouble == Trouble::Faults;
-    let mut groups = seed.is_multiple_of(GROUPS_ONE_IN).then(|| Groups::new(&mut world, faulty));
+    let groups = seed.is_multiple_of(GROUPS_ONE_IN).then(|| Groups::new(&mut world, faulty));
+    // What damage takes from these logs is not modelled.
+    let follow = seed % GROUPS_ONE_IN == REPLICAS_AT && trouble != Trouble::Damage;
+    let mut beside = (groups, follow.then(Replicas::new));
     let mut harms = Vec::new();
     for number in 0..LIVES_MAX {
         if world.random.random_range(0..3) == 0 {
@@ -104,7 +114,7 @@ fn run(seed: u64, trace: bool) {
         let slow = [Slow::Nothing, Slow::Nothing, Slow::Journal, Slow::Segments];
         world.slow = slow[world.random.random_range(0..slow.len())];
         world.mild = world.random.random_range(0..3) > 0;
-        let result = live(&mut world, &mut clients, &mut groups, &mut harms, (cores, trouble, churn));
+        let result = live(&mut world, &mut clients, &mut beside, &mut harms, (cores, trouble, churn));
         assert!(result.is_err(), "a life ends with a crash");
         world.trace(|| format!("life {number} ends"));
         world.crash();
@@ -119,8 +129,8 @@ fn run(seed: u64, trace: bool) {
     world.fault_one_in = 0;
     world.slow = Slow::Nothing;
     world.full = false;
-    let mut process = settle(&mut world, &mut clients, &mut groups, &mut harms, cores).expect("nothing ends it");
-    if let Some(groups) = &mut groups {
+    let mut process = settle(&mut world, &mut clients, &mut beside, &mut harms, cores).expect("nothing ends it");
+    if let Some(groups) = &mut beside.0 {
         groups.rest(&mut world, &mut process, &mut clients).expect("nothing ends it");
         assert!(groups.compared > 0, "no group was ever compared with its log");
     }
@@ -129,7 +139,7 @@ fn run(seed: u64, trace: bool) {
 fn settle(
     world: &mut World,
     clients: &mut Clients,
-    groups: &mut Option<Groups>,
+    (groups, replicas): &mut Beside,
     harms: &mut Vec<Harm>,
     cores: u16,
 ) -> Result<node::Process, Crashed> {
@@ -140,6 +150,9 @@ fn settle(
     if let Some(groups) = groups {
         groups.begin(world, &mut process);
         groups.verify(world, &mut process, clients)?;
+    }
+    if let Some(replicas) = replicas {
+        replicas.begin(world, &mut process, clients)?;
     }
     let parts = clients.model.parts(TopicState::Live);
     for part in &parts {
@@ -162,11 +175,12 @@ fn settle(
 fn live(
     world: &mut World,
     clients: &mut Clients,
-    groups: &mut Option<Groups>,
+    beside: &mut Beside,
     harms: &mut Vec<Harm>,
     (cores, trouble, churn): (u16, Trouble, bool),
 ) -> Result<(), Crashed> {
-    let mut process = settle(world, clients, groups, harms, cores)?;
+    let mut process = settle(world, clients, beside, harms, cores)?;
+    let (groups, replicas) = beside;
     let faulty = trouble == Trouble::Faults;
     world.fault_one_in = if faulty { FAULT_ONE_IN } else { 0 };
     clients.refused = faulty;
@@ -208,6 +222,9 @@ fn live(
         if let Some(groups) = groups {
             groups.act(world, &mut process, clients);
             world.wake = groups.wake();
+        }
+        if let Some(replicas) = replicas {
+            replicas.act(world, &mut process);
         }
         clients.step(world, &mut process)?;
         if let Some(groups) = groups {
@@ -316,5 +333,7 @@ fn what_was_acknowledged_survives() {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("panics are caught")).collect()
     });
+    let (cuts, skips) = (replica::CUTS.load(Ordering::Relaxed), replica::SKIPS.load(Ordering::Relaxed));
+    assert!(end - start < SEEDS || (cuts > 0 && skips > 0), "nothing was cut off or passed over");
     assert!(failed.is_empty(), "{} of the seeds {start}..{end} failed: {failed:?}", failed.len());
 }

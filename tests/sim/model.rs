@@ -226,24 +226,39 @@ impl Model {
             // What was deleted cannot be told from what was never written.
             return;
         }
+        // One of which nobody said where it is may be deleted: below the start there is room for so many records of unknown
+        // batches. What one producer sent is there in the order of sending, so all of them were sent before its first one
+        // that is still there.
+        let known = log.known.range(..start).map(|(offset, id)| self.records(*id).min(start - offset)).sum::<i64>();
+        let (room, mut deleted) = (start - known, 0);
+        assert!(room >= 0, "{}: {known} records below {start}", self.name(part));
         let mut missing = HashMap::new();
+        let mut before: HashMap<usize, i64> = HashMap::new();
         let mut begun = HashSet::new();
         for id in &log.sent {
             let batch = &self.batches[*id];
-            // One of which nobody said where it is may be deleted, unless an earlier one of its producer is not.
-            let below = match batch.state {
-                State::Written(offset) => offset < start,
-                State::Open => start > 0 && !begun.contains(&batch.producer),
-                State::Lost => false,
-            };
             if there.contains(id) {
-                begun.insert(batch.producer);
-                let before = missing.get(&batch.producer);
-                assert!(before.is_none(), "{}: batch {id} is there, batch {before:?} is not", self.name(part));
-            } else if !below && !batch.failed {
+                if begun.insert(batch.producer) {
+                    deleted += before.remove(&batch.producer).unwrap_or(0);
+                }
+                let earlier = missing.get(&batch.producer);
+                assert!(earlier.is_none(), "{}: batch {id} is there, batch {earlier:?} is not", self.name(part));
+                continue;
+            }
+            let missed = match batch.state {
+                _ if batch.failed => false,
+                State::Written(offset) => offset >= start,
+                State::Open if !begun.contains(&batch.producer) => {
+                    *before.entry(batch.producer).or_default() += self.records(*id);
+                    false
+                }
+                State::Open | State::Lost => true,
+            };
+            if missed {
                 missing.entry(batch.producer).or_insert(*id);
             }
         }
+        assert!(deleted <= room, "{}: {deleted} records before others are gone, {room} were deleted", self.name(part));
     }
 
     /// The first record at or after the time, from the log start on.

@@ -141,6 +141,9 @@ impl SegmentWrite {
                 no.anything()?;
                 let path = path(&self.dir, SegmentFile::Log, self.flush.segment);
                 disk.create(&path);
+                if self.flush.cut {
+                    disk.set_length(&path, self.flush.position as usize);
+                }
                 let file = disk.open(&path).expect("it was just made");
                 let (end, allocated) = (u64::from(self.flush.position), disk.content(file).len() as u64);
                 Stage::Open(Appending { appender: Appender::new(self.flush.segment, end, allocated), file })

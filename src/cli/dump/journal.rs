@@ -67,6 +67,8 @@ fn dump_entry(entry: &Entry, payload: &[u8], position: u64, depth: Depth, out: &
         EntryKind::Batch => "entry",
         EntryKind::Carried => "carried",
         EntryKind::LogStart => "log-start",
+        EntryKind::Truncate => "truncate",
+        EntryKind::Skip => "skip",
     };
     out.row(json!({
         "kind": kind,
@@ -79,7 +81,7 @@ fn dump_entry(entry: &Entry, payload: &[u8], position: u64, depth: Depth, out: &
         "segment_begins": entry.roll,
     }))?;
     match entry.kind {
-        EntryKind::LogStart => Ok(()),
+        EntryKind::LogStart | EntryKind::Truncate | EntryKind::Skip => Ok(()),
         EntryKind::Batch | EntryKind::Carried => dump_batch(payload, position, depth, out).map(|_| ()),
     }
 }

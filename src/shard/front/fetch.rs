@@ -4,7 +4,7 @@
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use super::session::{Key, SessionError, TopicRef, Wanted};
 use crate::metadata::Topic;
-use crate::shard::message::{Answer, Data, Op};
+use crate::shard::message::{Answer, Data, Op, ReadBy};
 use crate::shard::port::ReadPlan;
 use crate::shard::view::View;
 use crate::types::{Epoch, Offset, PartitionId, Time, Uuid};
@@ -50,11 +50,14 @@ enum Stage {
 
 struct Part {
     key: Key,
+    /// Who reads.
+    by: ReadBy,
     wanted: Wanted,
     /// The partition that is asked; `None` if the topic is not known.
     partition: Option<PartitionId>,
     code: ErrorCode,
     high_watermark: Offset,
+    last_stable: Offset,
     log_start: Offset,
     data: Data,
     watched: bool,
@@ -91,7 +94,7 @@ impl Part {
 
     fn ask_read(&self, scatter: &mut Scatter<'_>, number: u32) -> bool {
         let Wanted { offset, leader_epoch, .. } = self.wanted;
-        self.ask(scatter, number, Op::Read { offset, bytes_max: self.limit().max(1), leader_epoch })
+        self.ask(scatter, number, Op::Read { offset, bytes_max: self.limit().max(1), leader_epoch, by: self.by })
     }
 }
 
@@ -110,12 +113,15 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let head = &incoming.head;
     let request = FetchRequest::decode(&mut Reader::new(&frame[head.body_start..]), head.version)?;
     let reply = ReplyHead::new(head);
+    let replica = if head.version < 15 { request.replica_id } else { request.replica_state.replica_id };
+    let by = ReadBy::new(replica, request.isolation_level);
     let (wanted, forgotten) = wanted(&request, head.version);
     let session = match scatter.sessions.begin(request.session_id, request.session_epoch, wanted, &forgotten) {
         Ok(session) => session,
         Err(error) => return Ok(Begun::Answered(session_error(&reply, error))),
     };
-    let parts: Vec<Part> = session.partitions.iter().map(|(key, wanted)| part(scatter.view, key, *wanted)).collect();
+    let parts: Vec<Part> =
+        session.partitions.iter().map(|(key, wanted)| part(scatter.view, by, key, *wanted)).collect();
     let deadline = scatter.now.mono.after_ms(request.max_wait_ms.max(0) as u64);
     let fetch = Fetch {
         head: reply,
@@ -133,7 +139,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     Ok(Begun::Started { work: Box::new(fetch), deadline: Some(deadline), silent: false })
 }
 
-fn part(view: &View, key: &Key, wanted: Wanted) -> Part {
+fn part(view: &View, by: ReadBy, key: &Key, wanted: Wanted) -> Part {
     let topic = match &key.0 {
         TopicRef::Name(name) => view.image().topic(name),
         TopicRef::Id(id) => view.image().topic_by_id(*id),
@@ -144,9 +150,22 @@ fn part(view: &View, key: &Key, wanted: Wanted) -> Part {
         (TopicRef::Id(_), None, _) => ErrorCode::UnknownTopicId,
         _ => ErrorCode::UnknownTopicOrPartition,
     };
-    let (high_watermark, log_start) = (-1, -1);
+    let (high_watermark, last_stable, log_start) = (-1, -1, -1);
     let (data, share, watched, again) = (Data::None, (0, false), false, false);
-    Part { key: key.clone(), wanted, partition, code, high_watermark, log_start, data, watched, share, again }
+    Part {
+        key: key.clone(),
+        by,
+        wanted,
+        partition,
+        code,
+        high_watermark,
+        last_stable,
+        log_start,
+        data,
+        watched,
+        share,
+        again,
+    }
 }
 
 impl Fetch {
@@ -218,7 +237,8 @@ impl Work for Fetch {
                 }
             }
             Answer::Read(read) => {
-                (part.high_watermark, part.log_start) = (read.high_watermark, read.log_start);
+                (part.high_watermark, part.last_stable) = (read.high_watermark, read.last_stable);
+                part.log_start = read.log_start;
                 part.data = read.data;
                 part.code = ErrorCode::None;
             }
@@ -409,7 +429,7 @@ fn encode_part(part: &Part) -> PartitionData<'_> {
         partition_index: part.key.1,
         error_code: part.code.code(),
         high_watermark: if ok { part.high_watermark } else { -1 },
-        last_stable_offset: if ok { part.high_watermark } else { -1 },
+        last_stable_offset: if ok { part.last_stable } else { -1 },
         log_start_offset: if ok { part.log_start } else { -1 },
         aborted_transactions: None,
         records: Some(Records::Spans(spans)),

@@ -4,7 +4,7 @@ use super::checking::{self, Batches, Unchecked};
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use crate::log::check::{Checked, Refusal};
 use crate::metadata::is_internal;
-use crate::shard::message::{Answer, Op};
+use crate::shard::message::{Acks, Answer, Op};
 use crate::shard::rules::TopicRules;
 use crate::shard::view::View;
 use crate::types::{PartitionId, PartitionIndex, ShardId, TimestampMs, Uuid};
@@ -26,7 +26,7 @@ const VERSION_TOPIC_IDS: i16 = 13;
 /// A Produce request in progress.
 struct Produce {
     head: ReplyHead,
-    acks: i16,
+    acks: Acks,
     topics: Vec<TopicName>,
     parts: Vec<Part>,
     /// What is not checked yet.
@@ -77,11 +77,16 @@ fn shares(view: &View, picks: &[Pick]) -> BTreeMap<ShardId, usize> {
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
     let request = ProduceRequest::decode(&mut Reader::new(&frame[head.body_start..]), head.version)?;
-    let acks = request.acks;
+    let acks = match request.acks {
+        0 => Some(Acks::None),
+        1 => Some(Acks::Leader),
+        -1 => Some(Acks::All),
+        _ => None,
+    };
     let deadline = scatter.now.mono.after_ms(request.timeout_ms.max(0) as u64);
     let (topics, mut parts, mut picks) = picks(scatter, head.version, &request, &frame);
     drop(request);
-    if !(-1..=1).contains(&acks) {
+    if acks.is_none() {
         picks.clear();
         parts.iter_mut().for_each(|part| part.outcome = refused(ErrorCode::InvalidRequiredAcks));
     }
@@ -98,7 +103,8 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: Byte
         batches.push_front(Unchecked { part, partition, batch, rules });
     }
     // Nothing is answered, so the connection's order does not wait for the disk.
-    let silent = acks == 0;
+    let acks = acks.unwrap_or(Acks::Leader);
+    let silent = acks == Acks::None;
     let deadline = (!batches.is_empty() && !silent).then_some(deadline);
     let bytes = batches.iter().map(|unchecked| unchecked.batch.len()).sum();
     let batches = Batches::new(head.version, scatter.now.wall_ms, batches);
@@ -167,7 +173,7 @@ impl Work for Produce {
                     if rules.check.log_append_time {
                         part.log_append_time = info.timestamp_max;
                     }
-                    scatter.ask(number as u32, partition, &rules.topic, Op::Append { batch, info });
+                    scatter.ask(number as u32, partition, &rules.topic, Op::Append { batch, info, acks: self.acks });
                 }
                 Err(refusal) => part.outcome = Some(Outcome::Refused(Box::new(refusal))),
             }
@@ -199,7 +205,7 @@ impl Work for Produce {
     }
 
     fn reply(self: Box<Self>, _: &mut Scatter<'_>) -> Reply {
-        if self.acks != 0 {
+        if self.acks != Acks::None {
             return Reply::Send(encode(&self));
         }
         // The only way to tell a client that does not listen.

@@ -146,7 +146,7 @@ fn batch(base: Offset, timestamp: TimestampMs) -> Bytes {
 }
 
 fn found(data: Data) -> Answer {
-    Answer::Read(ReadAnswer { high_watermark: 10, log_start: 0, data })
+    Answer::Read(ReadAnswer { high_watermark: 10, last_stable: 10, log_start: 0, data })
 }
 
 #[test]

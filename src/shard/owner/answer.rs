@@ -2,7 +2,7 @@
 
 use crate::log::{Log, Read};
 use crate::shard::message::{
-    ActiveProducer, Answer, Data, EARLIEST, EARLIEST_LOCAL, LATEST, LATEST_TIERED, MAX_TIMESTAMP, ReadAnswer,
+    ActiveProducer, Answer, Data, EARLIEST, EARLIEST_LOCAL, LATEST, LATEST_TIERED, MAX_TIMESTAMP, ReadAnswer, ReadBy,
 };
 use crate::types::{Epoch, Offset, Sequence, TimestampMs};
 use crate::wire::error::ErrorCode;
@@ -48,22 +48,33 @@ fn data(log: &Log, read: Read) -> Data {
     }
 }
 
-pub fn read(log: &Log, offset: Offset, bytes_max: usize, leader_epoch: Epoch) -> Answer {
+/// Up to where the log is shown.
+fn limit(log: &Log, by: ReadBy) -> Offset {
+    match by {
+        ReadBy::Consumer { decided: false } => log.high_watermark(),
+        ReadBy::Consumer { decided: true } => log.last_stable(),
+        ReadBy::Replica(_) => log.end(),
+    }
+}
+
+pub fn read(log: &Log, offset: Offset, bytes_max: usize, leader_epoch: Epoch, by: ReadBy) -> Answer {
     if let Some(error) = epoch_error(log, leader_epoch) {
         return Answer::Failed(error);
     }
-    let high_watermark = log.high_watermark();
-    // Above the high watermark but in the log: the reader is ahead of what is committed.
-    let read = match log.read(offset, high_watermark, bytes_max) {
-        Read::OutOfRange if offset > high_watermark && offset <= log.end() => Read::Empty,
+    let limit = limit(log, by);
+    // Above the limit but in the log: the reader is ahead of what is committed.
+    let read = match log.read(offset, limit, bytes_max) {
+        Read::OutOfRange if offset > limit && offset <= log.end() => Read::Empty,
         Read::OutOfRange => return Answer::Failed(ErrorCode::OffsetOutOfRange),
         Read::Lost => return Answer::Failed(ErrorCode::KafkaStorageError),
         read => read,
     };
-    Answer::Read(ReadAnswer { high_watermark, log_start: log.start(), data: data(log, read) })
+    let (high_watermark, last_stable) = (log.high_watermark(), log.last_stable());
+    assert!(last_stable <= high_watermark);
+    Answer::Read(ReadAnswer { high_watermark, last_stable, log_start: log.start(), data: data(log, read) })
 }
 
-pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> Answer {
+pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch, by: ReadBy) -> Answer {
     if let Some(error) = epoch_error(log, leader_epoch) {
         return Answer::Failed(error);
     }
@@ -71,7 +82,7 @@ pub fn list_offset(log: &Log, timestamp: TimestampMs, leader_epoch: Epoch) -> An
     let none = Answer::Offset { timestamp: -1, offset: -1, epoch: Epoch::NONE };
     match timestamp {
         LATEST | MAX_TIMESTAMP if log.lost_from().is_some() => Answer::Failed(ErrorCode::KafkaStorageError),
-        LATEST => Answer::Offset { timestamp: -1, offset: log.high_watermark(), epoch },
+        LATEST => Answer::Offset { timestamp: -1, offset: limit(log, by), epoch },
         EARLIEST | EARLIEST_LOCAL => Answer::Offset { timestamp: -1, offset: log.start(), epoch },
         LATEST_TIERED => none,
         MAX_TIMESTAMP => match log.timestamp_max() {

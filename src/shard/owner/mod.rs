@@ -5,10 +5,10 @@
 mod answer;
 
 use super::groups::{Groups, OFFSETS_TOPIC};
-use super::message::{Answer, Ask, GroupAsk, Message, Op, Origin, OriginId};
+use super::message::{Acks, Answer, Ask, GroupAsk, Message, Op, Origin, OriginId, ReadBy};
 use super::port::{Output, Reader};
 use super::runtime::{self, Scattered};
-use super::store::{AppendError, Done, LogIndex, ProducerLimits, Store};
+use super::store::{AppendError, Appended, Done, LogIndex, ProducerLimits, Store};
 use super::view::View;
 use crate::group::Coordinator;
 use crate::log::Log;
@@ -34,7 +34,15 @@ struct Waiting {
     /// Appends that wait to be acknowledged, each with the offset up to which the log must be committed, in the order
     /// of offsets.
     appends: VecDeque<(Offset, Asker, Answer)>,
+    /// Those that are acknowledged when this broker alone has them on disk.
+    appends_local: VecDeque<(Offset, Asker, Answer)>,
     watches: Vec<Asker>,
+}
+
+impl Waiting {
+    fn is_empty(&self) -> bool {
+        self.appends.is_empty() && self.appends_local.is_empty() && self.watches.is_empty()
+    }
 }
 
 /// Partitions of deleted topics whose directories are still in place, with their topics' names.
@@ -93,6 +101,10 @@ impl Owner {
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
     }
 
     pub fn take_output(&mut self) -> Vec<Output> {
@@ -160,29 +172,29 @@ impl Owner {
     }
 
     fn ask(&mut self, now: Now, view: &mut View, asker: Asker, ask: Ask) -> Option<Answer> {
-        if view.image().topic_by_id(ask.partition.topic).is_none() {
-            // Deleted since the request was routed. Who watches asks again, and is then told.
+        let Some(leader) = view.leader(ask.partition) else {
+            // Since the request was routed it was deleted, or another broker leads it. Who watches asks again, and is then told.
+            let there = view.image().leader(ask.partition).is_some();
+            let code = if there { ErrorCode::NotLeaderOrFollower } else { ErrorCode::UnknownTopicOrPartition };
             let watch = matches!(ask.op, Op::Watch { .. });
-            return Some(if watch { Answer::Woken } else { Answer::Failed(ErrorCode::UnknownTopicOrPartition) });
-        }
+            return Some(if watch { Answer::Woken } else { Answer::Failed(code) });
+        };
         let index = self.open(view, &ask);
+        self.store.set_epoch(index, leader.epoch);
         match ask.op {
-            Op::Append { batch, info } => match self.store.append(now, index, batch, &info) {
+            Op::Append { batch, info, acks } => match self.store.append(now, index, batch, &info) {
                 Err(error) => Some(Answer::AppendRefused(Box::new(append_refusal(error)))),
-                Ok(appended) => {
-                    let log = self.store.log(index).expect("it was just opened");
-                    let answer = Answer::Appended { offset: appended.offset, log_start: log.start() };
-                    if appended.offset_end <= log.high_watermark() {
-                        return Some(answer);
-                    }
-                    let waiting = self.waiting.entry(index).or_default();
-                    waiting.appends.push_back((appended.offset_end, asker, answer));
-                    None
-                }
+                Ok(appended) => self.appended(index, asker, appended, acks),
             },
-            Op::Read { offset, bytes_max, leader_epoch } => {
+            Op::Read { by: ReadBy::Replica(broker), leader_epoch, .. } if !view.follows(ask.partition, broker) => {
+                // As Kafka: who knows the epoch knows a later image.
+                let code =
+                    leader_epoch.known().map_or(ErrorCode::NotLeaderOrFollower, |_| ErrorCode::UnknownLeaderEpoch);
+                Some(Answer::Failed(code))
+            }
+            Op::Read { offset, bytes_max, leader_epoch, by } => {
                 let log = self.store.log(index).expect("it was just opened");
-                Some(answer::read(log, offset, bytes_max, leader_epoch))
+                Some(answer::read(log, offset, bytes_max, leader_epoch, by))
             }
             Op::Watch { high_watermark } => {
                 let log = self.store.log(index).expect("it was just opened");
@@ -192,9 +204,9 @@ impl Owner {
                 self.waiting.entry(index).or_default().watches.push(asker);
                 None
             }
-            Op::ListOffset { timestamp, leader_epoch } => {
+            Op::ListOffset { timestamp, leader_epoch, by } => {
                 let log = self.store.log(index).expect("it was just opened");
-                Some(answer::list_offset(log, timestamp, leader_epoch))
+                Some(answer::list_offset(log, timestamp, leader_epoch, by))
             }
             Op::DeleteRecords { offset } => self.delete_records(index, asker, offset),
             Op::EpochEnd { epoch, leader_epoch } => {
@@ -206,6 +218,25 @@ impl Owner {
             }
             Op::Size => Some(Answer::Size { bytes: self.store.log(index).map_or(0, Log::bytes) }),
         }
+    }
+
+    /// A batch is in the log: the answer, if it may be acknowledged already.
+    fn appended(&mut self, index: LogIndex, asker: Asker, appended: Appended, acks: Acks) -> Option<Answer> {
+        let log = self.store.log(index).expect("something was appended to it");
+        let answer = Answer::Appended { offset: appended.offset, log_start: log.start() };
+        let (end, waiting) = (appended.offset_end, self.waiting.entry(index).or_default());
+        let (reached, queue) = match acks {
+            Acks::All => (log.high_watermark(), &mut waiting.appends),
+            Acks::None | Acks::Leader => (log.acknowledged_end(), &mut waiting.appends_local),
+        };
+        if end > reached {
+            queue.push_back((end, asker, answer));
+            return None;
+        }
+        if waiting.is_empty() {
+            self.waiting.remove(&index);
+        }
+        Some(answer)
     }
 
     fn delete_records(&mut self, index: LogIndex, asker: Asker, offset: Offset) -> Option<Answer> {
@@ -232,7 +263,7 @@ impl Owner {
                 && let Some(waiting) = self.waiting.get_mut(&index)
             {
                 waiting.watches.retain(|asker| asker.shard != shard || asker.origin != Origin::Client(request));
-                if waiting.watches.is_empty() && waiting.appends.is_empty() {
+                if waiting.is_empty() {
                     self.waiting.remove(&index);
                 }
             }
@@ -258,22 +289,22 @@ impl Owner {
         self.groups.advanced(now, &self.store, index);
         let Some(mut waiting) = self.waiting.remove(&index) else { return };
         let Some(log) = self.store.log(index) else { return };
-        let (high_watermark, failed) = (log.high_watermark(), self.store.is_failed());
-        while let Some((end, _, _)) = waiting.appends.front()
-            && (*end <= high_watermark || failed)
-        {
-            let (end, asker, answer) = waiting.appends.pop_front().expect("it is there");
-            if end <= high_watermark {
-                self.reply(asker, answer);
-            } else {
-                let refusal = append_refusal(AppendError::Storage);
-                self.reply(asker, Answer::AppendRefused(Box::new(refusal)));
+        let failed = self.store.is_failed();
+        let (committed, local) = (log.high_watermark(), log.acknowledged_end());
+        for (queue, reached) in [(&mut waiting.appends, committed), (&mut waiting.appends_local, local)] {
+            while let Some((end, asker, answer)) = queue.pop_front_if(|(end, ..)| *end <= reached || failed) {
+                if end <= reached {
+                    self.reply(asker, answer);
+                } else {
+                    let refusal = append_refusal(AppendError::Storage);
+                    self.reply(asker, Answer::AppendRefused(Box::new(refusal)));
+                }
             }
         }
         for asker in std::mem::take(&mut waiting.watches) {
             self.reply(asker, Answer::Woken);
         }
-        if !waiting.appends.is_empty() {
+        if !waiting.is_empty() {
             self.waiting.insert(index, waiting);
         }
     }
@@ -281,7 +312,7 @@ impl Owner {
     /// Answers every request that waits for a deleted partition.
     fn forsake(&mut self, index: LogIndex) {
         let Some(waiting) = self.waiting.remove(&index) else { return };
-        for (_, asker, _) in waiting.appends {
+        for (_, asker, _) in waiting.appends.into_iter().chain(waiting.appends_local) {
             self.reply(asker, Answer::Failed(ErrorCode::UnknownTopicOrPartition));
         }
         for asker in waiting.watches {
@@ -339,6 +370,14 @@ impl Owner {
             for topic in &delta.topics_set {
                 let topic = view.image().topic_by_id(*topic).expect("a topic whose settings changed is there").clone();
                 self.logs_of(&topic).into_iter().for_each(|(index, id)| self.take_settings(view, index, id.topic));
+            }
+        }
+        for (topic, ranges) in &delta.partitions {
+            for index in ranges.iter().cloned().flatten() {
+                let id = PartitionId { topic: *topic, index };
+                if let (Some(log), Some(leader)) = (self.store.find(id), view.image().leader(id)) {
+                    self.store.set_epoch(log, leader.epoch);
+                }
             }
         }
         for topic in delta.topics_deleted.values() {
@@ -454,10 +493,13 @@ impl Owner {
     pub fn check(&self) {
         for (index, waiting) in &self.waiting {
             let log = self.store.log(*index).expect("nobody waits for a log that is gone");
-            assert!(!waiting.appends.is_empty() || !waiting.watches.is_empty(), "somebody waits");
-            let ends: Vec<Offset> = waiting.appends.iter().map(|(end, ..)| *end).collect();
-            assert!(ends.is_sorted() && ends.last().is_none_or(|end| *end <= log.end()));
-            assert!(ends.first().is_none_or(|end| *end > log.high_watermark()), "who is committed is answered");
+            assert!(!waiting.is_empty(), "somebody waits");
+            let queues = [(&waiting.appends, log.high_watermark()), (&waiting.appends_local, log.acknowledged_end())];
+            for (queue, reached) in queues {
+                let ends: Vec<Offset> = queue.iter().map(|(end, ..)| *end).collect();
+                assert!(ends.is_sorted() && ends.last().is_none_or(|end| *end <= log.end()));
+                assert!(ends.first().is_none_or(|end| *end > reached), "who is committed is answered");
+            }
         }
         assert!(self.block_waits.iter().is_sorted_by_key(|wait| wait.block));
         assert!(self.replies.is_empty() && self.out.is_empty() && self.mail.is_empty(), "all that was said is taken");

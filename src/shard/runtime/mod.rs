@@ -338,6 +338,9 @@ impl<C: Coordinator> Runtime<C> {
                 continue;
             }
             let log = store.open(id, &rules.partition_name(index), &rules.log);
+            if let Some(leader) = self.image.leader(id) {
+                store.set_epoch(log, leader.epoch);
+            }
             let before = self.hosts.insert(index, Host::new(&self.settings, log, self.image.clone()));
             assert!(before.is_none(), "a partition is opened once");
             self.by_log.insert(log, index);

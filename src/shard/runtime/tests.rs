@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::journal::{self, Journal};
-use crate::shard::message::{Message, Origin};
+use crate::shard::message::{Acks, Message, Origin};
 use crate::shard::node::Node;
 use crate::shard::query::fixture::World;
 use crate::shard::store::{DiskOp, Limits};
@@ -73,7 +73,7 @@ impl Sum {
         let append = |&partition: &PartitionId| {
             let batch = BytesMut::from(&BatchBuilder::new(0).record(now.wall_ms, None, Some(b"mark")).build()[..]);
             let info = check::info(&batch).expect("it was just made");
-            (partition, Op::Append { batch, info })
+            (partition, Op::Append { batch, info, acks: Acks::All })
         };
         self.originated.push(Originated::Ask { number, asks: partitions.iter().map(append).collect() });
         let missing = (0..partitions.len() as u32).collect();

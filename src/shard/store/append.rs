@@ -2,7 +2,7 @@
 
 use super::{LogIndex, Store};
 use crate::journal::{Entry, EntryKind};
-use crate::log::{BatchInfo, Placement, SequenceError, SequenceVerdict};
+use crate::log::{BatchInfo, Log, Placement, SequenceError, SequenceVerdict};
 use crate::types::{Now, Offset, PartitionId};
 use crate::wire::batch::{checksum, patch_base_offset_and_epoch};
 use crate::wire::error::ErrorCode;
@@ -21,6 +21,8 @@ pub enum AppendError {
     TooLarge,
     /// The disk fails: KAFKA_STORAGE_ERROR.
     Storage,
+    /// A leader's batch is of an offset or an epoch that the log has passed already.
+    Passed,
 }
 
 impl AppendError {
@@ -35,6 +37,7 @@ impl AppendError {
             }
             AppendError::TooLarge => (ErrorCode::MessageTooLarge, "the batch does not fit into a journal file"),
             AppendError::Storage => (ErrorCode::KafkaStorageError, "the data directory cannot be written"),
+            AppendError::Passed => (ErrorCode::UnknownServerError, "the log has passed the batch's offset or epoch"),
         }
     }
 }
@@ -54,36 +57,55 @@ impl Store {
         &mut self,
         now: Now,
         index: LogIndex,
-        mut batch: BytesMut,
+        batch: BytesMut,
         info: &BatchInfo,
     ) -> Result<Appended, AppendError> {
-        let closed = self.is_closed();
-        let stored = self.logs.get_mut(index).ok_or(AppendError::Storage)?;
-        if closed || stored.failed || stored.log.lost_from().is_some() {
-            return Err(AppendError::Storage);
-        }
-        if batch.len() > self.journal.payload_bytes_max() {
-            return Err(AppendError::TooLarge);
-        }
+        let log = self.writable(index, batch.len())?;
         if let Some(stamp) = &info.producer
-            && let SequenceVerdict::Written(known) =
-                stored.log.producers().check(stamp).map_err(AppendError::Sequence)?
+            && let SequenceVerdict::Written(known) = log.producers().check(stamp).map_err(AppendError::Sequence)?
         {
             return Ok(Appended { offset: known.offset_first, offset_end: known.offset_last + 1 });
         }
-        let partition = stored.log.id();
-        let at = stored.log.decide(info, batch.len(), now.wall_ms);
+        let at = log.decide(info, batch.len(), now.wall_ms);
+        Ok(self.place(now, index, at, None, batch, info))
+    }
+
+    /// The log, if a batch of so many bytes can be appended to it.
+    pub(super) fn writable(&self, index: LogIndex, bytes: usize) -> Result<&Log, AppendError> {
+        let stored = self.logs.get(index).ok_or(AppendError::Storage)?;
+        if self.is_closed() || stored.failed || stored.log.lost_from().is_some() {
+            return Err(AppendError::Storage);
+        }
+        if bytes > self.journal.payload_bytes_max() {
+            return Err(AppendError::TooLarge);
+        }
+        Ok(&stored.log)
+    }
+
+    /// Writes a batch to the journal and adds it to the log. `skip`: the journal's block that says which offsets before it
+    /// were passed over.
+    pub(super) fn place(
+        &mut self,
+        now: Now,
+        index: LogIndex,
+        at: Placement,
+        skip: Option<u64>,
+        mut batch: BytesMut,
+        info: &BatchInfo,
+    ) -> Appended {
+        let partition = self.log(index).expect("the log is there").id();
         patch_base_offset_and_epoch(&mut batch, at.offset, at.epoch.0);
         let bytes = if batch.len() <= SMALL_BATCH_BYTES { self.gather(&batch) } else { batch.freeze() };
         let block = self.write_journal(EntryKind::Batch, partition, at, bytes.clone());
-        self.apply(index, at, info, bytes, block, now.wall_ms);
+        assert!(skip.is_none_or(|skip| skip <= block));
+        self.apply(index, at, info, bytes, skip.unwrap_or(block), now.wall_ms);
         let offset_end = at.offset + i64::from(info.last_offset_delta) + 1;
         self.pending.push_back((block, index, offset_end));
         if self.log(index).is_some_and(|log| log.settings().ack_memory) {
             self.commit(index);
             self.advanced.push(index);
         }
-        Ok(Appended { offset: at.offset, offset_end })
+        Appended { offset: at.offset, offset_end }
     }
 
     pub(super) fn gather(&mut self, batch: &[u8]) -> Bytes {

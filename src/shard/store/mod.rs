@@ -17,11 +17,13 @@ mod flush;
 mod logs;
 mod op;
 mod release;
+mod replica;
 mod sweep;
 
 pub use append::{AppendError, Appended};
 pub use logs::LogIndex;
 pub use op::{DiskOp, Done};
+pub use replica::TruncateError;
 pub use sweep::ProducerLimits;
 
 use self::flush::RETRY_MS;
@@ -29,10 +31,10 @@ use self::logs::Logs;
 use self::release::Release;
 use self::sweep::Sweep;
 use crate::journal::Journal;
-use crate::log::{Log, Restored, SegmentId, Settings};
-use crate::types::{Now, Offset, PartitionId, Time};
+use crate::log::{Log, Restored, Segment, SegmentId, Settings};
+use crate::types::{Epoch, Now, Offset, PartitionId, Time, Uuid};
 use bytes::BytesMut;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Partitions looked at in one turn by work that concerns many.
@@ -110,6 +112,8 @@ pub struct Store {
     /// Blocks that the last checkpoint covers.
     covered: u64,
     sweep: Sweep,
+    /// The last block that cuts a log off: a checkpoint that knows of the cut comes after it.
+    truncated: u64,
     ops: Vec<DiskOp>,
 }
 
@@ -149,6 +153,7 @@ impl Store {
             remove_again: VecDeque::new(),
             covered: 0,
             sweep: Sweep::default(),
+            truncated: 0,
             ops: Vec::new(),
         }
     }
@@ -180,6 +185,14 @@ impl Store {
         self.by_id.values().map(|index| (*index, self.log(*index).expect("by_id names logs that are there")))
     }
 
+    /// Logs in whose directories there may be files that no segment names, after a start: their names, their topics and the
+    /// segments that are theirs.
+    pub fn leftovers(&self) -> Vec<(Arc<str>, Uuid, HashSet<SegmentId>)> {
+        let may = |log: &&Log| log.has_leftovers() || log.segments().next().is_some_and(|first| first.base > 0);
+        let logs = self.logs().map(|(_, log)| log).filter(may);
+        logs.map(|log| (log.name().clone(), log.id().topic, log.segments().map(Segment::id).collect())).collect()
+    }
+
     fn stored(&mut self, index: LogIndex) -> Option<&mut StoredLog> {
         self.logs.get_mut(index)
     }
@@ -204,7 +217,7 @@ impl Store {
     /// Moves the high watermark: while the node is the only replica, what it has is committed.
     fn commit(&mut self, index: LogIndex) {
         if let Some(log) = self.log_mut(index) {
-            log.commit(if log.settings().ack_memory { log.end() } else { log.durable_end() });
+            log.commit(log.acknowledged_end());
         }
     }
 
@@ -271,9 +284,19 @@ impl Store {
         self.journal.sequence_durable()
     }
 
+    /// All that was appended, cut off or moved so far is in blocks up to this one.
+    pub fn sequence_last(&self) -> u64 {
+        self.journal.sequence_last()
+    }
+
     /// The largest batch that can be journalled.
     pub fn batch_bytes_max(&self) -> usize {
         self.journal.payload_bytes_max()
+    }
+
+    /// The partition's leader has this epoch: what is appended is stamped with it.
+    pub fn set_epoch(&mut self, index: LogIndex, epoch: Epoch) {
+        self.log_mut(index).expect("the log is there").set_epoch(epoch);
     }
 
     /// The log's settings are others: its high watermark may have moved.
@@ -341,10 +364,8 @@ impl Store {
             Done::SegmentWrite { log, offset_end, ok } => self.flush_done(now, log, offset_end, ok),
             Done::SegmentClose { log, segment, ok } => {
                 self.closes -= 1;
-                if let Some(log) = self.log_mut(log)
-                    && ok
-                {
-                    log.closed(segment);
+                if let Some(log) = self.log_mut(log) {
+                    log.closed(segment, ok);
                 }
             }
             Done::Sync { ok } => match &mut self.release {

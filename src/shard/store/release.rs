@@ -5,7 +5,7 @@ use super::flush::RETRY_MS;
 use super::op::DiskOp;
 use super::{LogIndex, PARTITIONS_PER_TURN, PRODUCERS_PER_TURN, Store};
 use crate::journal::{ENTRY_HEADER_BYTES, EntryKind};
-use crate::log::SegmentId;
+use crate::log::{SKIP_BYTES, SegmentId};
 use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
 use crate::types::Now;
 
@@ -55,6 +55,8 @@ impl Store {
             } else {
                 self.journal.release_wanted().or((!self.removed.is_empty()).then_some(self.covered))
             };
+            // A cut that the checkpoint knows of is not replayed on top of what came after it.
+            let target = target.map(|target| target.max(self.truncated));
             let Some(target) = target.filter(|target| *target <= durable) else {
                 return;
             };
@@ -75,7 +77,7 @@ impl Store {
         }
         self.capture();
         if let Release::Sync { target, bytes, carried, synced: true } = &mut self.release
-            && carried.block <= self.journal.sequence_durable()
+            && carried.block.max(self.truncated) <= self.journal.sequence_durable()
         {
             let (target, bytes) = (*target, std::mem::take(bytes));
             self.ops.push(DiskOp::Checkpoint(bytes));
@@ -95,7 +97,10 @@ impl Store {
         let carry_bytes_max = self.journal.payload_bytes_max() / 2;
         for index in due {
             let log = self.log(index).expect("oldest names logs that are there");
-            let bytes = log.unflushed_bytes() + log.unflushed_batches() * ENTRY_HEADER_BYTES;
+            let mut bytes = log.unflushed_bytes() + log.unflushed_batches() * ENTRY_HEADER_BYTES;
+            if bytes < CARRY_BYTES_MAX {
+                bytes += log.unflushed_skips() * (ENTRY_HEADER_BYTES + SKIP_BYTES);
+            }
             let small = bytes < CARRY_BYTES_MAX && carried.bytes + bytes < carry_bytes_max;
             let may = !self.draining && !log.is_flushing() && !self.journal.is_failed();
             if small && may && self.journal.has_room(bytes) {
@@ -113,11 +118,12 @@ impl Store {
         let mut stored = self.logs.take(index).expect("oldest names logs that are there");
         let partition = stored.log.id();
         let mut last = None;
-        stored.log.carry(|at, bytes| {
+        stored.log.carry(|at, skipped, bytes| {
+            let skip = skipped.map(|from| self.write_skip(partition, from, at));
             let bytes = if bytes.len() <= SMALL_BATCH_BYTES { self.gather(bytes) } else { bytes.clone() };
             let block = self.write_journal(EntryKind::Carried, partition, at, bytes.clone());
             last = Some(block);
-            (block, bytes)
+            (skip.unwrap_or(block), bytes)
         });
         self.logs.put_back(index, stored);
         self.note_oldest(index);
@@ -229,6 +235,9 @@ impl Store {
 
     pub(super) fn remove_done(&mut self, now: Now, index: LogIndex, segment: SegmentId, ok: bool) {
         self.removals = self.removals.checked_sub(1).expect("a removal is under way");
+        if let Some(log) = self.log_mut(index).filter(|_| ok) {
+            log.dropped(segment);
+        }
         if !ok {
             self.remove_again.push_back((now.mono.after_ms(RETRY_MS), index, segment));
         }

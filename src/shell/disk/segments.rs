@@ -71,6 +71,9 @@ impl Disk {
         options.read(true).write(true).create(true);
         let file = patiently(async || options.dma_open(&path).await.map_err(plain)).await?;
         lock(&file).await?;
+        if flush.cut {
+            file.truncate(end).await.map_err(plain)?;
+        }
         let allocated = file.file_size().await.map_err(plain)?;
         Ok(Appending { appender: Appender::new(segment, end, allocated), file: Rc::new(file), used: 0 })
     }

@@ -4,7 +4,7 @@ use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Wor
 use super::{Part, Parts, Question, unknown};
 use crate::log::find::{Corrupt, Find};
 use crate::shard::front::route::check_length;
-use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op};
+use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op, ReadBy};
 use crate::shard::port::ReadPlan;
 use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};
 use crate::wire::codec::{DecodeError, Reader, Writer};
@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// How much is read at a time to find a timestamp: the index leads close to it.
 const FIND_BYTES_MAX: usize = 1 << 20;
+/// Timestamps are looked for in what is committed.
+const CONSUMER: ReadBy = ReadBy::Consumer { decided: false };
 /// How many reads a request may have under way, or may look into, at the same time.
 const READS_MAX: usize = 4;
 
@@ -40,6 +42,7 @@ impl Default for Found {
 
 struct ListOffsets {
     head: ReplyHead,
+    by: ReadBy,
     parts: Parts<Found>,
     /// Reads that wait until others are done.
     reads: VecDeque<(u32, ReadPlan)>,
@@ -52,7 +55,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let head = &incoming.head;
     let body = &frame[head.body_start..];
     check_length(body)?;
-    let (questions, twice) = questions(body, head.version)?;
+    let (questions, twice, by) = questions(body, head.version)?;
     let mut parts = Parts::<Found>::new(scatter.view, questions, unknown);
     // As Kafka: of a partition that is named twice nothing is told.
     for part in parts.parts.iter_mut().filter(|part| twice.contains(&(part.topic.clone(), part.index))) {
@@ -62,16 +65,23 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let Parts { parts: all, queue } = &mut parts;
     queue.retain(|(number, ..)| all[*number as usize].partition.is_some());
     parts.begin(scatter);
-    let work =
-        ListOffsets { head: ReplyHead::new(head), parts, reads: VecDeque::new(), reading: 0, looking: VecDeque::new() };
+    let work = ListOffsets {
+        head: ReplyHead::new(head),
+        by,
+        parts,
+        reads: VecDeque::new(),
+        reading: 0,
+        looking: VecDeque::new(),
+    };
     Ok(Begun::Started { work: Box::new(work), deadline: None, silent: false })
 }
 
 type Named = (Arc<str>, PartitionIndex);
 
-/// The questions of a request, and the partitions that it names more than once.
-fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named>), DecodeError> {
+/// The questions of a request, the partitions that it names more than once, and who asks.
+fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named>, ReadBy), DecodeError> {
     let request = ListOffsetsRequest::decode(&mut Reader::new(body), version)?;
+    let by = ReadBy::new(request.replica_id, request.isolation_level);
     let (mut questions, mut seen, mut twice) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
     for topic in &request.topics {
         let name: Arc<str> = (*topic.name).into();
@@ -87,11 +97,11 @@ fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named
                 _ => true,
             };
             let timestamp = if known { p.timestamp } else { TimestampMs::MIN };
-            let op = Op::ListOffset { timestamp, leader_epoch: Epoch(p.current_leader_epoch) };
+            let op = Op::ListOffset { timestamp, leader_epoch: Epoch(p.current_leader_epoch), by };
             questions.push(Question { topic: name.clone(), index: p.partition_index, op });
         }
     }
-    Ok((questions, twice))
+    Ok((questions, twice, by))
 }
 
 impl ListOffsets {
@@ -157,11 +167,15 @@ impl ListOffsets {
     /// Begins the search from the log's start again, which has moved.
     fn search_again(&mut self, scatter: &mut Scatter<'_>, number: u32) {
         let (timestamp, _) = self.parts.parts[number as usize].answer.find.expect("a timestamp was looked for");
-        self.ask(scatter, number, Op::ListOffset { timestamp, leader_epoch: Epoch::NONE });
+        self.ask(scatter, number, Op::ListOffset { timestamp, leader_epoch: Epoch::NONE, by: self.by });
     }
 
     fn go_on(&mut self, scatter: &mut Scatter<'_>, number: u32, offset: Offset) {
-        self.ask(scatter, number, Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: Epoch::NONE });
+        self.ask(
+            scatter,
+            number,
+            Op::Read { offset, bytes_max: FIND_BYTES_MAX, leader_epoch: Epoch::NONE, by: CONSUMER },
+        );
     }
 
     fn ask(&mut self, scatter: &mut Scatter<'_>, number: u32, op: Op) {
