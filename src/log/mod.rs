@@ -593,7 +593,9 @@ impl Log {
         let at = segment.index().partition_point(|entry| entry.position <= position);
         let offset = if at == 0 { segment.base } else { segment.index()[at - 1].offset };
         let offset = offset.max(self.start);
-        let mut read = self.read(offset, self.high_watermark().max(offset), usize::MAX);
+        // The start lies above the end where the records up to it are lost.
+        let limit = self.high_watermark().max(offset).min(self.end);
+        let mut read = self.read(offset, limit, usize::MAX);
         if let Read::Disk(read) = &mut read {
             read.timestamp = Some(timestamp);
         }
