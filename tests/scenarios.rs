@@ -243,7 +243,7 @@ impl Stage {
                 let partition =
                     list_offsets_request::ListOffsetsPartition { partition_index, timestamp, ..Default::default() };
                 let topic = list_offsets_request::ListOffsetsTopic { name: topic.into(), partitions: vec![partition] };
-                let request = ListOffsetsRequest { topics: vec![topic], ..Default::default() };
+                let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
                 self.send(connection, ApiKey::ListOffsets, LIST, |w| request.encode(w, LIST));
             }
             "delete" => {

@@ -262,10 +262,11 @@ impl Log {
         self.is_lost.then_some(self.end)
     }
 
-    /// Notes that what followed the log's end is lost.
+    /// Notes that what followed the log's end is lost. The log starts at its end if records beyond it were deleted.
     pub fn lose(&mut self) {
         assert!(self.durable_end == self.end, "only what a recovery has found is in the log");
         self.is_lost = true;
+        self.start = self.start.min(self.end);
     }
 
     /// The offset after the last record that is on disk, in the journal or in a segment.
@@ -593,9 +594,7 @@ impl Log {
         let at = segment.index().partition_point(|entry| entry.position <= position);
         let offset = if at == 0 { segment.base } else { segment.index()[at - 1].offset };
         let offset = offset.max(self.start);
-        // The start lies above the end where the records up to it are lost.
-        let limit = self.high_watermark().max(offset).min(self.end);
-        let mut read = self.read(offset, limit, usize::MAX);
+        let mut read = self.read(offset, self.high_watermark().max(offset), usize::MAX);
         if let Read::Disk(read) = &mut read {
             read.timestamp = Some(timestamp);
         }

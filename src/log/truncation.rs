@@ -310,7 +310,8 @@ impl Log {
 
     /// What must hold at any time.
     pub fn check(&self) {
-        assert!(self.start >= 0 && self.flushed_end <= self.end && self.commit_end <= self.end);
+        assert!(self.start >= 0 && self.start <= self.end);
+        assert!(self.flushed_end <= self.end && self.commit_end <= self.end);
         assert!(self.durable_end <= self.end && self.tail_flushed <= self.tail.len());
         assert!(self.skipped_from.is_none_or(|from| from < self.end));
         let unflushed: usize = self.tail.range(self.tail_flushed..).map(|batch| batch.bytes.len()).sum();

@@ -61,7 +61,7 @@ pub struct Recovery {
     /// The newest state of each partition of this core, and the generation it is from.
     checkpoints: BTreeMap<PartitionId, (u64, Restored)>,
     generation_max: u64,
-    /// The generation of the checkpoint that each of these partitions is restored from: older blocks are in it.
+    /// Of partitions that blocks name: see [`Recovery::generation_of`].
     generations: HashMap<PartitionId, u64>,
     covered: Vec<CheckpointHead>,
     journals: Vec<u16>,
@@ -200,6 +200,13 @@ impl Recovery {
         self.replays.extend(replay.filter(|replay| !over(replay)).map(|replay| (core, replay)));
     }
 
+    /// The generation of the newest checkpoint of a core that owned the partition: what older blocks hold of it is in there,
+    /// or was lost, or is nothing. An empty partition is in no checkpoint.
+    fn generation_of(&self, id: PartitionId) -> u64 {
+        let owners = self.covered.iter().filter(|head| id.shard(head.cores).0 == head.core);
+        owners.map(|head| head.generation).max().unwrap_or(0)
+    }
+
     fn rules_of(&mut self, topic: Uuid) -> Option<Arc<TopicRules>> {
         let topic = self.image.topic_by_id(topic)?;
         let bytes_max = self.node.config.journal_file_bytes as usize;
@@ -211,9 +218,13 @@ impl Recovery {
     pub fn begin(&mut self) {
         let mut store = Store::new(limits(&self.node, self.id), self.journal(0, Vec::new(), 0));
         for (id, (generation, restored)) in std::mem::take(&mut self.checkpoints) {
+            if self.generation_of(id) > generation {
+                continue;
+            }
             if let Some(rules) = self.rules_of(id.topic) {
-                self.generations.insert(id, generation);
-                self.lost.extend(restored.lost_from.map(|offset| (id, offset)));
+                // What was deleted beyond what segments hold was there: if the journals do not have it, it is lost.
+                let deleted = (restored.start > restored.flushed_end).then(|| restored.start - 1);
+                self.lost.extend(restored.lost_from.max(deleted).map(|offset| (id, offset)));
                 store.restore(id, &rules.partition_name(id.index), &rules.log, restored);
             }
         }
@@ -271,7 +282,15 @@ impl Recovery {
         for (entry, payload) in block.entries {
             let ours = entry.partition.shard(self.node.shards) == self.id;
             let Some(rules) = self.rules_of(entry.partition.topic).filter(|_| ours) else { continue };
-            if self.generations.get(&entry.partition).is_some_and(|restored| *restored > generation) {
+            let restored = match self.generations.get(&entry.partition) {
+                Some(restored) => *restored,
+                None => {
+                    let restored = self.generation_of(entry.partition);
+                    self.generations.insert(entry.partition, restored);
+                    restored
+                }
+            };
+            if restored > generation {
                 continue;
             }
             let payload = &bytes[payload];

@@ -74,7 +74,7 @@ macro_rules! decoders {
         /// Whether a body is a response of this API, and nothing besides.
         fn decode(api: ApiKey, version: i16, body: &mut Reader<'_>) -> Result<bool, DecodeError> {
             match api {
-                $(ApiKey::$api => drop($response::decode(body, version)?),)*
+                $(ApiKey::$api => { $response::decode(body, version)?; })*
             }
             Ok(body.remaining() == 0)
         }
@@ -117,7 +117,7 @@ impl Tally {
     fn took(&mut self, time: Duration, seed: u64, what: impl FnOnce() -> String) {
         if self.slowest.len() < 8 || self.slowest.last().is_some_and(|(slow, ..)| *slow < time) {
             self.slowest.push((time, seed, what()));
-            self.slowest.sort_by(|a, b| b.0.cmp(&a.0));
+            self.slowest.sort_by_key(|slow| std::cmp::Reverse(slow.0));
             self.slowest.truncate(8);
         }
     }

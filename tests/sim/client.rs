@@ -331,7 +331,7 @@ impl Clients {
             list_offsets_request::ListOffsetsPartition { partition_index: part.index, timestamp, ..Default::default() };
         let name = self.model.topics[part.topic].name.as_str().into();
         let topic = list_offsets_request::ListOffsetsTopic { name, partitions: vec![partition] };
-        ListOffsetsRequest { topics: vec![topic], ..Default::default() }.encode(w, LIST_OFFSETS);
+        ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() }.encode(w, LIST_OFFSETS);
     }
 
     /// Looks for a record by its time.

@@ -167,6 +167,8 @@ impl Member {
         match (ask, code) {
             (Ask::Of(_), _) => self.step(now, Event::Answered(code.code(), answer)),
             (Ask::Create, ErrorCode::None) => (self.lacks_topic, self.creates) = (false, None),
+            // The disk refuses; the member asks again when its patience is over.
+            (Ask::Create, ErrorCode::KafkaStorageError) => {}
             (Ask::Create, code) => panic!("a client of good will made a topic and got {code}"),
         }
     }
