@@ -118,6 +118,8 @@ pub struct Member {
     /// The question without an answer, and until when it may come.
     asked: Option<(Ask, Time)>,
     is_leaving: bool,
+    /// A static member that comes back may have given something up before and not begun the rebalance that gives it out.
+    owes_rebalance: bool,
     /// Something was read that is not committed.
     is_dirty: bool,
     beat_at: Time,
@@ -133,6 +135,7 @@ impl Member {
     pub fn new(settings: Arc<Settings>, group: &str, instance: Option<String>, now: Time) -> Member {
         assert!(settings.pause_ms > 0 && settings.heartbeat_ms > 0 && settings.commit_ms != Some(0));
         let pauses = Patience::new(u64::MAX, settings.pause_ms..=settings.pause_ms.saturating_mul(PAUSE_GROWTH));
+        let owes_rebalance = instance.is_some() && settings.assignor == Assignor::CooperativeSticky;
         Member {
             settings,
             own: Identity { group: group.to_string(), instance, id: String::new(), generation: -1 },
@@ -145,6 +148,7 @@ impl Member {
             handover: Vec::new(),
             asked: None,
             is_leaving: false,
+            owes_rebalance,
             is_dirty: false,
             beat_at: Time(0),
             commit_at: Time(0),
@@ -500,9 +504,11 @@ impl Member {
         }
         out.push(Action::Assigned { took_ns: now.0.saturating_sub(self.learnt.0) });
         if is_revoked {
+            out.push(Action::Revoked);
+        }
+        if std::mem::take(&mut self.owes_rebalance) || is_revoked {
             // What it has given up is given out in the rebalance that it begins now.
             self.rejoin(now);
-            out.push(Action::Revoked);
         }
     }
 

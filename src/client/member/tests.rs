@@ -251,3 +251,20 @@ fn what_nobody_expects_is_told() {
     assert_eq!(stage.refused(code), [Action::Refused(ApiKey::JoinGroup, code.code())]);
     assert!(is_join(&stage.tick(50), None));
 }
+
+#[test]
+fn a_static_member_that_comes_back_begins_the_rebalance_that_it_may_owe() {
+    for (assignor, owes) in [(Assignor::CooperativeSticky, true), (Assignor::Range, false)] {
+        let mut stage = Stage::new(assignor, Some("i"));
+        stage.tick(10);
+        found(&mut stage);
+        // The group has not noticed that it was gone: nobody is to be shared out among.
+        stage.joined(1, &[]);
+        let assigned = stage.ok(Answer::Synced(share(&[0, 1])));
+        assert_eq!(is_join(&assigned, Some(&[0, 1])), owes, "{assigned:?}");
+        if owes {
+            stage.joined(2, &[]);
+            assert!(!is_join(&stage.ok(Answer::Synced(share(&[0, 1]))), Some(&[0, 1])), "once is enough");
+        }
+    }
+}

@@ -66,7 +66,9 @@ impl Store {
             let carried = self.drain(target, carried);
             let rest = self.oldest.first().is_some_and(|(block, _)| *block <= target);
             // Where the disk takes no segments, what is deleted must go first: a checkpoint that releases nothing says so.
-            let stuck = rest && self.failures > 0 && !self.removed.is_empty();
+            // Not at a start: a checkpoint of this generation says that former journals are not needed.
+            let former = self.resuming || (self.draining && !self.ending);
+            let stuck = rest && !former && self.failures > 0 && !self.removed.is_empty();
             let target = if stuck { self.covered } else { target };
             self.release = if (rest && !stuck) || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried }
