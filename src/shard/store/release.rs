@@ -253,3 +253,65 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{BLOCK_BYTES_MAX, Entry, Journal, Limits as JournalLimits};
+    use crate::log::{Settings, check};
+    use crate::shard::store::Limits;
+    use crate::types::{Epoch, PartitionId, Time, Uuid};
+    use crate::wire::batch::BatchBuilder;
+
+    /// A store that has found one batch in a former journal.
+    fn found() -> (Store, LogIndex) {
+        let limits = JournalLimits { file_bytes: 2 * BLOCK_BYTES_MAX as u64, files_max: 2, waiting_bytes_max: 1 << 20 };
+        let journal = Journal::new(limits, 0, 2, vec![0, 1], 2);
+        let mut store = Store::new(Limits { memory_bytes: 1 << 20, cores: 1, core: 0 }, journal);
+        let settings = Settings {
+            segment_bytes: 1 << 20,
+            segment_ms: i64::MAX,
+            index_bytes_max: 1 << 20,
+            index_interval: 4096,
+            ack_memory: false,
+        };
+        let partition = PartitionId { topic: Uuid([1; 16]), index: 0 };
+        let index = store.open(partition, &"t-0".into(), &std::sync::Arc::new(settings));
+        let batch = BatchBuilder::new(0).record(1, None, Some(b"x")).build();
+        let info = check::info(&batch).unwrap();
+        let kind = EntryKind::Batch;
+        let entry =
+            Entry { kind, partition, epoch: Epoch(0), offset: 0, roll: false, payload_bytes: batch.len() as u32 };
+        assert!(store.replay(index, &entry, Some(&info), batch, Now::default()));
+        (store, index)
+    }
+
+    /// Carries out what is planned in ten seconds from a time on; says whether a checkpoint is among it.
+    fn checkpoints(store: &mut Store, from_ms: u64, takes_segments: bool) -> bool {
+        let mut found = false;
+        for ms in (from_ms..from_ms + 10_000).step_by(100) {
+            let now = Now { mono: Time::default().after_ms(ms), wall_ms: 0 };
+            let mut ops = Vec::new();
+            store.plan(now, &mut ops);
+            for op in ops {
+                found |= matches!(op, DiskOp::Checkpoint(_));
+                let ok = takes_segments || !matches!(op, DiskOp::SegmentWrite { .. });
+                store.done(now, op.done(ok));
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_start_makes_no_checkpoint_before_former_journals_are_in_segments() {
+        let (mut store, index) = found();
+        store.drain_all();
+        store.removed.push((index, SegmentId::new(0, 7)));
+        assert!(!checkpoints(&mut store, 0, false) && store.is_refused());
+        store.resume();
+        assert!(!checkpoints(&mut store, 10_000, false), "the batch is in the former journal alone");
+        store.end();
+        assert!(!checkpoints(&mut store, 20_000, false), "nor when the broker ends");
+        assert!(checkpoints(&mut store, 30_000, true) && store.is_drained());
+    }
+}
