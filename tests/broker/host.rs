@@ -108,7 +108,15 @@ fn few_descriptors_are_warned_of() {
 #[test]
 fn a_hangup_ends_the_broker_cleanly() {
     let dir = tempfile::tempdir().unwrap();
-    let mut broker = Broker::spawn(on(dir.path(), 1, ANY_PORT));
+    let mut command = on(dir.path(), 1, ANY_PORT);
+    // SAFETY: signal is safe between fork and exec. The tests may run below nohup.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGHUP, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+    let mut broker = Broker::spawn(command);
     let mut client = Client::connect(broker.address);
     client.create("t", 1, &[]);
     Produce::to("t", 0, batch(1)).write(&mut client);

@@ -441,9 +441,9 @@ impl Clients {
             }
             self.wait(world, process)?;
             let history = self.producers[producer].history.get(&part).cloned().unwrap_or_default();
-            let is_there = |id: &&BatchId| matches!(self.model.batches[**id].state, State::Written(_));
-            let known: Vec<&BatchId> = history.iter().rev().take(IN_FLIGHT_MAX).rev().filter(is_there).collect();
-            for id in known {
+            let lost = |id: &&BatchId| self.model.batches[**id].state == State::Lost;
+            let sent: Vec<&BatchId> = history.iter().rev().take(IN_FLIGHT_MAX).rev().filter(|id| !lost(id)).collect();
+            for id in sent {
                 self.send_batches(world, process, vec![*id]);
             }
             self.wait(world, process)?;
