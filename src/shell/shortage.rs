@@ -8,6 +8,9 @@ use super::net::Link;
 use crate::shard::memory::Purpose;
 use std::rc::Rc;
 
+const SILENT: &str = "it does not read its answers, and others wait for the memory that they take";
+const SLOW: &str = "its request arrives slowly, and others wait for the memory that it takes";
+
 /// The largest of `stuck` that together have `needed` bytes, or all that have any.
 fn chosen<T>(stuck: impl Iterator<Item = (T, usize)>, mut needed: usize) -> Vec<T> {
     let mut stuck: Vec<_> = stuck.filter(|(_, bytes)| *bytes > 0).collect();
@@ -27,21 +30,18 @@ fn chosen<T>(stuck: impl Iterator<Item = (T, usize)>, mut needed: usize) -> Vec<
 pub fn relieve(core: &Rc<Core>, links: &[Rc<Link>]) {
     let open = || links.iter().filter(|link| !link.is_closed());
     let silent = || open().filter(|link| link.is_stuck_reading());
+    let close = |links: Vec<&Rc<Link>>, reason| {
+        for link in links {
+            link.close();
+            core.log_close(link, reason);
+        }
+    };
     let (blocks, answers) = needed_for_reads(core);
-    for link in chosen(silent().map(|link| (link, link.read_bytes(&core.reader))), blocks) {
-        link.close();
-        core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
-    }
+    close(chosen(silent().map(|link| (link, link.read_bytes(&core.reader))), blocks), SILENT);
     let answers = answers.max(needed_for_answers(core, links));
-    for link in chosen(silent().map(|link| (link, link.outgoing_bytes())), answers) {
-        link.close();
-        core.log_close(link, "it does not read its answers, and others wait for the memory that they take");
-    }
+    close(chosen(silent().map(|link| (link, link.outgoing_bytes())), answers), SILENT);
     let slow = open().filter(|link| link.is_stuck_sending());
-    for link in chosen(slow.map(|link| (link, link.receive_bytes.get())), needed_for_requests(core)) {
-        link.close();
-        core.log_close(link, "its request arrives slowly, and others wait for the memory that it takes");
-    }
+    close(chosen(slow.map(|link| (link, link.receive_bytes.get())), needed_for_requests(core)), SLOW);
 }
 
 /// Bytes of blocks and of answers that keep others from reading; none if nobody waits but those that do not take what they

@@ -13,6 +13,8 @@
 //! room in the ring, which only the last one brings.
 
 mod append;
+#[cfg(test)]
+mod fixture;
 mod flush;
 mod logs;
 mod op;

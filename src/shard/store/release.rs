@@ -257,31 +257,19 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{BLOCK_BYTES_MAX, Entry, Journal, Limits as JournalLimits};
-    use crate::log::{Settings, check};
-    use crate::shard::store::Limits;
-    use crate::types::{Epoch, PartitionId, Time, Uuid};
+    use crate::journal::Entry;
+    use crate::log::check;
+    use crate::shard::store::fixture::{PARTITION, store};
+    use crate::types::{Epoch, Time};
     use crate::wire::batch::BatchBuilder;
 
     /// A store that has found one batch in a former journal.
     fn found() -> (Store, LogIndex) {
-        let limits = JournalLimits { file_bytes: 2 * BLOCK_BYTES_MAX as u64, files_max: 2, waiting_bytes_max: 1 << 20 };
-        let journal = Journal::new(limits, 0, 2, vec![0, 1], 2);
-        let mut store = Store::new(Limits { memory_bytes: 1 << 20, cores: 1, core: 0 }, journal);
-        let settings = Settings {
-            segment_bytes: 1 << 20,
-            segment_ms: i64::MAX,
-            index_bytes_max: 1 << 20,
-            index_interval: 4096,
-            ack_memory: false,
-        };
-        let partition = PartitionId { topic: Uuid([1; 16]), index: 0 };
-        let index = store.open(partition, &"t-0".into(), &std::sync::Arc::new(settings));
+        let (mut store, index) = store(2);
         let batch = BatchBuilder::new(0).record(1, None, Some(b"x")).build();
         let info = check::info(&batch).unwrap();
-        let kind = EntryKind::Batch;
-        let entry =
-            Entry { kind, partition, epoch: Epoch(0), offset: 0, roll: false, payload_bytes: batch.len() as u32 };
+        let (kind, partition, payload_bytes) = (EntryKind::Batch, PARTITION, batch.len() as u32);
+        let entry = Entry { kind, partition, epoch: Epoch(0), offset: 0, roll: false, payload_bytes };
         assert!(store.replay(index, &entry, Some(&info), batch, Now::default()));
         (store, index)
     }

@@ -113,29 +113,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::{BLOCK_BYTES_MAX, Journal, Limits as JournalLimits};
-    use crate::log::{Read, Settings, check};
-    use crate::shard::store::{DiskOp, Limits};
-    use crate::types::{Time, Uuid};
+    use crate::log::{Read, check};
+    use crate::shard::store::DiskOp;
+    use crate::shard::store::fixture::store;
+    use crate::types::Time;
     use crate::wire::batch::{BatchBuilder, batches, crc_ok};
 
     const NOW: Now = Now { mono: Time(1), wall_ms: 1_700_000_000_000 };
-
-    fn store(files: u32) -> (Store, LogIndex) {
-        let limits = JournalLimits { file_bytes: 2 * BLOCK_BYTES_MAX as u64, files_max: 2, waiting_bytes_max: 1 << 20 };
-        let journal = Journal::new(limits, 0, 1, (0..files).collect(), files);
-        let mut store = Store::new(Limits { memory_bytes: 1 << 20, cores: 1, core: 0 }, journal);
-        let settings = Settings {
-            segment_bytes: 1 << 20,
-            segment_ms: i64::MAX,
-            index_bytes_max: 1 << 20,
-            index_interval: 4096,
-            ack_memory: false,
-        };
-        let id = PartitionId { topic: Uuid([1; 16]), index: 0 };
-        let index = store.open(id, &"t-0".into(), &std::sync::Arc::new(settings));
-        (store, index)
-    }
 
     fn append(store: &mut Store, index: LogIndex, offset: Offset, epoch: i32) -> Result<Appended, AppendError> {
         let batch = BatchBuilder::new(0).record(1, None, Some(&[7; 100])).record(2, None, Some(b"x")).build();
