@@ -410,7 +410,7 @@ impl Clients {
     pub fn retry(&mut self, world: &mut World, process: &mut Process, part: Part) -> Result<(), Crashed> {
         let log = self.model.log(part);
         let lost = std::mem::take(&mut log.cut) || log.lost || self.model.is_memory(part);
-        let sent = std::mem::take(&mut self.model.log(part).sent);
+        let sent = self.model.keep_open(part);
         for producer in 0..self.producers.len() {
             let open = |id: &BatchId| {
                 let batch = &self.model.batches[*id];
@@ -421,6 +421,7 @@ impl Clients {
                 open.iter().for_each(|id| self.model.batches[*id].state = State::Lost);
                 self.producers[producer].streams.remove(&part);
                 self.producers[producer].history.remove(&part);
+                self.model.log(part).sent.retain(|id| !open.contains(id));
                 continue;
             }
             // One that was refused cannot follow a later one that was not: its producer was new to the log then.
@@ -432,9 +433,8 @@ impl Clients {
                 self.model.batches[id].failed && sent.iter().any(|other| written(&other))
             };
             let (passed, open): (Vec<BatchId>, Vec<BatchId>) = open.into_iter().partition(|id| later(*id));
-            passed.into_iter().for_each(|id| self.model.batches[id].state = State::Lost);
-            // Until it is answered it stays among the sent ones, for the case that the broker dies again.
-            self.model.log(part).sent.extend(&open);
+            passed.iter().for_each(|id| self.model.batches[*id].state = State::Lost);
+            self.model.log(part).sent.retain(|id| !passed.contains(id));
             for id in open {
                 self.model.batches[id].failed = false;
                 self.send_batches(world, process, vec![id]);

@@ -219,6 +219,15 @@ impl Model {
         log.start_max = start;
     }
 
+    /// All batches that were sent to the partition. Those that are open stay among them, for the case that the broker dies
+    /// before they are answered.
+    pub fn keep_open(&mut self, part: Part) -> Vec<BatchId> {
+        let log = self.logs.entry(part).or_default();
+        let sent = std::mem::take(&mut log.sent);
+        log.sent = sent.iter().copied().filter(|id| self.batches[*id].state == State::Open).collect();
+        sent
+    }
+
     /// Of what one producer sent, nothing is missing before what is there.
     fn check_order(&self, part: Part, start: Offset, there: &HashSet<BatchId>) {
         let log = &self.logs[&part];
