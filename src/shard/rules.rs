@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct TopicRules {
     /// The topic itself.
     pub topic: Arc<Topic>,
+    /// Records are replaced by later ones of the same key, and never deleted because they are old.
+    pub only_compacted: bool,
     /// What its batches are checked for.
     pub check: check::Rules,
     /// What its logs obey.
@@ -42,6 +44,7 @@ impl TopicRules {
         let settings = TopicSettings::resolve(&topic.settings, config);
         TopicRules {
             topic: topic.clone(),
+            only_compacted: settings.cleanup_policy.compact && !settings.cleanup_policy.delete,
             check: check::Rules {
                 message_bytes_max: (settings.message_bytes_max as usize).min(batch_bytes_max),
                 decompressed_bytes_max: settings.decompressed_bytes_max as usize,

@@ -158,8 +158,12 @@ fn records_are_deleted_as_by_kafka() {
     use klamm::wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
     let subject = Subject::new(&[]);
     let mut client = subject.connect();
-    let (name, unknown) = (subject.name("shrunk"), subject.name("unknown"));
+    let [name, unknown, compacted, both] = ["shrunk", "unknown", "compacted", "both"].map(|name| subject.name(name));
     client.create(&name, 1, &[]);
+    client.create(&compacted, 1, &[("cleanup.policy", "compact")]);
+    client.create(&both, 1, &[("cleanup.policy", "compact,delete")]);
+    let find = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+    ask!(client, FindCoordinator, 3, FindCoordinatorResponse, find);
     for _ in 0..4 {
         Produce::to(&name, 0, batch(5)).write(&mut client);
     }
@@ -177,6 +181,10 @@ fn records_are_deleted_as_by_kafka() {
     assert_eq!(delete(&name, 0, -2), (OffsetOutOfRange, -1));
     assert_eq!(delete(&name, 1, 1), (UnknownTopicOrPartition, -1));
     assert_eq!(delete(&unknown, 0, 1), (UnknownTopicOrPartition, -1));
+    assert_eq!(delete(&compacted, 0, 0), (PolicyViolation, -1));
+    assert_eq!(delete(&compacted, 1, 0), (UnknownTopicOrPartition, -1));
+    assert_eq!(delete(&both, 0, 0), (None, 0));
+    assert_eq!(delete("__consumer_offsets", 0, 0), (InvalidTopicException, -1));
     assert_eq!(delete(&name, 0, -1), (None, 20));
     assert_eq!(crate::client::fetch_once(&mut client, &name, 0, 7, 1000).0, OffsetOutOfRange.code());
     assert_eq!(crate::client::fetch_once(&mut client, &name, 0, 20, 1000).0, 0);

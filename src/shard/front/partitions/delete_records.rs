@@ -1,11 +1,13 @@
 //! DeleteRecords (API 21, KIP-107): moves the starts of logs up.
 
 use super::super::gather::{Begun, Incoming, Scatter};
-use super::{Each, Part, Parts, Question, begin_each};
+use super::{Each, Part, Parts, Question, begin_each, if_there};
 use crate::shard::message::{Answer, Op};
+use crate::shard::rules::TopicRules;
 use crate::shard::view::View;
 use crate::types::Offset;
 use crate::wire::codec::{DecodeError, Reader, Writer};
+use crate::wire::error::ErrorCode;
 use crate::wire::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use crate::wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use bytes::BytesMut;
@@ -34,6 +36,15 @@ impl Each for DeleteRecords {
             }));
         }
         Ok(questions)
+    }
+
+    /// Compacted topics keep the last record of each key, and nothing is deleted from the brokers' own.
+    fn admit(_: &str, rules: Option<&TopicRules>) -> ErrorCode {
+        match rules {
+            Some(rules) if rules.topic.is_internal() => ErrorCode::InvalidTopicException,
+            Some(rules) if rules.only_compacted => ErrorCode::PolicyViolation,
+            rules => if_there(rules),
+        }
     }
 
     fn keep(answer: Answer) -> Option<Offset> {

@@ -1,7 +1,7 @@
 //! ListOffsets (API 2): offsets for timestamps (KIP-79) and for Kafka's special values.
 
 use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
-use super::{Part, Parts, Question, unknown};
+use super::{Part, Parts, Question, if_there};
 use crate::log::find::{Corrupt, Find};
 use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op, ReadBy};
@@ -56,7 +56,7 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let body = &frame[head.body_start..];
     check_length(body)?;
     let (questions, twice, by) = questions(body, head.version)?;
-    let mut parts = Parts::<Found>::new(scatter.view, questions, unknown);
+    let mut parts = Parts::<Found>::new(scatter.view, questions, |_, rules| if_there(rules));
     // As Kafka: of a partition that is named twice nothing is told.
     for part in parts.parts.iter_mut().filter(|part| twice.contains(&(part.topic.clone(), part.index))) {
         part.code = ErrorCode::InvalidRequest;

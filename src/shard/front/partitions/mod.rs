@@ -9,6 +9,7 @@ pub mod producers;
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Op};
+use crate::shard::rules::TopicRules;
 use crate::shard::view::View;
 use crate::types::{PartitionId, PartitionIndex};
 use crate::wire::codec::{DecodeError, Writer};
@@ -45,17 +46,21 @@ struct Parts<A> {
 }
 
 impl<A: Default> Parts<A> {
-    /// The partitions that these questions are about. `absent` gives the code for one that is not there.
-    fn new(view: &View, questions: Vec<Question>, absent: fn(&str) -> ErrorCode) -> Parts<A> {
+    /// The partitions that these questions are about; `admit` is that of [`Each`].
+    fn new(view: &mut View, questions: Vec<Question>, admit: fn(&str, Option<&TopicRules>) -> ErrorCode) -> Parts<A> {
         let (mut parts, mut queue) = (Vec::new(), VecDeque::new());
         let mut seen = HashSet::new();
         for Question { topic, index, op } in questions {
             if !seen.insert((topic.clone(), index)) {
                 continue;
             }
-            let partition = view.image().topic(&topic).and_then(|topic| view.led(topic, index));
-            let code = if partition.is_some() { ErrorCode::None } else { absent(&topic) };
-            queue.extend(partition.map(|partition| (parts.len() as u32, partition, op)));
+            let found = view.image().topic(&topic).cloned();
+            let partition = found.as_ref().and_then(|topic| view.led(topic, index));
+            let rules = partition.and(found).map(|topic| view.rules_of(&topic));
+            let code = admit(&topic, rules.as_deref());
+            if code == ErrorCode::None {
+                queue.extend(partition.map(|partition| (parts.len() as u32, partition, op)));
+            }
             parts.push(Part { topic, index, code, answer: A::default(), partition });
         }
         Parts { parts, queue }
@@ -84,8 +89,8 @@ impl<A: Default> Parts<A> {
     }
 }
 
-fn unknown(_: &str) -> ErrorCode {
-    ErrorCode::UnknownTopicOrPartition
+fn if_there(rules: Option<&TopicRules>) -> ErrorCode {
+    if rules.is_some() { ErrorCode::None } else { ErrorCode::UnknownTopicOrPartition }
 }
 
 /// An API whose answer is made of one answer of each partition.
@@ -95,9 +100,9 @@ trait Each: Sized + 'static {
 
     fn questions(view: &View, body: &[u8], version: i16) -> Result<Vec<Question>, DecodeError>;
 
-    /// The code for a partition that is not there.
-    fn absent(topic: &str) -> ErrorCode {
-        unknown(topic)
+    /// The code for a partition of this topic, which is not asked if it is an error; without rules it is not there.
+    fn admit(_: &str, rules: Option<&TopicRules>) -> ErrorCode {
+        if_there(rules)
     }
 
     /// Keeps an answer other than an error.
@@ -121,7 +126,7 @@ fn begin_each<E: Each>(
     let body = &frame[head.body_start..];
     check_length(body)?;
     let questions = E::questions(scatter.view, body, head.version)?;
-    let mut parts = Parts::new(scatter.view, questions, E::absent);
+    let mut parts = Parts::new(scatter.view, questions, E::admit);
     parts.begin(scatter);
     let work = Box::new(Asking::<E> { head: ReplyHead::new(head), parts });
     Ok(Begun::Started { work, deadline: None, silent: false })

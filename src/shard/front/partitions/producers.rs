@@ -1,9 +1,10 @@
 //! DescribeProducers (API 61, KIP-664): the idempotent producers of partitions.
 
 use super::super::gather::{Begun, Incoming, Scatter};
-use super::{Each, Part, Parts, Question, begin_each};
+use super::{Each, Part, Parts, Question, begin_each, if_there};
 use crate::metadata::check_name;
 use crate::shard::message::{ActiveProducer, Answer, Op};
+use crate::shard::rules::TopicRules;
 use crate::shard::view::View;
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
@@ -33,9 +34,9 @@ impl Each for Producers {
         Ok(questions)
     }
 
-    fn absent(topic: &str) -> ErrorCode {
+    fn admit(topic: &str, rules: Option<&TopicRules>) -> ErrorCode {
         match check_name(topic) {
-            Ok(()) => ErrorCode::UnknownTopicOrPartition,
+            Ok(()) => if_there(rules),
             Err(_) => ErrorCode::InvalidTopicException,
         }
     }
