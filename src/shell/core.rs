@@ -176,7 +176,7 @@ impl Core {
     }
 
     pub fn now(&self) -> Now {
-        now(self.start)
+        now(self.start, Instant::now())
     }
 
     pub fn connection_id(&self) -> ConnectionId {
@@ -189,7 +189,7 @@ impl Core {
     pub fn input(&self, input: Input) {
         let (begun, cause) = (Instant::now(), Cause::of(&input));
         self.inputs.set(self.inputs.get() + 1);
-        self.shard.borrow_mut().step(self.now(), input);
+        self.shard.borrow_mut().step(now(self.start, begun), input);
         self.turns.borrow_mut().spend(begun.elapsed(), cause);
     }
 
@@ -221,7 +221,7 @@ impl Core {
         let begun = Instant::now();
         debug_assert!(!self.in_turn.get(), "what a turn puts out is carried out before the next turn");
         self.in_turn.set(true);
-        self.carry_out_all();
+        self.carry_out_all(begun);
         self.in_turn.set(false);
         let end = Instant::now();
         let mut turns = self.turns.borrow_mut();
@@ -244,11 +244,11 @@ impl Core {
         self.end_turn();
     }
 
-    fn carry_out_all(self: &Rc<Self>) {
+    fn carry_out_all(self: &Rc<Self>, begun: Instant) {
         let mut dirty: Vec<Rc<Link>> = Vec::new();
         let outputs = {
             let mut shard = self.shard.borrow_mut();
-            shard.end_turn(self.now());
+            shard.end_turn(now(self.start, begun));
             shard.take_output()
         };
         let mut reads: Vec<(ReadFor, ReadPlan)> = Vec::new();
@@ -537,7 +537,8 @@ impl Core {
     }
 }
 
-pub fn now(start: Instant) -> Now {
+/// Both clocks at `mono`, which was read just now; the process began at `start`.
+pub fn now(start: Instant, mono: Instant) -> Now {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { mono: Time(start.elapsed().as_nanos() as u64), wall_ms: wall.as_millis() as i64 }
+    Now { mono: Time((mono - start).as_nanos() as u64), wall_ms: wall.as_millis() as i64 }
 }

@@ -224,7 +224,7 @@ async fn replay(root: &Path, recovery: &mut Recovery, start: Instant) -> Result<
                 content
             }
         };
-        recovery.feed(now(start), &content)?;
+        recovery.feed(now(start, Instant::now()), &content)?;
     }
     Ok(())
 }
@@ -237,7 +237,7 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
     while !recovery.is_done() || under_way > 0 {
         let mut ops = Vec::new();
         if !recovery.is_refused() {
-            recovery.plan(now(start), &mut ops);
+            recovery.plan(now(start, Instant::now()), &mut ops);
         }
         for op in ops {
             under_way += 1;
@@ -245,13 +245,13 @@ async fn drain(recovery: &mut Recovery, disk: &Rc<Disk>, start: Instant) -> Resu
             glommio::spawn_local(async move { drop(sender.try_send(work.await)) }).detach();
         }
         match recovery.deadline() {
-            Some(deadline) if deadline <= now(start).mono && !recovery.is_refused() => {
+            Some(deadline) if deadline <= now(start, Instant::now()).mono && !recovery.is_refused() => {
                 glommio::executor().yield_task_queue_now().await
             }
             _ if under_way > 0 => {
                 let done = receiver.recv().await.expect("a sender is there");
                 under_way -= 1;
-                recovery.done(now(start), done);
+                recovery.done(now(start, Instant::now()), done);
             }
             _ => return Err("what the journal holds cannot be written to the segments: see the log".into()),
         }

@@ -66,6 +66,8 @@ pub struct Owner {
     waiting: HashMap<LogIndex, Waiting>,
     /// In the order of blocks.
     block_waits: VecDeque<BlockWait>,
+    /// To this shard, and to others.
+    replies_own: BTreeMap<Origin, Vec<(u32, Answer)>>,
     replies: BTreeMap<(ShardId, Origin), Vec<(u32, Answer)>>,
     groups: Groups,
     removing: Removing,
@@ -89,6 +91,7 @@ impl Owner {
             store,
             waiting: HashMap::new(),
             block_waits: VecDeque::new(),
+            replies_own: BTreeMap::new(),
             replies: BTreeMap::new(),
             groups,
             removing: Removing::default(),
@@ -113,12 +116,8 @@ impl Owner {
 
     /// Takes what this shard itself is to be told, at once. What others are told is sent together at the end of a turn.
     pub fn take_own(&mut self) -> Vec<Message> {
-        let others = self.replies.split_off(&(ShardId(self.shard.0 + 1), Origin::Client(RequestId::default())));
-        let mut own = std::mem::replace(&mut self.replies, others);
-        // Those of lower shards stay.
-        let replies = own.split_off(&(self.shard, Origin::Client(RequestId::default())));
-        self.replies.append(&mut own);
-        replies.into_iter().map(|((_, origin), answers)| Message::Answers { origin, answers }).collect()
+        let replies = std::mem::take(&mut self.replies_own).into_iter();
+        replies.map(|(origin, answers)| Message::Answers { origin, answers }).collect()
     }
 
     pub fn take_told_at_once(&mut self) -> Vec<(ShardId, Message)> {
@@ -159,7 +158,11 @@ impl Owner {
     }
 
     fn reply(&mut self, asker: Asker, answer: Answer) {
-        self.replies.entry((asker.shard, asker.origin)).or_default().push((asker.part, answer));
+        let answers = match asker.shard == self.shard {
+            true => self.replies_own.entry(asker.origin).or_default(),
+            false => self.replies.entry((asker.shard, asker.origin)).or_default(),
+        };
+        answers.push((asker.part, answer));
     }
 
     fn open(&mut self, view: &mut View, ask: &Ask) -> LogIndex {
@@ -453,8 +456,8 @@ impl Owner {
         }
         for (to, answers) in self.groups.take_answers() {
             for (request, part, answer) in answers {
-                let answers = self.replies.entry((to, Origin::Client(request))).or_default();
-                answers.push((part, Answer::Group(answer)));
+                let asker = Asker { shard: to, origin: Origin::Client(request), part };
+                self.reply(asker, Answer::Group(answer));
             }
         }
     }
@@ -502,6 +505,9 @@ impl Owner {
             }
         }
         assert!(self.block_waits.iter().is_sorted_by_key(|wait| wait.block));
-        assert!(self.replies.is_empty() && self.out.is_empty() && self.mail.is_empty(), "all that was said is taken");
+        assert!(
+            self.replies_own.is_empty() && self.replies.is_empty() && self.out.is_empty() && self.mail.is_empty(),
+            "all that was said is taken"
+        );
     }
 }
