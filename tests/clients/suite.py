@@ -208,9 +208,9 @@ def administers(driver):
     topic = f'{driver.name}-administers'
     driver.ask('create', topic=topic, partitions=1, config={'retention.ms': '7200000'})
     same(driver.ask('describe', topic=topic)['config'].get('retention.ms'), '7200000', 'retention.ms')
-    driver.ask('alter', topic=topic, config={'retention.ms': '3600000', 'cleanup.policy': 'compact'})
+    driver.ask('alter', topic=topic, config={'retention.ms': '3600000', 'cleanup.policy': 'compact,delete'})
     config = driver.ask('describe', topic=topic)['config']
-    same((config['retention.ms'], config['cleanup.policy']), ('3600000', 'compact'), 'altered')
+    same((config['retention.ms'], config['cleanup.policy']), ('3600000', 'compact,delete'), 'altered')
     driver.ask('grow', topic=topic, partitions=PARTITIONS)
     records = [{**record(number), 'key': encoded(b'key')} for number in range(COUNT)]
     driver.ask('produce', topic=topic, codec='none', acks='all', idempotent=False, records=records)
