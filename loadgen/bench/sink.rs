@@ -1,6 +1,5 @@
 //! How fast one thread of load can be, against a broker that keeps nothing: `cargo bench -p loadgen`, with two free cores.
 
-#[allow(dead_code)]
 #[path = "../tests/fake/mod.rs"]
 mod fake;
 

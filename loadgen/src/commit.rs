@@ -152,7 +152,7 @@ impl Load {
         if !committer.alive {
             return;
         }
-        while self.run.goes_on(now_ns) && committer.asking.under_way() < self.in_flight && self.run.take(1) {
+        while self.run.goes_on(now_ns) && committer.asking.under_way() < self.in_flight && self.run.take(1, now_ns) {
             committer.offset += 1;
             let (of, times) = ((ApiKey::OffsetCommit, committer.version), (now_ns, ANSWER_MS));
             let Committer { group, partitions, offset, .. } = committer;

@@ -9,7 +9,7 @@ use crate::options::EndToEnd;
 use crate::produce::schedule;
 use crate::producer::{self, MARK_BYTES, Mark};
 use crate::report::Report;
-use crate::run::{Run, Watched, deal, endings, start, watch};
+use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
 use crate::tally::{SharedTally, Tally};
 use klamm::wire::batch::Batch;
 use klamm::wire::error::ErrorCode;
@@ -39,24 +39,25 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
     let shares = layout.share(target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    let producers = producer::connect(&mut broker, &layout, shares, &writing, Some(run_id))?;
+    let producers = producer::connect(&mut broker, &layout, shares, (target, &writing), Some(run_id))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
-    let watched = [Watched::new(Some("ack"), writers), Watched::new(Some("delivery"), readers)];
+    let watched = [Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
     let flow = Arc::new(Flow::new(writers));
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
     let mut handles = Vec::new();
-    for (consumers, tally) in deal(consumers, readers).into_iter().zip(&watched[1].tallies) {
-        let (run, flow, tally) = (run.clone(), flow.clone(), tally.clone());
+    for (thread, consumers) in deal(consumers, readers).into_iter().enumerate() {
+        let (run, flow, tally) = (run.clone(), flow.clone(), watched[1].divided_tally(&run, thread));
+        let place = (target.clone(), fetching.clone());
         handles.push(start(&ended, move || {
             let look = arrival(flow.clone(), tally.clone(), run_id);
             // The latencies of the fetches themselves are of no interest: a waiting fetch is a good one.
-            let fetches = SharedTally::new();
-            Readers::new(run, fetches, consumers)?.run(look, |_, now_ns| flow.goes_on(now_ns))
+            let fetches = DividedTally::whole(SharedTally::new());
+            Readers::new(run, fetches, consumers, place)?.run(look, |_, now_ns| flow.goes_on(now_ns))
         }));
     }
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
-        let (run, flow, tally) = (run.clone(), flow.clone(), watched[0].tallies[thread].clone());
+        let (run, flow, tally) = (run.clone(), flow.clone(), watched[0].divided_tally(&run, thread));
         let (schedule, writing) = (schedule(&writing, thread, writers), writing.clone());
         handles.push(start(&ended, move || {
             let clock = run.clock;
@@ -128,20 +129,22 @@ impl Flow {
 }
 
 /// Counts the records of this run in a batch, with the time that each took to arrive.
-fn arrival(flow: Arc<Flow>, tally: SharedTally, run_id: u64) -> impl FnMut(&Batch<'_>, u64) {
+fn arrival(flow: Arc<Flow>, tally: DividedTally, run_id: u64) -> impl FnMut(&Batch<'_>, u64) {
     move |batch, now_ns| {
         let counted = plain(batch, |batch| {
-            tally.with(|tally| {
-                let values = batch.records().map_while(Result::ok).filter_map(|record| record.value);
-                let marks = values.filter_map(Mark::read).filter(|mark| mark.run_id == run_id);
-                marks.map(|mark| tally.request(now_ns, now_ns.saturating_sub(mark.intended_ns))).count() as u64
-            })
+            let values = batch.records().map_while(Result::ok).filter_map(|record| record.value);
+            let marks = values.filter_map(Mark::read).filter(|mark| mark.run_id == run_id);
+            let count = |mark: Mark| {
+                let latency_ns = now_ns.saturating_sub(mark.intended_ns);
+                tally.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns))
+            };
+            marks.map(count).count() as u64
         });
         match counted {
             Ok(count) => {
                 flow.delivered.fetch_add(count, Ordering::SeqCst);
             }
-            Err(_) => tally.with(|tally| tally.error(ErrorCode::CorruptMessage.code(), 1)),
+            Err(_) => tally.at(now_ns).with(|tally| tally.error(ErrorCode::CorruptMessage.code(), 1)),
         }
     }
 }
@@ -167,7 +170,7 @@ mod tests {
             .build();
         let flow = Arc::new(Flow::new(1));
         let tally = SharedTally::new();
-        let mut look = arrival(flow.clone(), tally.clone(), 7);
+        let mut look = arrival(flow.clone(), DividedTally::whole(tally.clone()), 7);
         look(&Batch::first(&batch).unwrap(), 5_000_000);
         // The same again, compressed.
         let mut header: BatchHeader = *Batch::first(&batch).unwrap().header;

@@ -2,6 +2,7 @@
 
 use crate::options::Fetching;
 use crate::request::Topic;
+use klamm::client::meaning::Meaning;
 use klamm::wire::batch::{Batch, batches};
 use klamm::wire::codec::Records;
 use klamm::wire::error::ErrorCode;
@@ -30,6 +31,9 @@ pub struct Brought {
     pub errors: Vec<i16>,
 }
 
+/// Partitions that are still to be read: where each is read on, and where it is begun again if it is to be.
+pub type Rest = BTreeMap<i32, (Span, Option<i64>)>;
+
 #[derive(Debug)]
 pub struct Positions {
     topic: Topic,
@@ -44,6 +48,8 @@ pub struct Positions {
     forgotten: Vec<i32>,
     /// Where partitions that are read to their ends are begun again.
     again: BTreeMap<i32, i64>,
+    /// Partitions that cannot be read here: somebody else leads them, or nobody for now.
+    moved: BTreeMap<i32, Span>,
 }
 
 impl Positions {
@@ -58,12 +64,39 @@ impl Positions {
             changed: BTreeSet::new(),
             forgotten: Vec::new(),
             again: BTreeMap::new(),
+            moved: BTreeMap::new(),
         }
+    }
+
+    /// Goes on with what others have left.
+    pub fn resume(topic: Topic, limits: Fetching, rest: &Rest) -> Self {
+        let spans = rest.iter().map(|(&partition, &(span, _))| (partition, span));
+        let mut positions = Positions::new(topic, limits, spans.collect());
+        positions.again = rest.iter().filter_map(|(&partition, &(_, again))| Some((partition, again?))).collect();
+        positions
+    }
+
+    /// Takes out what cannot be read here.
+    pub fn leave_moved(&mut self) -> Rest {
+        let again = |partition| self.again.get(&partition).copied();
+        let moved = std::mem::take(&mut self.moved).into_iter();
+        moved.map(|(partition, span)| (partition, (span, again(partition)))).collect()
+    }
+
+    /// Takes out all that is still to be read.
+    pub fn leave_all(&mut self) -> Rest {
+        self.moved.append(&mut self.open);
+        self.leave_moved()
     }
 
     /// What is read to its end is read again from where it began, without end.
     pub fn repeat(&mut self) {
         self.again = self.open.iter().map(|(partition, span)| (*partition, span.next)).collect();
+    }
+
+    /// Whether a partition is still to be read here.
+    pub fn reads(&self, partition: i32) -> bool {
+        self.open.contains_key(&partition)
     }
 
     /// Whether all is read.
@@ -115,7 +148,7 @@ impl Positions {
     }
 
     /// Gives each batch that was not read before to `batch`, with its partition, and moves on behind it. A partition that fails
-    /// otherwise than by a position that no longer exists is read no further.
+    /// otherwise than by a position that no longer exists is read no further here.
     pub fn absorb(&mut self, answer: &FetchResponse<'_>, mut batch: impl FnMut(i32, &Batch<'_>)) -> Brought {
         let mut brought = Brought::default();
         if answer.error_code != 0 {
@@ -178,6 +211,9 @@ impl Positions {
             span.next = *start;
         }
         if failed || span.next >= span.end {
+            if failed && Meaning::of(answer.error_code).is_passing() {
+                self.moved.insert(index, *span);
+            }
             self.open.remove(&index);
             self.changed.remove(&index);
             self.forgotten.push(index);
@@ -310,5 +346,10 @@ mod tests {
         let brought = positions.absorb(&answer(0, partitions), |_, _| ());
         assert_eq!(brought.errors, [6, 1, 2]);
         assert_eq!(asked(&positions.request()), [(1, 10)]);
+        // Somebody else leads the first, and may be asked; the last one leads nowhere.
+        let rest = positions.leave_moved();
+        assert_eq!(rest, BTreeMap::from([(0, (Span { next: 3, end: i64::MAX }, None))]));
+        assert_eq!(positions.leave_all().into_keys().collect::<Vec<_>>(), [1]);
+        assert!(positions.done());
     }
 }

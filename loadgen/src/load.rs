@@ -1,27 +1,39 @@
-//! One thread that writes: keeps its connections full, or on schedule, and counts their answers.
+//! One thread that writes: keeps its connections full, or on schedule, and counts what became of each request.
+//!
+//! With a schedule a request is due at its time, whatever the broker does; without one it is due when it is sent. Each request that
+//! was due has an outcome: it is answered, or it is censored, and then its latency is at least the time from when it was due to the
+//! end of the drain, which is what enters the histogram. A connection that is lost, or whose partitions have moved, finds its
+//! leaders again while the others go on. A request is never sent twice.
 
+use crate::cluster::Fault;
 use crate::epoll::Epoll;
 use crate::link::lost_code;
 use crate::options::{Acks, Writing};
-use crate::producer::Producer;
-use crate::run::Run;
+use crate::producer::{Making, Placed, Producer, Sent, State, place};
+use crate::run::{DividedTally, Run};
 use crate::schedule::Schedule;
-use crate::tally::SharedTally;
+use crate::tally::Miss;
+use klamm::client::meaning::Meaning;
+use klamm::types::Time;
 use klamm::wire::codec::{DecodeError, Reader};
-use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::ProduceResponse;
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-/// How long answers are awaited after the end.
-const DRAIN_NS: u64 = 60_000_000_000;
-/// Longest wait without a look at the clock.
+/// Longest wait without a look at the clock, and while leaders are looked for.
 const WAIT_MAX: Duration = Duration::from_millis(100);
+const WAIT_PLACING: Duration = Duration::from_millis(5);
 /// How often it is looked whether answers are overdue.
 const LOOK_NS: u64 = 100_000_000;
 /// Rounds of one connection before the others get a turn.
 const ROUNDS_MAX: usize = 16;
+/// Requests that are censored are told apart by the milliseconds in which they were due.
+const MS_NS: u64 = 1_000_000;
+/// Connections to leaders that one connection of the load may become.
+const LANES_MAX: usize = 1 << 16;
 
 /// What a thread came to, in records.
 #[derive(Clone, Copy, Default, Debug)]
@@ -31,14 +43,18 @@ pub struct Outcome {
     pub unsent: u64,
 }
 
+/// Leaders that were found, or not, each with the producer that needs them.
+type Found = Vec<(usize, Result<Placed, Fault>)>;
+
 /// One thread's connections.
 pub struct Load {
     run: Arc<Run>,
-    tally: SharedTally,
+    tally: DividedTally,
     epoll: Epoll,
     producers: Vec<Producer>,
-    /// Producers whose connections are.
-    alive: usize,
+    /// Of these, the ones that look for no leaders.
+    ready: usize,
+    making: Option<Arc<Making>>,
     schedule: Option<Schedule>,
     /// Requests of the schedule whose connections know that they are due.
     announced: u64,
@@ -46,6 +62,10 @@ pub struct Load {
     again: Vec<usize>,
     /// The end has come, and what was due before it may still go.
     closing: bool,
+    found: (Sender<Found>, Receiver<Found>),
+    is_placing: bool,
+    /// Censored requests, by the milliseconds in which they were due.
+    missed: BTreeMap<u64, u64>,
     in_flight: usize,
     acks: bool,
     batch_records: u64,
@@ -57,32 +77,43 @@ pub struct Load {
 impl Load {
     pub fn new(
         run: Arc<Run>,
-        tally: SharedTally,
+        tally: DividedTally,
         producers: Vec<Producer>,
         schedule: Option<Schedule>,
         writing: &Writing,
     ) -> io::Result<Self> {
-        let epoll = Epoll::new(run.busy_poll)?;
-        for (token, producer) in producers.iter().enumerate() {
-            epoll.add(producer.asking.stream(), token)?;
-        }
-        Ok(Load {
-            run,
+        let load = Load {
             tally,
-            epoll,
-            alive: producers.len(),
+            epoll: Epoll::new(run.busy_poll)?,
+            run,
+            making: producers.first().map(Producer::making),
+            ready: producers.len(),
             producers,
             schedule,
             announced: 0,
             again: Vec::new(),
             closing: false,
+            found: channel(),
+            is_placing: false,
+            missed: BTreeMap::new(),
             in_flight: writing.in_flight as usize,
             acks: writing.acks != Acks::None,
             batch_records: writing.batch_records() as u64,
             batch_bytes: writing.batch_records() as u64 * u64::from(writing.record_bytes),
             partitions_per_request: writing.partitions_per_request.into(),
             written: 0,
-        })
+        };
+        for (i, producer) in load.producers.iter().enumerate() {
+            (0..producer.lanes.len()).try_for_each(|lane| load.watch(i, lane))?;
+        }
+        Ok(load)
+    }
+
+    /// From here on the events of a connection come.
+    fn watch(&self, i: usize, lane: usize) -> io::Result<()> {
+        assert!(lane < LANES_MAX);
+        let asking = self.producers[i].lanes[lane].asking.as_ref();
+        asking.map_or(Ok(()), |asking| self.epoll.add(asking.stream(), i * LANES_MAX + lane))
     }
 
     /// Runs to the end.
@@ -98,10 +129,10 @@ impl Load {
                 if ended_ns.is_none() {
                     self.close();
                 }
-                let idle = self.producers.iter().all(|producer| producer.asking.under_way() == 0);
+                let idle = self.producers.iter().all(|producer| producer.under_way() == 0);
                 // Without an end in time, the end of the records is noticed here first.
                 let end_ns = *ended_ns.get_or_insert(now_ns.min(self.run.end_ns));
-                if idle || now_ns > end_ns + DRAIN_NS {
+                if idle || now_ns > end_ns.saturating_add(self.run.drain_ns) {
                     break;
                 }
             }
@@ -109,10 +140,10 @@ impl Load {
                 look_ns = now_ns + LOOK_NS;
                 (0..self.producers.len()).for_each(|i| self.look(i, now_ns));
             }
-            if self.alive == 0 {
-                break;
-            }
             if sending {
+                if !self.find_leaders(now_ns)? {
+                    break;
+                }
                 self.announce(now_ns);
             }
             for i in std::mem::take(&mut self.again) {
@@ -121,19 +152,72 @@ impl Load {
             let wait = if self.again.is_empty() { self.wait(now_ns, sending) } else { Duration::ZERO };
             self.epoll.wait(wait, &mut events)?;
             for event in &events {
+                let (i, lane) = (event.token / LANES_MAX, event.token % LANES_MAX);
                 if event.readable {
-                    self.receive(event.token);
+                    self.receive(i, lane);
                 }
-                self.pump(event.token);
+                self.pump(i);
             }
         }
         Ok(self.finish())
     }
 
-    /// Gives up a connection on which an answer is overdue.
+    /// Gives up connections on which an answer is overdue.
     fn look(&mut self, i: usize, now_ns: u64) {
-        if let Err(error) = self.producers[i].asking.check(now_ns) {
-            self.lose(i, error);
+        for lane in 0..self.producers[i].lanes.len() {
+            let asking = self.producers[i].lanes[lane].asking.as_ref();
+            if let Some(Err(error)) = asking.map(|asking| asking.check(now_ns)) {
+                self.lose(i, lane, error);
+            }
+        }
+    }
+
+    /// Has the leaders looked for that are to be, and takes up those that were found. False when there is nothing to go on with.
+    fn find_leaders(&mut self, now_ns: u64) -> io::Result<bool> {
+        if self.ready == self.producers.len() {
+            return Ok(self.ready > 0);
+        }
+        while let Ok(found) = self.found.1.try_recv() {
+            self.is_placing = false;
+            for (i, placed) in found {
+                self.ready += 1;
+                match placed {
+                    Ok(placed) => {
+                        for lane in self.producers[i].install(placed) {
+                            self.watch(i, lane)?;
+                        }
+                        self.pump(i);
+                    }
+                    Err(fault) => {
+                        eprintln!("no leader yet: {fault}");
+                        self.producers[i].state = State::Ready;
+                        self.trouble(i);
+                    }
+                }
+            }
+        }
+        let is_due = |state| matches!(state, State::Troubled { retry_ns } if retry_ns <= now_ns);
+        if !self.is_placing && self.producers.iter().any(|producer| is_due(producer.state)) {
+            let mut troubled: Vec<usize> = (0..self.producers.len()).collect();
+            troubled.retain(|&i| is_due(self.producers[i].state));
+            troubled.iter().for_each(|&i| self.producers[i].state = State::Placing);
+            let needs = troubled.iter().map(|&i| self.producers[i].need()).collect();
+            let (making, found) = (self.making.clone().expect("there are producers"), self.found.0.clone());
+            self.is_placing = true;
+            // The load may have ended when the answer comes, and wants none.
+            std::thread::spawn(move || found.send(troubled.into_iter().zip(place(&making, needs)).collect()));
+        }
+        Ok(self.producers.iter().any(|producer| producer.state != State::GivenUp))
+    }
+
+    /// A connection stops until its leaders are found.
+    fn trouble(&mut self, i: usize) {
+        let now = Time(self.run.clock.now_ns());
+        let producer = &mut self.producers[i];
+        if producer.state == State::Ready {
+            self.ready -= 1;
+            let retry = producer.patience.failed(now);
+            producer.state = retry.map_or(State::GivenUp, |at| State::Troubled { retry_ns: at.0 });
         }
     }
 
@@ -156,115 +240,176 @@ impl Load {
     }
 
     fn wait(&self, now_ns: u64, sending: bool) -> Duration {
+        let is_troubled = sending && self.ready < self.producers.len();
+        let longest = if is_troubled { WAIT_PLACING } else { WAIT_MAX };
         match self.schedule {
             Some(schedule) if sending => {
                 let next_ns = schedule.intended_ns(self.announced).min(self.run.end_ns);
-                Duration::from_nanos(next_ns.saturating_sub(now_ns)).min(WAIT_MAX)
+                Duration::from_nanos(next_ns.saturating_sub(now_ns)).min(longest)
             }
-            _ => WAIT_MAX,
+            _ => longest,
         }
     }
 
-    /// Makes what requests a connection may have and writes what its socket takes.
+    /// When the next request of a connection is due.
+    fn intended_ns(&self, i: usize, now_ns: u64) -> u64 {
+        let count = self.producers.len() as u64;
+        self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(self.producers[i].taken * count + i as u64))
+    }
+
+    /// Makes what requests a connection may have and writes what its sockets take.
     fn pump(&mut self, i: usize) {
         for _ in 0..ROUNDS_MAX {
             let now_ns = self.run.clock.now_ns();
             let sending = self.closing || self.run.goes_on(now_ns);
-            let count = self.producers.len() as u64;
-            let producer = &mut self.producers[i];
-            if !producer.alive {
-                return;
-            }
-            while sending && producer.asking.under_way() < self.in_flight {
-                let intended_ns = match self.schedule {
-                    Some(schedule) => schedule.intended_ns(producer.taken * count + i as u64),
-                    None => now_ns,
-                };
+            while sending && self.producers[i].may_push(self.in_flight) {
+                let intended_ns = self.intended_ns(i, now_ns);
                 let due = intended_ns <= now_ns && intended_ns < self.run.end_ns;
-                if !due || !self.run.take(self.batch_records * self.partitions_per_request) {
+                if !due || !self.run.take(self.batch_records * self.partitions_per_request, intended_ns) {
                     break;
                 }
-                producer.push(now_ns, intended_ns);
+                self.producers[i].push(now_ns, intended_ns);
             }
-            let sent = match producer.asking.flush() {
-                Ok(sent) => sent,
-                Err(error) => return self.lose(i, error),
-            };
+            let mut sent = 0;
+            for lane in 0..self.producers[i].lanes.len() {
+                let asking = self.producers[i].lanes[lane].asking.as_mut();
+                match asking.map_or(Ok(0), |asking| asking.flush()) {
+                    Ok(0) => {}
+                    Ok(count) if self.acks => sent += count,
+                    Ok(count) => {
+                        sent += count;
+                        self.count_sent(i, lane, count);
+                    }
+                    Err(error) => self.lose(i, lane, error),
+                }
+            }
             if self.acks || sent == 0 {
                 return;
             }
-            self.count_sent(i, sent);
         }
         self.again.push(i);
     }
 
     /// Without acknowledgements a request is done when the socket has taken it.
-    fn count_sent(&mut self, i: usize, sent: usize) {
+    fn count_sent(&mut self, i: usize, lane: usize, sent: usize) {
         let now_ns = self.run.clock.now_ns();
-        let (records, bytes) = (self.batch_records, self.batch_bytes);
-        let producer = &mut self.producers[i];
-        self.tally.with(|tally| {
-            for intended_ns in (0..sent).map_while(|_| producer.asking.unanswered()) {
-                tally.request(now_ns, now_ns.saturating_sub(intended_ns));
-                tally.records += records * self.partitions_per_request;
-                self.written += records * self.partitions_per_request;
-                tally.bytes += bytes * self.partitions_per_request;
+        for _ in 0..sent {
+            let asking = self.producers[i].lanes[lane].asking.as_mut();
+            let Some(sent) = asking.and_then(|asking| asking.unanswered()) else { return };
+            self.count(now_ns, sent, sent.batches);
+        }
+    }
+
+    /// A request is done, with so many of its batches written.
+    fn count(&mut self, now_ns: u64, sent: Sent, batches: u64) {
+        let (records, bytes) = (batches * self.batch_records, batches * self.batch_bytes);
+        let is_late = now_ns > self.run.end_ns;
+        self.written += records;
+        self.tally.at(sent.intended_ns).with(|tally| {
+            tally.request(now_ns, now_ns.saturating_sub(sent.intended_ns));
+            tally.records += records;
+            tally.bytes += bytes;
+            if is_late {
+                tally.late_records += records;
+                tally.late_bytes += bytes;
             }
         });
     }
 
-    fn receive(&mut self, i: usize) {
-        let producer = &mut self.producers[i];
-        if !producer.alive {
-            return;
-        }
+    fn receive(&mut self, i: usize, lane: usize) {
+        let Some(asking) = &mut self.producers[i].lanes[lane].asking else { return };
         let now_ns = self.run.clock.now_ns();
-        let result = producer.asking.receive(|answered, body| {
-            let codes = decode_codes(&mut Reader::new(body), answered.version)?;
-            self.tally.with(|tally| {
-                let written = codes.iter().filter(|&&code| code == 0).count() as u64;
-                if written > 0 {
-                    tally.request(now_ns, now_ns.saturating_sub(answered.what));
-                    tally.records += written * self.batch_records;
-                    self.written += written * self.batch_records;
-                    tally.bytes += written * self.batch_bytes;
-                }
-                codes.iter().filter(|&&code| code != 0).for_each(|&code| tally.error(code, 1));
-            });
+        let (mut answers, mut unreadable) = (Vec::new(), None);
+        let result = asking.receive(|answered, body| {
+            let codes = decode_codes(&mut Reader::new(body), answered.version);
+            let codes = codes.inspect_err(|_| unreadable = Some(answered.what))?;
+            answers.push((answered.what, codes));
             Ok(())
         });
-        if let Err(error) = result {
-            self.lose(i, error);
+        unreadable.into_iter().for_each(|sent| self.miss(Miss::Lost, sent));
+        let mut is_troubled = false;
+        for (sent, codes) in answers {
+            match self.answered(now_ns, sent, &codes) {
+                true => self.producers[i].patience.renew(),
+                false => is_troubled = true,
+            }
+        }
+        match result {
+            Ok(()) if is_troubled => self.trouble(i),
+            Ok(()) => {}
+            Err(error) => self.lose(i, lane, error),
         }
     }
 
-    /// Gives a connection up, and with it the requests that it had in flight.
-    fn lose(&mut self, i: usize, error: io::Error) {
-        let producer = &mut self.producers[i];
-        producer.alive = false;
-        self.alive -= 1;
-        let lost = producer.asking.give_up().count().max(1) as u64;
-        eprintln!("connection lost: {error}");
-        self.tally.with(|tally| tally.error(lost_code(&error), lost));
+    /// Counts an answer; gives whether all of its batches are written.
+    fn answered(&mut self, now_ns: u64, sent: Sent, codes: &[i16]) -> bool {
+        let is_done = |code: &&i16| Meaning::of_produce(**code) == Meaning::Done;
+        let written = (codes.iter().filter(is_done).count() as u64).min(sent.batches);
+        if written == sent.batches {
+            self.count(now_ns, sent, written);
+            return true;
+        }
+        // What is not all written is not done: its latency is as long as that of a request without an answer.
+        self.written += written * self.batch_records;
+        self.tally.at(sent.intended_ns).with(|tally| {
+            tally.records += written * self.batch_records;
+            tally.bytes += written * self.batch_bytes;
+            codes.iter().filter(|code| !is_done(code)).for_each(|&code| tally.error(code, 1));
+        });
+        self.miss(Miss::Refused, Sent { batches: sent.batches - written, ..sent });
+        false
     }
 
-    fn finish(self) -> Outcome {
-        let unanswered: usize = self.producers.iter().map(|producer| producer.asking.under_way()).sum();
-        if unanswered > 0 {
-            let code = ErrorCode::RequestTimedOut.code();
-            self.tally.with(|tally| tally.error(code, unanswered as u64));
+    /// A request is censored, with so many batches; it enters the histogram in the end.
+    fn miss(&mut self, miss: Miss, sent: Sent) {
+        if sent.intended_ns >= self.run.measure_ns {
+            *self.missed.entry(sent.intended_ns / MS_NS).or_default() += 1;
         }
-        let taken: u64 = self.producers.iter().map(|producer| producer.taken).sum();
-        // A request due at the very end is not to be sent.
-        let last_ns = self.run.end_ns.saturating_sub(1).min(self.run.clock.now_ns());
-        let due = match self.schedule {
-            Some(schedule) if self.run.end_ns < u64::MAX => schedule.due(last_ns),
-            _ => taken,
-        };
-        Outcome {
-            written: self.written,
-            unsent: due.saturating_sub(taken) * self.batch_records * self.partitions_per_request,
+        self.tally.at(sent.intended_ns).with(|tally| tally.miss(miss, sent.batches * self.batch_records));
+    }
+
+    /// A connection is lost, and with it the requests that it had in flight.
+    fn lose(&mut self, i: usize, lane: usize, error: io::Error) {
+        let now_ns = self.run.clock.now_ns();
+        let lane = &mut self.producers[i].lanes[lane];
+        let Some(mut asking) = lane.asking.take() else { return };
+        let (address, lost) = (lane.address, asking.give_up().collect::<Vec<Sent>>());
+        eprintln!("connection to {address} lost: {error}");
+        self.tally.at(now_ns).with(|tally| {
+            tally.error(lost_code(&error), lost.len().max(1) as u64);
+            tally.lose(error.to_string());
+        });
+        lost.into_iter().for_each(|sent| self.miss(Miss::Lost, sent));
+        self.trouble(i);
+    }
+
+    /// Gives an outcome to all that has none yet, and each censored request its latency.
+    fn finish(mut self) -> Outcome {
+        let end_ns = self.run.clock.now_ns();
+        let mut unsent = 0;
+        for i in 0..self.producers.len() {
+            let lanes = self.producers[i].lanes.iter_mut().filter_map(|lane| lane.asking.as_mut());
+            let unanswered: Vec<Sent> = lanes.flat_map(|asking| asking.give_up().collect::<Vec<_>>()).collect();
+            unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
+            while self.schedule.is_some() {
+                let sent = Sent { intended_ns: self.intended_ns(i, end_ns), batches: self.partitions_per_request };
+                let records = sent.batches * self.batch_records;
+                let is_due = sent.intended_ns < self.run.end_ns.min(end_ns);
+                if !is_due || !self.run.take(records, sent.intended_ns) {
+                    break;
+                }
+                self.producers[i].taken += 1;
+                unsent += records;
+                self.miss(Miss::Unsent, sent);
+            }
         }
+        self.tally.at(u64::MAX).with(|tally| {
+            for (&due_ms, &requests) in &self.missed {
+                tally.latency.saturating_record_n(end_ns.saturating_sub(due_ms * MS_NS), requests);
+                tally.last_ns = tally.last_ns.max(end_ns);
+            }
+        });
+        Outcome { written: self.written, unsent }
     }
 }
 

@@ -33,6 +33,11 @@ use options::{Command, Options, Target};
 use report::Report;
 use std::process::ExitCode;
 
+/// The load found the broker faulty.
+const FAULTY: u8 = 1;
+/// The figures are not what they seem, or there are none.
+const INVALID: u8 = 3;
+
 fn main() -> ExitCode {
     let result = match Options::parse().command {
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
@@ -44,29 +49,29 @@ fn main() -> ExitCode {
         Command::Churn(options) => show(&options.target, churn::churn(&options)),
         Command::Compare(options) => compare::compare(&options).map(|text| {
             print!("{text}");
-            true
+            ExitCode::SUCCESS
         }),
     };
-    match result {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(fault) => {
-            eprintln!("loadgen: {fault}");
-            ExitCode::FAILURE
-        }
+    result.unwrap_or_else(|fault| {
+        eprintln!("loadgen: {fault}");
+        ExitCode::from(INVALID)
+    })
+}
+
+/// Prints a report of a load that says itself whether the broker did what it should.
+fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<ExitCode, Fault> {
+    let (mut report, is_faultless) = result?;
+    if !is_faultless {
+        report.why.push("the broker did not do what it should, or nothing went through".to_string());
     }
+    report.print(target.json);
+    Ok(if is_faultless { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
 }
 
-/// Prints a report that says itself whether all was as it should be.
-fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<bool, Fault> {
-    let (report, is_faultless) = result?;
+/// Prints a report whose counts say whether its figures can be believed.
+fn show(target: &Target, report: Result<Report, Fault>) -> Result<ExitCode, Fault> {
+    let mut report = report?;
+    report.weigh();
     report.print(target.json);
-    Ok(is_faultless)
-}
-
-/// Prints a report; gives whether anything went through at all.
-fn show(target: &Target, report: Result<Report, Fault>) -> Result<bool, Fault> {
-    let report = report?;
-    report.print(target.json);
-    Ok(report.tally.records > 0 || report.tally.errors.is_empty())
+    Ok(if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
 }

@@ -18,7 +18,9 @@ const BATCH_BYTES_DEFAULT: u32 = 65536;
     long_about = "Load for Kafka-compatible brokers, and what they do under it.\n\n\
         Speaks the protocol itself, prepares its batches before it begins, and runs one thread per core that it may use \
         (pin it with taskset), so that one core of load saturates a broker. Progress goes to standard error, one line a \
-        second; the result goes to standard output, as text or as one JSON object.",
+        second; the result goes to standard output, as text or as one JSON object. Exit status 3 if the figures are not what they \
+        seem: records that were due have no acknowledgement, requests failed, connections were lost, nothing went through; or \
+        if there are none, because the broker is away or refuses. The result says why.",
     arg_required_else_help = true
 )]
 pub struct Options {
@@ -74,12 +76,15 @@ pub struct Target {
     /// Seconds to run, after the warm-up [default: 10 if --records is not given either]
     #[arg(long, value_name = "S", value_parser = positive)]
     pub seconds: Option<f64>,
-    /// Records to run for, in whole requests
+    /// Records to run for after the warm-up, in whole requests
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub records: Option<u64>,
     /// Seconds at the start that are not measured
     #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = not_negative)]
     pub warmup_seconds: f64,
+    /// Seconds after the end in which answers are awaited; what has none by then is counted as censored
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = not_negative)]
+    pub drain_seconds: f64,
     /// Look for answers all the time instead of sleeping until they come: latencies without the wake-up of the load's own core,
     /// which is busy for it
     #[arg(long)]

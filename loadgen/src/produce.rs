@@ -7,6 +7,7 @@ use crate::producer;
 use crate::report::Report;
 use crate::run::{Run, Watched, deal, endings, start, watch};
 use crate::schedule::Schedule;
+use crate::tally::Miss;
 use serde_json::json;
 use std::sync::Arc;
 
@@ -17,14 +18,14 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     let layout = open_topic(&mut broker, target, true)?;
     let shares = layout.share(target.connections as usize);
     let writing = &producer::fit(writing, &shares);
-    let producers = producer::connect(&mut broker, &layout, shares, writing, None)?;
+    let producers = producer::connect(&mut broker, &layout, shares, (target, writing), None)?;
     let threads = target.threads(producers.len());
-    let watched = [Watched::new(None, threads)];
+    let watched = [Watched::divided(None, threads)];
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
     let mut handles = Vec::new();
     for (thread, producers) in deal(producers, threads).into_iter().enumerate() {
-        let (run, tally) = (run.clone(), watched[0].tallies[thread].clone());
+        let (run, tally) = (run.clone(), watched[0].divided_tally(&run, thread));
         let (schedule, writing) = (schedule(writing, thread, threads), writing.clone());
         handles.push(start(&ended, move || Load::new(run, tally, producers, schedule, &writing)?.run()));
     }
@@ -35,6 +36,11 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
         let outcome = handle.join().expect("a thread of load does not panic");
         let Outcome { unsent: more, .. } = outcome.map_err(|error| Fault::Io("load".to_string(), error))?;
         unsent += more;
+    }
+    if run.end_ns == u64::MAX && run.records_left() > 0 {
+        // All of them were wanted, and nothing worked any more.
+        unsent += run.records_left();
+        report.tally.miss(Miss::Unsent, run.records_left());
     }
     if writing.rate.is_some() {
         report.more.push(("records_unsent", json!(unsent)));

@@ -40,6 +40,8 @@ pub struct Report {
     pub second_latency: Option<(&'static str, &'static str, Histogram<u64>)>,
     /// What only this load has to say: name in JSON, value.
     pub more: Vec<(&'static str, Value)>,
+    /// Why the figures are not what they seem; empty if they are.
+    pub why: Vec<String>,
 }
 
 impl Report {
@@ -47,21 +49,53 @@ impl Report {
         if self.seconds > 0.0 { amount / self.seconds } else { 0.0 }
     }
 
+    /// Records and bytes that count for rates: those of the planned window.
+    fn in_time(&self) -> (f64, f64) {
+        let Tally { records, bytes, late_records, late_bytes, .. } = self.tally;
+        (records.saturating_sub(late_records) as f64, bytes.saturating_sub(late_bytes) as f64)
+    }
+
+    /// Says what in the counts makes the figures other than they seem.
+    pub fn weigh(&mut self) {
+        let Tally { records, requests, .. } = self.tally;
+        let censored = self.tally.censored();
+        if censored > 0 {
+            let due = records + censored;
+            let parts = self.tally.censored.iter().map(|(miss, count)| format!("{} {count}", miss.name()));
+            let parts = parts.collect::<Vec<_>>().join(", ");
+            self.why.push(format!("{censored} of {due} records that were due are not acknowledged: {parts}"));
+        }
+        if !self.tally.errors.is_empty() {
+            self.why.push(format!("errors: {}", errors_text(&self.tally)));
+        }
+        self.why.extend(self.tally.lost.iter().map(|(why, count)| format!("connections lost: {count}, {why}")));
+        if records == 0 && requests == 0 {
+            self.why.push("nothing went through".to_string());
+        }
+    }
+
     pub fn json(&self) -> Value {
         let Tally { records, bytes, .. } = self.tally;
+        let (records_in_time, bytes_in_time) = self.in_time();
         let mut object = Map::new();
         let mut put = |name: &str, value: Value| object.insert(name.to_string(), value);
         put("records", json!(records));
         put("bytes", json!(bytes));
         put("seconds", json!(self.seconds));
-        put("records_per_second", json!(self.per_second(records as f64)));
-        put("mib_per_second", json!(self.per_second(bytes as f64 / MIB)));
+        put("records_per_second", json!(self.per_second(records_in_time)));
+        put("mib_per_second", json!(self.per_second(bytes_in_time / MIB)));
         put("requests", json!(self.tally.requests));
         put("latency_ms", latency_json(&self.tally.latency));
         if let Some((name, _, latency)) = &self.second_latency {
             put(name, latency_json(latency));
         }
         put("errors", json!(self.tally.errors_named()));
+        put("censored", json!(self.tally.censored()));
+        let censored = self.tally.censored.iter().map(|(miss, count)| (miss.name().to_string(), json!(count)));
+        put("censored_by", Value::Object(censored.collect()));
+        put("connections_lost", json!(self.tally.lost.values().sum::<u64>()));
+        put("valid", json!(self.why.is_empty()));
+        put("why", json!(self.why));
         put("broker_cpu_seconds", json!(self.broker.map(|usage| usage.cpu_seconds)));
         put("broker_cpu_seconds_per_gb", json!(self.cpu_seconds_per_gb()));
         put("broker_rss_bytes", json!(self.broker.map(|usage| usage.rss_bytes)));
@@ -78,6 +112,7 @@ impl Report {
 
     pub fn text(&self) -> String {
         let Tally { records, bytes, requests, .. } = self.tally;
+        let (records_in_time, bytes_in_time) = self.in_time();
         let mut text = String::new();
         let mut line = |name: &str, value: String| writeln!(text, "{name:<22}{value}").expect("a string takes all");
         line("total", format!("{records} records, {bytes} bytes, {requests} requests in {:.3} s", self.seconds));
@@ -85,18 +120,17 @@ impl Report {
             "throughput",
             format!(
                 "{:.0} records/s, {:.1} MiB/s, {:.1} MB/s",
-                self.per_second(records as f64),
-                self.per_second(bytes as f64 / MIB),
-                self.per_second(bytes as f64 / MB)
+                self.per_second(records_in_time),
+                self.per_second(bytes_in_time / MIB),
+                self.per_second(bytes_in_time / MB)
             ),
         );
         line("latency", latency_text(&self.tally.latency));
         if let Some((_, title, latency)) = &self.second_latency {
             line(title, latency_text(latency));
         }
-        let errors: Vec<String> =
-            self.tally.errors_named().iter().map(|(name, count)| format!("{name} {count}")).collect();
-        line("errors", if errors.is_empty() { "none".to_string() } else { errors.join(", ") });
+        line("errors", if self.tally.errors.is_empty() { "none".to_string() } else { errors_text(&self.tally) });
+        line("censored", format!("{} records", self.tally.censored()));
         if let Some(usage) = self.broker {
             let per_gb = self.cpu_seconds_per_gb().map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
             line(
@@ -113,6 +147,7 @@ impl Report {
             let (title, unit) = unit(name);
             line(&title.replace('_', " "), plain(value, unit));
         }
+        self.why.iter().for_each(|why| line("NOT VALID", why.clone()));
         text
     }
 
@@ -123,6 +158,11 @@ impl Report {
             print!("{}", self.text());
         }
     }
+}
+
+fn errors_text(tally: &Tally) -> String {
+    let errors = tally.errors_named();
+    errors.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
 /// What is said of times of which there are few: their count, two percentiles and the longest.
@@ -202,6 +242,7 @@ pub fn progress(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tally::Miss;
 
     fn report() -> Report {
         let mut tally = Tally::new();
@@ -223,6 +264,7 @@ mod tests {
                 ("first_message_ms", Value::Null),
                 ("commits_per_second", json!(7.25)),
             ],
+            why: Vec::new(),
         }
     }
 
@@ -238,6 +280,9 @@ mod tests {
             "mib_per_second",
             "latency_ms",
             "errors",
+            "censored",
+            "valid",
+            "why",
             "broker_cpu_seconds",
             "broker_rss_bytes",
         ] {
@@ -251,6 +296,31 @@ mod tests {
         let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
         assert!((p99 - 990.0).abs() < 2.0, "{p99}");
         assert!(!json.to_string().contains('\n'));
+    }
+
+    #[test]
+    fn figures_that_are_not_what_they_seem_say_so() {
+        let mut report = report();
+        assert_eq!((&report.json()["valid"], &report.json()["why"]), (&json!(true), &json!([])));
+        report.tally.miss(Miss::Unsent, 5);
+        report.tally.miss(Miss::Lost, 2);
+        report.tally.lose("reset".to_string());
+        report.tally.late_records = 4_000;
+        report.weigh();
+        let json = report.json();
+        assert_eq!((&json["valid"], &json["censored"]), (&json!(false), &json!(7)));
+        assert_eq!(json["records_per_second"], json!(30_000.0), "what came too late is not of the window");
+        let expected = [
+            "7 of 64007 records that were due are not acknowledged: unsent 5, lost 2",
+            "errors: NOT_LEADER_OR_FOLLOWER 3",
+            "connections lost: 1, reset",
+        ];
+        assert_eq!(json["why"], json!(expected));
+        assert!(report.text().contains("NOT VALID             errors: NOT_LEADER_OR_FOLLOWER 3\n"));
+        let mut nothing = Report { tally: Tally::new(), ..report };
+        nothing.why.clear();
+        nothing.weigh();
+        assert_eq!(nothing.why, ["nothing went through"]);
     }
 
     #[test]

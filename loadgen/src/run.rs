@@ -24,7 +24,9 @@ pub struct Run {
     /// No request is made from here on; `u64::MAX` if records alone decide.
     pub end_ns: u64,
     /// Where the measured part begins.
-    measure_ns: u64,
+    pub measure_ns: u64,
+    /// How long answers are awaited after the end.
+    pub drain_ns: u64,
     /// Threads look for answers all the time.
     pub busy_poll: bool,
     records_left: AtomicI64,
@@ -41,25 +43,40 @@ impl Run {
             clock: Clock::new(),
             end_ns,
             measure_ns,
+            drain_ns: (target.drain_seconds * SECOND_NS as f64) as u64,
             busy_poll: target.busy_poll,
             records_left: AtomicI64::new(records),
             over: AtomicBool::new(false),
         }
     }
 
-    /// Takes `records` from those still to be sent or read; false when none were left.
-    pub fn take(&self, records: u64) -> bool {
-        self.records_left.fetch_sub(records as i64, Ordering::Relaxed) > 0
+    /// Takes `records` that are due at `due_ns` from those still to be sent or read; false when none were left. Those of the
+    /// warm-up come on top.
+    pub fn take(&self, records: u64, due_ns: u64) -> bool {
+        due_ns < self.measure_ns || self.records_left.fetch_sub(records as i64, Ordering::Relaxed) > 0
+    }
+
+    /// Records still to be sent or read.
+    pub fn records_left(&self) -> u64 {
+        u64::try_from(self.records_left.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// Whether more requests are to be made.
     pub fn goes_on(&self, now_ns: u64) -> bool {
-        now_ns < self.end_ns && !self.over.load(Ordering::Relaxed) && self.records_left.load(Ordering::Relaxed) > 0
+        now_ns < self.end_ns && !self.over.load(Ordering::Relaxed) && self.records_left() > 0
     }
 
     /// Ends the run early, for all its threads.
     pub fn end(&self) {
         self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Seconds by which rates are divided: the planned window, however early the last answer came; without a planned end, or
+    /// when all that was wanted is done before it, up to `last_ns`.
+    fn seconds(&self, last_ns: u64) -> f64 {
+        let is_done = self.over.load(Ordering::Relaxed) || self.records_left() == 0;
+        let end_ns = if self.end_ns == u64::MAX || is_done { last_ns.min(self.end_ns) } else { self.end_ns };
+        end_ns.saturating_sub(self.measure_ns) as f64 / SECOND_NS as f64
     }
 }
 
@@ -67,12 +84,57 @@ impl Run {
 pub struct Watched {
     pub tag: Option<&'static str>,
     pub tallies: Vec<SharedTally>,
+    /// Where threads that tell the warm-up from the measured part by themselves count what belongs to it; of others everything
+    /// before the measured part is left out.
+    warmups: Vec<SharedTally>,
 }
 
 impl Watched {
     pub fn new(tag: Option<&'static str>, threads: usize) -> Self {
-        let tallies = (0..threads).map(|_| SharedTally::new()).collect();
-        Watched { tag, tallies }
+        Watched { tag, tallies: (0..threads).map(|_| SharedTally::new()).collect(), warmups: Vec::new() }
+    }
+
+    /// The same with a second tally for each thread, for what was due before the measured part.
+    pub fn divided(tag: Option<&'static str>, threads: usize) -> Self {
+        Watched { warmups: (0..threads).map(|_| SharedTally::new()).collect(), ..Watched::new(tag, threads) }
+    }
+
+    /// Where a thread counts.
+    pub fn divided_tally(&self, run: &Run, thread: usize) -> DividedTally {
+        DividedTally {
+            measure_ns: run.measure_ns,
+            measured: self.tallies[thread].clone(),
+            warmup: self.warmups[thread].clone(),
+        }
+    }
+
+    /// What was counted since the last time, and whether it belongs to the measured part.
+    fn interval(&self, measuring: bool) -> (Tally, bool) {
+        match measuring || self.warmups.is_empty() {
+            true => (gather(&self.tallies), measuring),
+            false => (gather(&self.warmups), false),
+        }
+    }
+}
+
+/// The tally of the measured part and that of the warm-up: what is due before the measured part begins is not in it, even if
+/// its answer comes later.
+#[derive(Clone)]
+pub struct DividedTally {
+    measure_ns: u64,
+    measured: SharedTally,
+    warmup: SharedTally,
+}
+
+impl DividedTally {
+    /// Without a warm-up.
+    pub fn whole(measured: SharedTally) -> Self {
+        DividedTally { measure_ns: 0, warmup: measured.clone(), measured }
+    }
+
+    /// For what was due at `due_ns`.
+    pub fn at(&self, due_ns: u64) -> &SharedTally {
+        if due_ns >= self.measure_ns { &self.measured } else { &self.warmup }
     }
 }
 
@@ -132,31 +194,36 @@ pub fn watch(
         running -= wait(run, next_ns, running, ended);
         let now_ns = run.clock.now_ns();
         let seconds = (now_ns - tick_ns).max(1) as f64 / SECOND_NS as f64;
-        let mut intervals: Vec<Tally> = watched.iter().map(|watched| gather(&watched.tallies)).collect();
-        let second = intervals.get(1).map(|tally| &tally.latency);
+        let mut intervals: Vec<(Tally, bool)> = watched.iter().map(|watched| watched.interval(measuring)).collect();
+        let second = intervals.get(1).map(|(tally, _)| &tally.latency);
         if running > 0 {
-            eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0], second));
+            eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0].0, second));
         }
-        if measuring {
-            for (total, (watched, interval)) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
+        for (total, (watched, (interval, is_measured))) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
+            if *is_measured {
                 let tag = watched.tag.and_then(Tag::new);
                 let (from, took) = (Duration::from_nanos(tick_ns), Duration::from_nanos(now_ns - tick_ns));
                 log.write_histogram(&interval.latency, from, took, tag)
                     .map_err(|error| Fault::Other(format!("interval log: {error:?}")))?;
                 total.take(interval);
             }
-        } else if now_ns >= run.measure_ns {
+        }
+        if !measuring && now_ns >= run.measure_ns {
             measuring = true;
-            usage_before = usage(target)?;
+            usage_before = usage(target).ok().flatten();
         }
         tick_ns = now_ns;
     }
     drop(log);
     file.flush().map_err(fault)?;
-    let broker = usage(target)?.zip(usage_before).map(|(after, before)| after.since(&before));
     let main = totals.remove(0);
-    let seconds = main.last_ns.saturating_sub(run.measure_ns) as f64 / SECOND_NS as f64;
-    let report = Report { tally: main, seconds, broker, second_latency: None, more: Vec::new() };
+    let seconds = run.seconds(main.last_ns);
+    let mut report =
+        Report { tally: main, seconds, broker: None, second_latency: None, more: Vec::new(), why: Vec::new() };
+    match usage(target) {
+        Ok(after) => report.broker = after.zip(usage_before).map(|(after, before)| after.since(&before)),
+        Err(fault) => report.why.push(format!("the broker's process is gone: {fault}")),
+    }
     Ok((report, totals))
 }
 

@@ -30,22 +30,66 @@ impl Clock {
     }
 }
 
+/// Why a record that was due is not acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Miss {
+    /// Its time came and it could not be sent.
+    Unsent,
+    /// Its connection was lost.
+    Lost,
+    /// Its connection stands and no answer came before the end of the drain.
+    Unanswered,
+    /// The broker answered with an error.
+    Refused,
+}
+
+impl Miss {
+    pub fn name(self) -> &'static str {
+        match self {
+            Miss::Unsent => "unsent",
+            Miss::Lost => "lost",
+            Miss::Unanswered => "unanswered",
+            Miss::Refused => "refused",
+        }
+    }
+}
+
 /// What was counted in some span of time.
 #[derive(Clone, Debug)]
 pub struct Tally {
+    /// Of each request: from when it was due to its answer, and without one to the end of the drain.
     pub latency: Histogram<u64>,
+    /// Requests that were answered, and records and bytes that were acknowledged or read.
     pub requests: u64,
     pub records: u64,
     pub bytes: u64,
     /// Failed requests, or parts of requests that failed alone, by Kafka's code.
     pub errors: BTreeMap<i16, u64>,
+    /// Records and bytes among the above that were acknowledged after the planned window.
+    pub late_records: u64,
+    pub late_bytes: u64,
+    /// Records that were due and are not acknowledged.
+    pub censored: BTreeMap<Miss, u64>,
+    /// Connections that were lost, by what happened to them.
+    pub lost: BTreeMap<String, u64>,
     /// When the last of it happened, on the run's clock.
     pub last_ns: u64,
 }
 
 impl Tally {
     pub fn new() -> Self {
-        Tally { latency: histogram(), requests: 0, records: 0, bytes: 0, errors: BTreeMap::new(), last_ns: 0 }
+        Tally {
+            latency: histogram(),
+            requests: 0,
+            records: 0,
+            bytes: 0,
+            errors: BTreeMap::new(),
+            late_records: 0,
+            late_bytes: 0,
+            censored: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            last_ns: 0,
+        }
     }
 
     /// A request that was answered at `now_ns`, `latency_ns` after it ought to have been sent.
@@ -57,6 +101,19 @@ impl Tally {
 
     pub fn error(&mut self, code: i16, count: u64) {
         *self.errors.entry(code).or_default() += count;
+    }
+
+    /// Records that are not acknowledged.
+    pub fn miss(&mut self, miss: Miss, records: u64) {
+        *self.censored.entry(miss).or_default() += records;
+    }
+
+    pub fn censored(&self) -> u64 {
+        self.censored.values().sum()
+    }
+
+    pub fn lose(&mut self, why: String) {
+        *self.lost.entry(why).or_default() += 1;
     }
 
     /// Errors by Kafka's names.
@@ -73,6 +130,14 @@ impl Tally {
         self.bytes += std::mem::take(&mut other.bytes);
         for (code, count) in std::mem::take(&mut other.errors) {
             self.error(code, count);
+        }
+        self.late_records += std::mem::take(&mut other.late_records);
+        self.late_bytes += std::mem::take(&mut other.late_bytes);
+        for (miss, count) in std::mem::take(&mut other.censored) {
+            self.miss(miss, count);
+        }
+        for (why, count) in std::mem::take(&mut other.lost) {
+            *self.lost.entry(why).or_default() += count;
         }
         self.last_ns = self.last_ns.max(other.last_ns);
     }
@@ -115,16 +180,19 @@ mod tests {
                 tally.bytes += 65_536;
                 tally.error(3, 2);
                 tally.error(-1, 1);
+                tally.miss(Miss::Lost, 7);
+                tally.lose("gone".to_string());
             });
         }
         let total = gather(&shared);
         assert_eq!((total.requests, total.records, total.bytes, total.last_ns), (2, 128, 131_072, 10));
         assert_eq!((total.latency.len(), total.errors.values().sum::<u64>()), (2, 6));
+        assert_eq!((total.censored(), total.lost["gone"]), (14, 2));
         let named =
             BTreeMap::from([("UNKNOWN_SERVER_ERROR".to_string(), 2), ("UNKNOWN_TOPIC_OR_PARTITION".to_string(), 4)]);
         assert_eq!(total.errors_named(), named);
         let again = gather(&shared);
-        assert_eq!((again.requests, again.latency.len(), again.errors.len()), (0, 0, 0));
+        assert_eq!((again.requests, again.latency.len(), again.errors.len(), again.censored()), (0, 0, 0, 0));
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Writer {
     fn fill(&mut self, session: &mut Session, now_ns: u64) {
         while self.pending.len() < self.options.writing.in_flight as usize {
             let intended_ns = self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(self.taken));
-            if intended_ns > now_ns || !self.run.take(self.batch_records as u64) {
+            if intended_ns > now_ns || !self.run.take(self.batch_records as u64, intended_ns) {
                 return;
             }
             let slot = self.slot_next;

@@ -91,18 +91,17 @@ impl<T> Requests<T> {
         request_frame(of.0, of.1, correlation_id, Some(client_id), encode)
     }
 
-    /// Takes a frame, which has no length in front, for the answer to the oldest request.
+    /// Takes a frame, which has no length in front, for the answer to the oldest request. That stays under way if it is not.
     pub fn answered(&mut self, frame: &[u8]) -> Result<Answered<T>, Mismatch> {
-        let Waiting { api, version, correlation_id, sent, what, .. } =
-            self.waiting.pop_front().ok_or(Mismatch::NoRequest)?;
+        let Waiting { api, version, correlation_id, .. } = self.waiting.front().ok_or(Mismatch::NoRequest)?;
         let mut reader = Reader::new(frame);
-        match ResponseHeader::decode(&mut reader, api.header_versions(version).1) {
-            Ok(header) if header.correlation_id == correlation_id => {
-                Ok(Answered { api, version, sent, what, body_start: frame.len() - reader.remaining() })
-            }
-            Ok(_) => Err(Mismatch::AnotherRequest),
-            Err(_) => Err(Mismatch::Unreadable),
+        match ResponseHeader::decode(&mut reader, api.header_versions(*version).1) {
+            Ok(header) if header.correlation_id == *correlation_id => {}
+            Ok(_) => return Err(Mismatch::AnotherRequest),
+            Err(_) => return Err(Mismatch::Unreadable),
         }
+        let Waiting { api, version, sent, what, .. } = self.waiting.pop_front().expect("it is the front");
+        Ok(Answered { api, version, sent, what, body_start: frame.len() - reader.remaining() })
     }
 
     /// Takes back the oldest request, which is not answered: Produce with acks 0.
@@ -161,6 +160,7 @@ mod tests {
         requests.begin((ApiKey::Metadata, 9), (Time(0), Time(1)), ());
         assert_eq!(requests.answered(&head(2, &[0])), Err(Mismatch::AnotherRequest));
         assert_eq!(requests.answered(&[0, 0]), Err(Mismatch::Unreadable));
+        assert_eq!(requests.len(), 2, "neither is answered");
     }
 
     #[test]

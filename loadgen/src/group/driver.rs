@@ -498,7 +498,7 @@ impl Driver {
             }
             member.read(&of, next);
         }
-        self.run.take(records);
+        self.run.take(records, now_ns);
         self.tally.with(|tally| {
             (tally.records, tally.bytes) = (tally.records + records, tally.bytes + bytes);
             tally.last_ns = tally.last_ns.max(now_ns);

@@ -15,7 +15,7 @@ use crate::produce::schedule;
 use crate::producer;
 use crate::report::{Report, summary};
 use crate::request::Topic;
-use crate::run::{Run, Watched, endings, start, watch};
+use crate::run::{DividedTally, Run, Watched, endings, start, watch};
 use crate::tally::SharedTally;
 use driver::{Cluster, Driver};
 use klamm::client::member::Settings;
@@ -88,7 +88,8 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
         let (writes, written) = (writes.clone(), written.clone());
         writer = Some(start(&ended, move || {
             let schedule = schedule(&writing, 0, 1);
-            let outcome = Load::new(run, writes, producers, schedule, &writing).and_then(Load::run);
+            let outcome =
+                Load::new(run, DividedTally::whole(writes), producers, schedule, &writing).and_then(Load::run);
             written.ended(outcome.as_ref().ok(), run_clock.clock.now_ns());
             outcome.map(drop)
         }));
@@ -166,7 +167,7 @@ fn writing(
     writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
     let shares = layout.share(options.target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    Ok(Some((producer::connect(broker, layout, shares, &writing, None)?, writing)))
+    Ok(Some((producer::connect(broker, layout, shares, (&options.target, &writing), None)?, writing)))
 }
 
 fn driver(

@@ -1,5 +1,8 @@
 //! A broker in memory, with one topic, that can be told to be faithless.
 
+// Each program that has this file uses some of the faults.
+#![allow(dead_code)]
+
 use klamm::types::Uuid;
 use klamm::wire::batch::{Batch, HEADER_BYTES, batches, crc_ok, patch_base_offset_and_epoch};
 use klamm::wire::codec::{Records, Writer};
@@ -35,10 +38,32 @@ pub enum Fault {
     HangUp,
     /// Answers NOT_LEADER_OR_FOLLOWER now and then.
     Refuse,
+    /// Loses some batches, and keeps as many others twice.
+    LoseAndDuplicate,
+    /// Answers nothing any more after `REQUESTS` requests to write.
+    Hang,
+    /// Ends after `REQUESTS` requests to write: its connections and its port are closed.
+    Die,
+    /// Breaks one connection, once, after `REQUESTS` requests to write.
+    Cut,
+    /// Sends bytes that are no answers after `REQUESTS` requests to write, once.
+    Babble,
+    /// Lets nobody write.
+    Deny,
+    /// Leads no partition any more after `REQUESTS` requests to write; another broker does.
+    Move,
 }
+
+/// Requests to write after which some faults begin.
+pub const REQUESTS: u64 = 300;
+const NOT_LEADER: i16 = 6;
+const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
 struct State {
     fault: Fault,
+    /// Brokers of the cluster. The first leads all partitions, until they move.
+    brokers: Vec<SocketAddr>,
+    is_dead: bool,
     topic: Option<Vec<Vec<Vec<u8>>>>,
     requests: u64,
     sequences: std::collections::BTreeMap<(i64, i32), i32>,
@@ -48,16 +73,25 @@ const TOPIC_ID: Uuid = Uuid([9; 16]);
 
 /// Starts a broker that lives as long as the test's process.
 pub fn start(fault: Fault) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let state = Arc::new(Mutex::new(State { fault, topic: None, requests: 0, sequences: Default::default() }));
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let state = state.clone();
-            std::thread::spawn(move || serve(stream, address, &state));
-        }
-    });
-    address
+    let brokers = if fault == Fault::Move { 2 } else { 1 };
+    let listeners: Vec<TcpListener> = (0..brokers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let brokers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
+    let (sequences, first) = (Default::default(), brokers[0]);
+    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, sequences };
+    let state = Arc::new(Mutex::new(state));
+    for listener in listeners {
+        let (address, state) = (listener.local_addr().unwrap(), state.clone());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if state.lock().unwrap().is_dead {
+                    return;
+                }
+                let state = state.clone();
+                std::thread::spawn(move || serve(stream, address, &state));
+            }
+        });
+    }
+    first
 }
 
 fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
@@ -74,13 +108,16 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         assert_eq!(reader.remaining(), 0);
         let mut body = Writer::new();
         let state = &mut *state.lock().unwrap();
+        if let Some(more) = state.misbehave(address) {
+            return stream.write_all(more);
+        }
         match request {
             Request::ApiVersions(_) => api_versions().encode(&mut body, version),
-            Request::Metadata(request) => metadata(state, &request, address).encode(&mut body, version),
+            Request::Metadata(request) => metadata(state, &request).encode(&mut body, version),
             Request::CreateTopics(request) => create(state, &request).encode(&mut body, version),
             Request::InitProducerId(_) => init_producer_id(state).encode(&mut body, version),
             Request::ListOffsets(request) => list_offsets(state, &request).encode(&mut body, version),
-            Request::Produce(request) => match produce(state, &request) {
+            Request::Produce(request) => match produce(state, &request, address) {
                 Some(response) if request.acks != 0 => response.encode(&mut body, version),
                 Some(_) => continue,
                 None => return Ok(()),
@@ -104,9 +141,10 @@ fn api_versions() -> ApiVersionsResponse<'static> {
     ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() }
 }
 
-fn metadata<'a>(state: &State, request: &MetadataRequest<'a>, address: SocketAddr) -> MetadataResponse<'a> {
+fn metadata<'a>(state: &State, request: &MetadataRequest<'a>) -> MetadataResponse<'a> {
     let name = request.topics.as_ref().and_then(|topics| topics.first()?.name.clone());
-    let partition = |partition_index| MetadataResponsePartition { partition_index, leader_id: 1, ..Default::default() };
+    let leader_id = state.leader() as i32;
+    let partition = |partition_index| MetadataResponsePartition { partition_index, leader_id, ..Default::default() };
     let topic = match &state.topic {
         Some(partitions) => MetadataResponseTopic {
             name,
@@ -116,13 +154,14 @@ fn metadata<'a>(state: &State, request: &MetadataRequest<'a>, address: SocketAdd
         },
         None => MetadataResponseTopic { name, error_code: 3, ..Default::default() },
     };
+    let broker = |(address, node_id): (&SocketAddr, i32)| MetadataResponseBroker {
+        node_id,
+        host: address.ip().to_string().into(),
+        port: address.port().into(),
+        ..Default::default()
+    };
     MetadataResponse {
-        brokers: vec![MetadataResponseBroker {
-            node_id: 1,
-            host: address.ip().to_string().into(),
-            port: address.port().into(),
-            ..Default::default()
-        }],
+        brokers: state.brokers.iter().zip(0..).map(broker).collect(),
         topics: vec![topic],
         ..Default::default()
     }
@@ -164,16 +203,54 @@ fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffs
     }
 }
 
+impl State {
+    /// Which of its brokers leads all partitions.
+    fn leader(&self) -> usize {
+        usize::from(self.fault == Fault::Move && self.requests >= REQUESTS)
+    }
+
+    /// What ends a connection instead of an answer.
+    fn misbehave(&mut self, address: SocketAddr) -> Option<&'static [u8]> {
+        if self.requests < REQUESTS {
+            return None;
+        }
+        match self.fault {
+            // The others wait for the state.
+            Fault::Hang => loop {
+                std::thread::park();
+            },
+            Fault::Die if !self.is_dead => {
+                self.is_dead = true;
+                // Whoever accepts connections looks once more.
+                let _ = TcpStream::connect(address);
+                Some(&[])
+            }
+            Fault::Die => Some(&[]),
+            Fault::Babble => {
+                self.fault = Fault::None;
+                Some(&[0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])
+            }
+            _ => None,
+        }
+    }
+}
+
 /// `None` to break the connection.
-fn produce(state: &mut State, request: &ProduceRequest<'_>) -> Option<ProduceResponse<'static>> {
+fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr) -> Option<ProduceResponse<'static>> {
     state.requests += 1;
+    if state.fault == Fault::Cut && state.requests == REQUESTS {
+        return None;
+    }
+    let is_leader = address == state.brokers[state.leader()];
     let sometimes = state.requests % 50 == 20;
     let mut responses = Vec::new();
     for data in &request.topic_data[0].partition_data {
         let Some(Records::Slice(bytes)) = data.records else { panic!("no records") };
         let error_code = match state.fault {
             Fault::Sink => 0,
-            Fault::Refuse if sometimes => 6,
+            Fault::Refuse if sometimes => NOT_LEADER,
+            Fault::Deny => TOPIC_AUTHORIZATION_FAILED,
+            _ if !is_leader => NOT_LEADER,
             _ => append(state, data.index, bytes, sometimes),
         };
         responses.push(PartitionProduceResponse { index: data.index, error_code, ..Default::default() });
@@ -202,6 +279,7 @@ fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> i16 {
             _ => *next = header.last_sequence() + 1,
         }
     }
+    let loses = state.requests % 100 == 20;
     let fault = if sometimes { state.fault } else { Fault::None };
     let partition = &mut partitions(state)[index as usize];
     let mut keep = |mut batch: Vec<u8>| {
@@ -211,6 +289,11 @@ fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> i16 {
     };
     match fault {
         Fault::Lose => {}
+        Fault::LoseAndDuplicate if loses => {}
+        Fault::LoseAndDuplicate => {
+            keep(bytes.to_vec());
+            keep(bytes.to_vec());
+        }
         Fault::Duplicate => {
             keep(bytes.to_vec());
             keep(bytes.to_vec());

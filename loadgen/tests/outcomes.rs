@@ -1,0 +1,142 @@
+//! What the program says of brokers that end, hang, refuse and come back: every record that was due has an outcome, and figures
+//! that are not what they seem say so.
+
+mod fake;
+
+use fake::{Fault, REQUESTS};
+use serde_json::Value;
+use std::process::{Command, Output};
+
+/// Exit status of figures that are not what they seem.
+const INVALID: i32 = 3;
+const RATE: u64 = 500;
+/// Of a record each, for two seconds, and with so little patience afterwards that a test does not wait.
+const PACED: &str =
+    "produce --rate 500 --seconds 2 --batch-bytes 0 --record-bytes 100 --partitions 4 --drain-seconds 1";
+
+fn run(address: &str, command: &str) -> Output {
+    let mut words = command.split_whitespace();
+    let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    loadgen.arg(words.next().unwrap()).args(["--bootstrap-server", address, "--json"]).args(words);
+    loadgen.output().unwrap()
+}
+
+/// The report of a run whose figures are not what they seem, and why.
+fn invalid(fault: Fault, command: &str) -> (Value, String) {
+    let output = run(&fake::start(fault).to_string(), command);
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"));
+    assert_eq!(output.status.code(), Some(INVALID), "{fault:?} {value}");
+    assert_eq!(value["valid"], false, "{fault:?} {value}");
+    let why = value["why"].to_string();
+    (value, why)
+}
+
+fn count(value: &Value, path: &str) -> u64 {
+    let found = path.split('.').fold(value, |value, name| &value[name]);
+    found.as_u64().unwrap_or_default()
+}
+
+/// Every record that was due is acknowledged or censored, and rates are those of the window that was planned.
+#[track_caller]
+fn whole(value: &Value) {
+    assert_eq!(count(value, "records") + count(value, "censored"), 2 * RATE, "{value}");
+    assert_eq!(value["seconds"], 2.0, "{value}");
+    assert!(value["records_per_second"].as_f64().unwrap() <= count(value, "records") as f64 / 2.0, "{value}");
+}
+
+#[test]
+fn a_broker_that_hangs_is_seen_in_every_figure() {
+    let (value, why) = invalid(Fault::Hang, PACED);
+    whole(&value);
+    assert!(count(&value, "records") <= REQUESTS, "{value}");
+    assert!(count(&value, "censored_by.unanswered") > 0 && count(&value, "censored_by.unsent") > 0, "{value}");
+    // Two thirds of all waited for a second and more.
+    assert!(value["latency_ms"]["p50"].as_f64().unwrap() > 900.0, "{value}");
+    assert!(why.contains("are not acknowledged: unsent"), "{why}");
+}
+
+#[test]
+fn a_broker_that_ends_is_seen_in_every_figure() {
+    let (value, why) = invalid(Fault::Die, PACED);
+    whole(&value);
+    assert!(count(&value, "censored_by.lost") > 0 && count(&value, "censored_by.unsent") > RATE, "{value}");
+    assert!(value["latency_ms"]["p90"].as_f64().unwrap() > 500.0, "{value}");
+    assert!(count(&value, "connections_lost") > 0 && why.contains("connections lost"), "{value}");
+}
+
+/// A load without a schedule has no records that are due and unsent; what it sent has an outcome, and the window is the planned one.
+#[test]
+fn without_a_schedule_what_was_sent_has_an_outcome() {
+    let closed = "produce --seconds 1 --drain-seconds 0.5 --batch-bytes 0 --in-flight 3 --connections 2 --partitions 4";
+    let (value, why) = invalid(Fault::Hang, closed);
+    assert_eq!((count(&value, "censored"), count(&value, "censored_by.unanswered")), (6, 6), "{value}");
+    assert_eq!(value["seconds"], 1.0, "{value}");
+    assert!(value["latency_ms"]["max"].as_f64().unwrap() > 400.0 && why.contains("unanswered 6"), "{value}");
+}
+
+#[test]
+fn a_connection_that_is_cut_comes_back() {
+    let (value, why) = invalid(Fault::Cut, PACED);
+    whole(&value);
+    assert_eq!((count(&value, "connections_lost"), count(&value, "censored_by.lost") > 0), (1, true), "{value}");
+    // Those that came due meanwhile went out when it was back.
+    assert_eq!(
+        count(&value, "censored"),
+        count(&value, "censored_by.lost") + count(&value, "records_unsent"),
+        "{value}"
+    );
+    assert!(count(&value, "censored_by.lost") <= 5 && count(&value, "records") > 2 * RATE - RATE / 2, "{value}");
+    assert!(why.contains("connections lost: 1"), "{why}");
+}
+
+#[test]
+fn answers_that_are_none_end_a_connection_which_comes_back() {
+    let (value, why) = invalid(Fault::Babble, PACED);
+    whole(&value);
+    assert!(why.contains("an answer that cannot be read"), "{why}");
+    assert!(count(&value, "records") > 2 * RATE - RATE / 2, "{value}");
+}
+
+#[test]
+fn partitions_that_move_are_followed() {
+    for more in ["", "--idempotent", "--partitions-per-request 2 --connections 2"] {
+        let (value, why) = invalid(Fault::Move, &format!("{PACED} {more}"));
+        let errors = count(&value, "errors.NOT_LEADER_OR_FOLLOWER");
+        assert!(errors > 0 && errors < RATE / 5, "{more} {value}");
+        assert_eq!(value["errors"].as_object().unwrap().len(), 1, "{more} {value}");
+        assert!(count(&value, "records") > 2 * RATE - RATE / 2, "{more} {value}");
+        assert!(why.contains("NOT_LEADER_OR_FOLLOWER"), "{more} {why}");
+    }
+}
+
+#[test]
+fn a_broker_that_refuses_is_named() {
+    let (value, why) = invalid(Fault::Deny, PACED);
+    whole(&value);
+    assert_eq!((count(&value, "records"), count(&value, "requests")), (0, 0), "{value}");
+    assert!(why.contains("TOPIC_AUTHORIZATION_FAILED") && why.contains("nothing went through"), "{why}");
+}
+
+#[test]
+fn a_broker_that_is_away_is_named() {
+    let output = run("127.0.0.1:1", "produce --records 1");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(INVALID), "{errors}");
+    assert!(errors.contains("127.0.0.1:1") && errors.contains("refused"), "{errors}");
+}
+
+#[test]
+fn records_count_after_the_warm_up() {
+    let address = fake::start(Fault::None).to_string();
+    for (more, window) in [("", 0.0), ("--rate 1000", 0.3)] {
+        let command = "produce --records 500 --warmup-seconds 0.3 --batch-bytes 0 --record-bytes 100 --partitions 2";
+        let value: Value = serde_json::from_slice(&run(&address, &format!("{command} {more}")).stdout).unwrap();
+        assert_eq!(count(&value, "records") + count(&value, "censored"), 500, "{more} {value}");
+        assert!(value["seconds"].as_f64().unwrap() > window, "{more} {value}");
+    }
+    // What was written before is read in the warm-up.
+    let value: Value =
+        serde_json::from_slice(&run(&address, "consume --records 300 --warmup-seconds 0.3 --repeat").stdout).unwrap();
+    assert!(count(&value, "records") >= 300, "{value}");
+}
