@@ -1,4 +1,5 @@
-//! `tuning/check`: the names, the states, both formats, the exit codes, and that nothing stays behind.
+//! `tuning/check`: the names, the states, both formats, the exit codes, and that nothing stays behind. What `bench/compare`
+//! makes of its measurements.
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -395,4 +396,16 @@ fn interrupted_probe_leaves_nothing() {
     let status = child.wait().expect("the script ends");
     assert_eq!(status.code(), Some(143), "ends by its own trap");
     assert_empty(&data.0);
+}
+
+/// Its statistics, when a load is steady, whose processor time it was, what a run that is not valid comes to, a peer's script.
+#[test]
+fn the_comparison_tests_itself() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: python3 is not there");
+        return;
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/comparison/selftest.py");
+    let output = Command::new("python3").arg(path).output().expect("python3 runs");
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
