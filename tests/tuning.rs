@@ -7,28 +7,42 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 35] = [
+    "cgroup_cpu",
+    "cgroup_memory",
     "clock_source",
     "cpu_governor",
     "cpu_idle",
+    "disk_free",
+    "disk_queue",
     "disk_scheduler",
     "disk_write_cache",
+    "energy_preference",
     "file_system",
+    "interrupt_affinity",
     "interrupts_disk",
     "interrupts_network",
-    "io_uring_disabled",
+    "io_uring",
     "iowait",
     "irqbalance",
+    "isolated_cores",
     "kernel",
+    "listen_queue",
     "memlock",
+    "memory_free",
     "mount_options",
+    "numa",
     "open_files",
-    "seccomp",
+    "packet_steering",
     "sequential_read",
     "sequential_write",
+    "smt_siblings",
+    "steal",
     "swap",
     "synced_write",
+    "time_sync",
     "transparent_huge_pages",
+    "turbo",
 ];
 const PROBES: [&str; 3] = ["synced_write", "sequential_write", "sequential_read"];
 const STATES: [&str; 4] = ["good", "warn", "bad", "unknown"];
@@ -182,6 +196,17 @@ fn host(scratch: &Scratch) {
     scratch.write("proc/sys/kernel/io_uring_disabled", "0\n");
     scratch.write("proc/sys/vm/swappiness", "60\n");
     scratch.write("proc/self/status", "Cpus_allowed_list:\t0-1\nSeccomp:\t0\n");
+    scratch.write("proc/self/cgroup", "0::/klamm\n");
+    scratch.write("proc/meminfo", "MemTotal: 9000000 kB\nMemAvailable: 8000000 kB\n");
+    scratch.write("proc/stat", "cpu 500 0 300 9000 100 50 45 5 0 0\n");
+    scratch.write("proc/sys/net/core/somaxconn", "4096\n");
+    scratch.write("proc/irq/36/smp_affinity_list", "2-3\n");
+    scratch.write("sys/fs/cgroup/klamm/cpu.max", "max 100000\n");
+    scratch.write("sys/fs/cgroup/klamm/memory.max", "max\n");
+    scratch.write("sys/devices/system/node/node0/cpulist", "0-3\n");
+    scratch.write("sys/class/net/eth0/device/numa_node", "0\n");
+    scratch.write("sys/class/net/eth0/queues/rx-0/rps_cpus", "3\n");
+    scratch.write("sys/class/net/eth0/queues/tx-0/xps_cpus", "0\n");
     scratch.write("proc/self/mountinfo", "1 1 254:1 / / rw,noatime shared:1 - xfs /dev/vda1 rw,inode64\n");
     scratch.write("proc/swaps", "Filename Type Size Used Priority\n");
     scratch.write("proc/1/comm", "init\n");
@@ -190,9 +215,13 @@ fn host(scratch: &Scratch) {
         "     CPU0 CPU1 CPU2 CPU3\n 36: 500 500 500 500 PCI-MSIX 1-edge virtio1-req.0\n 37: 9000 0 0 0 other virtio10-x\n",
     );
     scratch.write(&format!("{cpu}/online"), "0-3\n");
+    scratch.write(&format!("{cpu}/isolated"), "0-1\n");
+    scratch.write(&format!("{cpu}/intel_pstate/no_turbo"), "0\n");
     scratch.write(&format!("{cpu}/cpuidle/current_driver"), "intel_idle\n");
     for core in 0..2 {
         scratch.write(&format!("{cpu}/cpu{core}/cpufreq/scaling_governor"), "performance\n");
+        scratch.write(&format!("{cpu}/cpu{core}/cpufreq/energy_performance_preference"), "performance\n");
+        scratch.write(&format!("{cpu}/cpu{core}/topology/thread_siblings_list"), &format!("{core}\n"));
         for (state, name, latency_us, disable) in [(0, "C1", 2, 0), (1, "C6", 170, 1)] {
             let dir = format!("{cpu}/cpu{core}/cpuidle/state{state}");
             scratch.write(&format!("{dir}/name"), name);
@@ -204,6 +233,8 @@ fn host(scratch: &Scratch) {
     scratch.write("sys/kernel/mm/transparent_hugepage/enabled", "always [madvise] never\n");
     scratch.write(&format!("{disk}/queue/scheduler"), "[none] mq-deadline\n");
     scratch.write(&format!("{disk}/queue/write_cache"), "write through\n");
+    scratch.write(&format!("{disk}/queue/nr_requests"), "256\n");
+    scratch.write(&format!("{disk}/queue/nomerges"), "0\n");
     scratch.write(&format!("{disk}/vda1/partition"), "1\n");
     fs::create_dir_all(scratch.0.join("sys/dev/block")).expect("directory");
     symlink("../../devices/pci0/virtio1/block/vda/vda1", scratch.0.join("sys/dev/block/254:1")).expect("link");
@@ -248,7 +279,7 @@ fn json_with_probe() {
 fn table() {
     for seconds in ["0", "1"] {
         let data = Scratch::new("table");
-        let output = run(&data.0, &["--probe-seconds", seconds]);
+        let output = run(&data.0, &["--all", "--probe-seconds", seconds]);
         let lines: Vec<Vec<&str>> =
             text(&output.stdout).lines().map(|line| line.split_whitespace().collect()).collect();
         let rows: Vec<_> = lines.iter().filter(|line| line.len() > 2 && STATES.contains(&line[0])).collect();
@@ -296,7 +327,8 @@ fn good_host() {
     let checks = run_on(&root, &data, &[]);
     for name in NAMES {
         let expected = match name {
-            "memlock" | "open_files" => continue,
+            // The kernel is asked, and the file system that the test runs on.
+            "memlock" | "open_files" | "disk_free" | "io_uring" | "time_sync" => continue,
             "interrupts_network" | "synced_write" | "sequential_write" | "sequential_read" => "unknown",
             _ => "good",
         };
@@ -317,8 +349,32 @@ fn bad_host() {
     let queue = "sys/devices/pci0/virtio1/block/vda/queue";
     for (path, content, name, state) in [
         ("proc/sys/kernel/osrelease", "5.4.0-42\n", "kernel", "bad"),
-        ("proc/sys/kernel/io_uring_disabled", "2\n", "io_uring_disabled", "bad"),
-        ("proc/self/status", "Cpus_allowed_list:\t0-1\nSeccomp:\t2\n", "seccomp", "warn"),
+        ("proc/meminfo", "MemAvailable: 1000000 kB\n", "memory_free", "bad"),
+        ("proc/stat", "cpu 500 0 300 9000 100 50 45 500 0 0\n", "steal", "warn"),
+        ("proc/stat", "cpu 500 0 300 900 100 50 45 500 0 0\n", "steal", "bad"),
+        ("proc/sys/net/core/somaxconn", "128\n", "listen_queue", "warn"),
+        ("sys/fs/cgroup/klamm/cpu.max", "150000 100000\n", "cgroup_cpu", "bad"),
+        ("sys/fs/cgroup/klamm/cpu.max", "200000 100000\n", "cgroup_cpu", "good"),
+        ("sys/fs/cgroup/klamm/cpu.stat", "usage_usec 1\nnr_throttled 77\n", "cgroup_cpu", "warn"),
+        ("sys/fs/cgroup/klamm/memory.max", "1073741824\n", "cgroup_memory", "bad"),
+        ("sys/fs/cgroup/klamm/memory.max", "2147483648\n", "cgroup_memory", "good"),
+        ("sys/fs/cgroup/memory.max", "536870912\n", "cgroup_memory", "bad"),
+        ("sys/class/net/eth0/device/numa_node", "1\n", "numa", "warn"),
+        ("sys/class/net/eth0/device/numa_node", "-1\n", "numa", "good"),
+        ("sys/devices/system/node/node0/cpulist", "0,2-3\n", "numa", "good"),
+        ("sys/devices/system/node/node1/cpulist", "1\n", "numa", "warn"),
+        ("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0-1\n", "smt_siblings", "warn"),
+        ("sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0,2\n", "smt_siblings", "warn"),
+        ("sys/devices/system/cpu/isolated", "1-2\n", "isolated_cores", "warn"),
+        ("sys/devices/system/cpu/isolated", "\n", "isolated_cores", "good"),
+        ("sys/devices/system/cpu/intel_pstate/no_turbo", "1\n", "turbo", "warn"),
+        ("sys/devices/system/cpu/cpu1/cpufreq/energy_performance_preference", "power\n", "energy_preference", "warn"),
+        ("proc/irq/36/smp_affinity_list", "1,3\n", "interrupt_affinity", "warn"),
+        ("proc/irq/36/effective_affinity_list", "3\n", "interrupt_affinity", "good"),
+        ("sys/class/net/eth0/queues/rx-0/rps_cpus", "0,00000000\n", "packet_steering", "warn"),
+        ("sys/class/net/eth0/queues/rx-1/rps_cpus", "0\n", "packet_steering", "good"),
+        ("sys/class/net/eth0/queues/tx-1/xps_cpus", "0\n", "packet_steering", "warn"),
+        (&format!("{queue}/nr_requests"), "31\n", "disk_queue", "warn"),
         (clock, "hpet\n", "clock_source", "bad"),
         (clock, "", "clock_source", "unknown"),
         ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n", "transparent_huge_pages", "warn"),
@@ -363,6 +419,73 @@ fn silent_host() {
         }
     }
     assert_empty(&data.0);
+}
+
+#[test]
+fn what_is_not_good_is_shown() {
+    let (root, data) = (Scratch::new("shown-root"), Scratch::new("shown-data"));
+    host(&root);
+    root.write("proc/sys/net/core/somaxconn", "128\n");
+    let mut command = command();
+    command.env("KLAMM_CHECK_ROOT", &root.0).args(["--probe-seconds", "0", "--data-dir"]).arg(&data.0);
+    let output = command.output().expect("tuning/check runs");
+    let lines = text(&output.stdout).lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows: Vec<_> = lines.filter(|line| line.len() > 2 && STATES.contains(&line[0])).collect();
+    assert!(rows.iter().any(|row| row[..2] == ["warn", "listen_queue"]), "{rows:?}");
+    assert!(rows.iter().all(|row| row[0] == "warn" || row[0] == "bad"), "{rows:?}");
+}
+
+/// The broker's properties say how much memory it may use: 100 MiB, and for each core 3.5 times this, 32 MiB and one request.
+#[test]
+fn settings_are_held_against_the_host() {
+    let (root, data) = (Scratch::new("settings-root"), Scratch::new("settings-data"));
+    host(&root);
+    root.write("small.properties", "# small\ncore.memory.bytes = 16777216\nsocket.request.max.bytes=1048576\n");
+    root.write("sys/fs/cgroup/klamm/memory.max", "536870912\n");
+    let small = root.0.join("small.properties").to_string_lossy().into_owned();
+    let checks = run_on(&root, &data, &["--config", &small]);
+    assert_eq!(checks["cgroup_memory"]["value"], "limit of 512 MiB, the settings allow the broker 278 MiB");
+    assert_eq!(checks["cgroup_memory"]["state"], "good");
+    assert_eq!(run_on(&root, &data, &[])["cgroup_memory"]["state"], "bad");
+    assert_eq!(run(&data.0, &["--config", "/nonexistent"]).status.code(), Some(EXIT_USAGE));
+}
+
+/// A filter as Docker's: io_uring_setup gives EPERM, whatever the kernel's switch says.
+#[test]
+fn io_uring_is_called_and_not_guessed() {
+    const FORBID: &str = r#"
+import ctypes, os, struct, sys
+LOAD, EQUAL, RETURN, ALLOW, EPERM = 0x20, 0x15, 0x06, 0x7FFF0000, 0x00050001
+rules = [(LOAD, 0, 0, 0), (EQUAL, 0, 1, 425), (RETURN, 0, 0, EPERM), (RETURN, 0, 0, ALLOW)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = struct.pack("HxxxxxxQ", len(rules), ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+    sys.exit(99)
+os.execv(sys.argv[1], sys.argv[1:])
+"#;
+    let data = Scratch::new("filter");
+    let python = |code: &str| {
+        let mut command = Command::new("python3");
+        command.args(["-c", code]).arg(self::command().get_program());
+        command.args(["--probe-seconds", "0", "--format", "json", "--data-dir"]).arg(&data.0).output()
+    };
+    let Ok(output) = python(FORBID) else {
+        eprintln!("skipped: python3 is not there");
+        return;
+    };
+    if output.status.code() == Some(99) {
+        eprintln!("skipped: this process may set no filter");
+        return;
+    }
+    let check = &checks(&output)["io_uring"];
+    assert_eq!(check["state"], "bad", "{check:?}");
+    assert!(check["value"].starts_with("io_uring_setup fails: EPERM (kernel.io_uring_disabled"), "{check:?}");
+    assert!(check["value"].ends_with("seccomp filter on)"), "{check:?}");
+    // Tests of the broker need io_uring, so without the filter it is there.
+    let allowed =
+        &checks(&python("import os, sys; os.execv(sys.argv[1], sys.argv[1:])").expect("python3 runs"))["io_uring"];
+    assert!(allowed["state"] == "good" && allowed["value"].starts_with("io_uring_setup works"), "{allowed:?}");
 }
 
 /// What a host calls its things must not break the report.
