@@ -11,7 +11,6 @@ mod end_to_end;
 mod epoll;
 mod fetch;
 mod group;
-mod ledger;
 mod link;
 mod load;
 mod options;
@@ -25,7 +24,6 @@ mod run;
 mod schedule;
 mod tally;
 mod verify;
-mod writer;
 
 use clap::Parser;
 use cluster::Fault;
@@ -43,7 +41,7 @@ fn main() -> ExitCode {
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
         Command::Consume(options) => show(&options.target, consume::consume(&options)),
         Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
-        Command::Verify(options) => judge(&options.target, verify::verify(&options)),
+        Command::Verify(options) => return verdict(&options.target, verify::verify(&options)),
         Command::Group(options) => judge(&options.target, group::group(&options)),
         Command::Commit(options) => judge(&options.target, commit::commit(&options)),
         Command::Churn(options) => show(&options.target, churn::churn(&options)),
@@ -74,4 +72,18 @@ fn show(target: &Target, report: Result<Report, Fault>) -> Result<ExitCode, Faul
     report.weigh();
     report.print(target.json);
     Ok(if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+}
+
+/// Prints what was verified. Options that do not fit, or a broker that is not there, are no verdict.
+fn verdict(target: &Target, report: Result<Report, Fault>) -> ExitCode {
+    match report {
+        Ok(report) => {
+            report.print(target.json);
+            if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) }
+        }
+        Err(fault) => {
+            eprintln!("loadgen: {fault}");
+            ExitCode::FAILURE
+        }
+    }
 }

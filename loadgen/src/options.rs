@@ -37,7 +37,8 @@ pub enum Command {
     /// Write at a fixed rate and read it back at once: latency of the acknowledgement and of the delivery
     EndToEnd(EndToEnd),
     /// Write numbered records through the broker's deaths and restarts, then read all back and report what is lost, duplicated,
-    /// reordered or corrupted; exit status 1 if anything is
+    /// changed or elsewhere; exit status 3 if anything is
+    #[command(long_about = VERIFY_ABOUT)]
     Verify(Verify),
     /// Consumers in groups that join, leave and die in a pattern: time to the first message, time of rebalances, pauses of
     /// partitions, duplicates and losses; exit status 1 if records were lost or a rebalance did not end
@@ -207,6 +208,14 @@ pub struct EndToEnd {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub consumers: u32,
 }
+
+const VERIFY_ABOUT: &str = "Write numbered records through the broker's deaths and restarts, then read all back.\n\n\
+    Each record says which one it is, and is held against what was acknowledged: partition, offset, time, key, headers, value, \
+    order. The topic must be the run's own from its start to its end: what others write is a fault (foreign, or stale if another \
+    run of verify sealed it), and so are offsets that are not contiguous and ones below a partition's end that never come \
+    (unread). Requests without an answer are unknown: they may be there or not. Their doubles are counted (unknown_duplicated) \
+    and are faults (duplicated) only of an --idempotent producer; doubles of acknowledged records always are.\n\n\
+    Exit status 0 if there is no fault, 3 if there is or if not all could be seen, 1 if the run could not begin.";
 
 #[derive(Args, Clone, Debug)]
 pub struct Verify {

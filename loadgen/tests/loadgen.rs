@@ -1,6 +1,7 @@
 //! The program itself against a broker in memory, faithful and faithless.
 
 mod fake;
+mod verify;
 
 use fake::Fault;
 use serde_json::Value;
@@ -24,18 +25,6 @@ fn json(output: &Output) -> Value {
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(text.lines().count(), 1, "{text}{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_str(&text).unwrap()
-}
-
-const VERIFY: &str = "verify --records 20000 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
-
-/// Runs verify against a fault; gives whether it was content, and what it said.
-fn verify(fault: Fault, more: &str) -> (bool, Value) {
-    let output = loadgen(fault, &format!("{VERIFY} {more}"));
-    (output.status.success(), json(&output))
-}
-
-fn faults(value: &Value) -> [u64; 4] {
-    ["lost", "duplicated", "reordered", "corrupted"].map(|name| value[name].as_u64().unwrap())
 }
 
 #[test]
@@ -70,39 +59,6 @@ fn end_to_end_delivers_all() {
     assert!(count("records_delivered") > 0 && count("records_undelivered") == 0, "{value}");
     assert_eq!(count("records_delivered") + count("records_unsent"), 500);
     assert!(value["delivery_ms"]["p50"].as_f64().unwrap() > 0.0);
-}
-
-#[test]
-fn verify_finds_nothing_where_nothing_is_wrong() {
-    for more in ["", "--idempotent", "--compression lz4", "--acks 1 --in-flight 20"] {
-        let (content, value) = verify(Fault::None, more);
-        assert!(content && faults(&value) == [0; 4], "{more} {value}");
-        assert_eq!((&value["acknowledged"], &value["interruptions"]), (&20000.into(), &0.into()));
-    }
-}
-
-#[test]
-fn verify_lives_through_interruptions() {
-    for fault in [Fault::HangUp, Fault::Refuse] {
-        let (content, value) = verify(fault, "");
-        assert!(content && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
-        assert!(value["unknown"].as_u64().unwrap() > 0, "{fault:?} {value}");
-        let (content, value) = verify(fault, "--idempotent");
-        assert!(content && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
-        assert_eq!((&value["acknowledged"], &value["unknown"]), (&20000.into(), &0.into()), "{fault:?}");
-    }
-}
-
-#[test]
-fn verify_finds_each_fault() {
-    for (place, fault) in [Fault::Lose, Fault::Duplicate, Fault::Swap, Fault::Corrupt].into_iter().enumerate() {
-        let (content, value) = verify(fault, "");
-        let found = faults(&value);
-        assert!(!content && found[place] > 0, "{fault:?} {value}");
-        // A corrupted record is also one that is not there.
-        let others = (0..4).filter(|&other| other != place && (fault, other) != (Fault::Corrupt, 0));
-        assert!(others.into_iter().all(|other| found[other] == 0), "{fault:?} {value}");
-    }
 }
 
 /// Nothing is answered, so what was sent counts.

@@ -4,7 +4,7 @@
 #![allow(dead_code)]
 
 use klamm::types::Uuid;
-use klamm::wire::batch::{Batch, HEADER_BYTES, batches, crc_ok, patch_base_offset_and_epoch};
+use klamm::wire::batch::{Batch, BatchBuilder, batches, crc_ok, patch_base_offset_and_epoch};
 use klamm::wire::codec::{Records, Writer};
 use klamm::wire::frame::{Head, response_frame};
 use klamm::wire::messages::api_versions_response::ApiVersion;
@@ -23,6 +23,9 @@ use std::sync::{Arc, Mutex};
 /// Bytes that a fetch gets of one partition.
 const FETCH_BYTES: usize = 1 << 20;
 
+/// Offsets by which an end may be too high.
+pub const END_TOO_HIGH: u64 = 10;
+
 /// What the broker does wrong, to some of the batches that it acknowledges.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fault {
@@ -32,10 +35,12 @@ pub enum Fault {
     Lose,
     Duplicate,
     Swap,
-    /// Changes a byte of the last record and makes the checksum right again.
+    /// Changes a byte of the last record's value and makes the checksum right again.
     Corrupt,
     /// Breaks the connection after keeping the batch, without an answer, now and then.
     HangUp,
+    /// The same after keeping it twice.
+    HangUpTwice,
     /// Answers NOT_LEADER_OR_FOLLOWER now and then.
     Refuse,
     /// Loses some batches, and keeps as many others twice.
@@ -52,6 +57,22 @@ pub enum Fault {
     Deny,
     /// Leads no partition any more after `REQUESTS` requests to write; another broker does.
     Move,
+    /// Keeps all batches in the next partition.
+    WrongPartition,
+    /// Acknowledges one offset more than it should.
+    WrongOffset,
+    /// Passes over an offset.
+    Gap,
+    /// Changes the last record's time, key or headers.
+    Time,
+    Key,
+    Headers,
+    /// Keeps the partition's first batch a second time.
+    Stale,
+    /// Keeps a record that nobody sent.
+    Foreign,
+    /// Says that a partition that is not empty ends behind its end.
+    EndTooHigh,
 }
 
 /// Requests to write after which some faults begin.
@@ -190,8 +211,9 @@ fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffs
     let asked = request.topics[0].partitions.iter();
     let partitions = asked.map(|asked| ListOffsetsPartitionResponse {
         partition_index: asked.partition_index,
-        offset: match asked.timestamp {
-            -1 => end(&partitions(state)[asked.partition_index as usize]),
+        offset: match (asked.timestamp, end(&partitions(state)[asked.partition_index as usize])) {
+            (-1, end) if end > 0 && state.fault == Fault::EndTooHigh => end + END_TOO_HIGH as i64,
+            (-1, end) => end,
             _ => 0,
         },
         ..Default::default()
@@ -246,16 +268,16 @@ fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr)
     let mut responses = Vec::new();
     for data in &request.topic_data[0].partition_data {
         let Some(Records::Slice(bytes)) = data.records else { panic!("no records") };
-        let error_code = match state.fault {
-            Fault::Sink => 0,
-            Fault::Refuse if sometimes => NOT_LEADER,
-            Fault::Deny => TOPIC_AUTHORIZATION_FAILED,
-            _ if !is_leader => NOT_LEADER,
+        let (error_code, base_offset) = match state.fault {
+            Fault::Sink => (0, 0),
+            Fault::Refuse if sometimes => (NOT_LEADER, -1),
+            Fault::Deny => (TOPIC_AUTHORIZATION_FAILED, -1),
+            _ if !is_leader => (NOT_LEADER, -1),
             _ => append(state, data.index, bytes, sometimes),
         };
-        responses.push(PartitionProduceResponse { index: data.index, error_code, ..Default::default() });
+        responses.push(PartitionProduceResponse { index: data.index, error_code, base_offset, ..Default::default() });
     }
-    if state.fault == Fault::HangUp && sometimes {
+    if [Fault::HangUp, Fault::HangUpTwice].contains(&state.fault) && sometimes {
         return None;
     }
     Some(ProduceResponse {
@@ -268,59 +290,106 @@ fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr)
     })
 }
 
-fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> i16 {
+/// Gives the error's code and the base offset.
+fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> (i16, i64) {
     assert!(crc_ok(bytes) && batches(bytes).count() == 1);
     let header = *Batch::first(bytes).unwrap().header;
     if header.producer_id.get() >= 0 {
         let next = state.sequences.entry((header.producer_id.get(), index)).or_insert(0);
         match header.base_sequence.get() {
-            sequence if sequence < *next => return 0,
-            sequence if sequence > *next => return 45,
+            sequence if sequence < *next => return (0, offset_of(&partitions(state)[index as usize], bytes)),
+            sequence if sequence > *next => return (45, -1),
             _ => *next = header.last_sequence() + 1,
         }
     }
     let loses = state.requests % 100 == 20;
-    let fault = if sometimes { state.fault } else { Fault::None };
-    let partition = &mut partitions(state)[index as usize];
-    let mut keep = |mut batch: Vec<u8>| {
-        let offset = end(partition);
-        patch_base_offset_and_epoch(&mut batch, offset, 0);
-        partition.push(batch);
-    };
+    let fault = if sometimes || state.fault == Fault::WrongPartition { state.fault } else { Fault::None };
+    let partitions = partitions(state);
+    let count = partitions.len();
+    let partition = &mut partitions[(index as usize + usize::from(fault == Fault::WrongPartition)) % count];
+    let offset = end(partition);
     match fault {
         Fault::Lose => {}
         Fault::LoseAndDuplicate if loses => {}
-        Fault::LoseAndDuplicate => {
-            keep(bytes.to_vec());
-            keep(bytes.to_vec());
+        Fault::Duplicate | Fault::LoseAndDuplicate | Fault::HangUpTwice => {
+            keep(partition, bytes, offset);
+            keep(partition, bytes, end(partition));
         }
-        Fault::Duplicate => {
-            keep(bytes.to_vec());
-            keep(bytes.to_vec());
-        }
-        Fault::Corrupt => {
-            let mut batch = bytes.to_vec();
-            // The last byte is the record's count of headers; what is before it is the value.
-            let at = batch.len() - 2;
-            assert!(at > HEADER_BYTES);
-            batch[at] ^= 1;
-            klamm::wire::batch::set_log_append_time(&mut batch, 5);
-            keep(batch);
-        }
+        Fault::Corrupt => keep(partition, &changed(bytes, |last| *last.value.last_mut().unwrap() ^= 1), offset),
+        Fault::Time => keep(partition, &changed(bytes, |last| last.time_ms -= 1), offset),
+        Fault::Key => keep(partition, &changed(bytes, |last| last.key = None), offset),
+        Fault::Headers => keep(partition, &changed(bytes, |last| last.headers.push(("x".to_string(), None))), offset),
         Fault::Swap => {
             let before = partition.pop().expect("not the first batch");
-            let offset = Batch::first(&before).unwrap().header.base_offset.get();
-            let mut first = bytes.to_vec();
-            patch_base_offset_and_epoch(&mut first, offset, 0);
-            partition.push(first);
-            let mut second = before;
-            let offset = end(partition);
-            patch_base_offset_and_epoch(&mut second, offset, 0);
-            partition.push(second);
+            keep(partition, bytes, Batch::first(&before).unwrap().header.base_offset.get());
+            keep(partition, &before, end(partition));
         }
-        _ => keep(bytes.to_vec()),
+        Fault::Gap => {
+            keep(partition, bytes, offset + 1);
+            return (0, offset + 1);
+        }
+        Fault::WrongOffset => {
+            keep(partition, bytes, offset);
+            return (0, offset + 1);
+        }
+        Fault::Stale | Fault::Foreign => {
+            keep(partition, bytes, offset);
+            let first = partition[0].clone();
+            let foreign = BatchBuilder::new(0).record(1, None, Some(b"not a record of this run")).build();
+            keep(partition, if fault == Fault::Stale { &first } else { &foreign }, end(partition));
+        }
+        _ => keep(partition, bytes, offset),
     }
-    0
+    (0, offset)
+}
+
+fn keep(partition: &mut Vec<Vec<u8>>, batch: &[u8], offset: i64) {
+    let mut batch = batch.to_vec();
+    patch_base_offset_and_epoch(&mut batch, offset, 0);
+    partition.push(batch);
+}
+
+/// Where a batch is that came before, by its producer and sequence.
+fn offset_of(partition: &[Vec<u8>], bytes: &[u8]) -> i64 {
+    let header = |batch| *Batch::first(batch).unwrap().header;
+    let identity = |batch| (header(batch).producer_id, header(batch).base_sequence);
+    let found = partition.iter().find(|batch| identity(batch) == identity(bytes));
+    header(found.expect("a sequence that was taken has its batch")).base_offset.get()
+}
+
+/// A record that may be changed.
+struct Changing {
+    time_ms: i64,
+    key: Option<Vec<u8>>,
+    value: Vec<u8>,
+    headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// The batch with a change of its last record, and with the checksum right again.
+fn changed(bytes: &[u8], change: impl Fn(&mut Changing)) -> Vec<u8> {
+    let batch = Batch::first(bytes).unwrap();
+    let header = batch.header;
+    let owned = |bytes: &[u8]| bytes.to_vec();
+    let mut builder = BatchBuilder::new(0);
+    if header.producer_id.get() >= 0 {
+        builder = builder.producer(header.producer_id.get(), header.producer_epoch.get(), header.base_sequence.get());
+    }
+    for (i, record) in batch.records().map(Result::unwrap).enumerate() {
+        let headers = record.headers.iter().map(|(name, value)| (name.to_string(), value.map(owned)));
+        let mut changing = Changing {
+            time_ms: header.base_timestamp.get() + record.timestamp_delta,
+            key: record.key.map(owned),
+            value: record.value.map(owned).unwrap(),
+            headers: headers.collect(),
+        };
+        if i + 1 == header.records_count.get() as usize {
+            change(&mut changing);
+        }
+        let headers: Vec<_> = changing.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
+        builder =
+            builder.record_with_headers(changing.time_ms, changing.key.as_deref(), Some(&changing.value), &headers);
+    }
+    builder.build().to_vec()
 }
 
 /// Every fetch is answered as if it began a session and no session could be had.

@@ -3,20 +3,20 @@
 use crate::cluster::Attempts;
 use crate::cluster::{Broker, Fault, topic_layout};
 use crate::epoll::{Epoll, Event};
-use crate::ledger::Stream;
 use crate::link::{ANSWER_MS, Asking};
 use crate::options::Verify;
-use crate::payload::{Draft, Stamp, random};
 use crate::producer::wall_ms;
-use crate::request::{Template, Topic};
+use crate::request::{TIMEOUT_MS, Topic};
 use crate::run::Run;
 use crate::schedule::Schedule;
 use crate::tally::SharedTally;
-use crate::verify::Seal;
+use crate::verify::ledger::{Promise, Stream};
+use crate::verify::seal::{Seal, Sealer};
 use klamm::client::meaning::Meaning;
-use klamm::wire::codec::{DecodeError, Reader};
+use klamm::wire::codec::{DecodeError, Reader, Records};
 use klamm::wire::error::ErrorCode;
-use klamm::wire::messages::{ApiKey, ProduceResponse};
+use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use klamm::wire::messages::{ApiKey, ProduceRequest, ProduceResponse};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -31,6 +31,8 @@ pub struct Written {
     pub streams: Vec<Stream>,
     /// Times that its connections were made again.
     pub interruptions: u64,
+    /// Why it gave up, if it did.
+    pub fault: Option<Fault>,
 }
 
 /// A request that is not acknowledged yet, sent or to be sent again.
@@ -40,6 +42,8 @@ struct Pending {
     numbers: Range<u64>,
     base_sequence: i32,
     intended_ns: u64,
+    /// The time that its records carry, however often it is sent.
+    created_ms: i64,
     /// Tells it from all others of its writer.
     number: u64,
 }
@@ -68,7 +72,7 @@ pub struct Writer {
     sequences: Vec<i32>,
     identity: Option<(i64, i16)>,
     pending: VecDeque<Pending>,
-    draft: Draft,
+    sealer: Sealer,
     batch_records: usize,
     slot_next: usize,
     taken: u64,
@@ -92,12 +96,12 @@ impl Writer {
             schedule,
             run_id,
             stream_first,
-            streams: vec![Stream::default(); partitions.len()],
+            streams: partitions.iter().map(|&partition| Stream::new(partition)).collect(),
             sequences: vec![0; partitions.len()],
             partitions,
             identity: None,
             pending: VecDeque::new(),
-            draft: Draft::new(records, record_bytes, &mut random()),
+            sealer: Sealer::new(records, record_bytes, options.writing.compression.into()),
             batch_records: records,
             slot_next: 0,
             taken: 0,
@@ -106,23 +110,26 @@ impl Writer {
         }
     }
 
-    /// Writes until the run is over and everything is settled; fails when the broker stays away too long.
-    pub fn run(mut self) -> Result<Written, Fault> {
-        let mut interruptions = 0;
+    /// Writes until the run is over and everything is settled, or until the broker has stayed away too long.
+    pub fn run(mut self) -> Written {
+        let (mut interruptions, mut given_up) = (0, None);
         loop {
             match self.session().and_then(|mut session| self.write(&mut session)) {
                 Ok(()) => break,
                 Err(fault) => {
                     interruptions += 1;
                     self.settle();
-                    self.attempts.failed(fault)?;
+                    if let Err(fault) = self.attempts.failed(fault) {
+                        given_up = Some(fault);
+                        break;
+                    }
                 }
             }
             if self.pending.is_empty() && !self.run.goes_on(self.run.clock.now_ns()) {
                 break;
             }
         }
-        Ok(Written { streams: self.streams, interruptions })
+        Written { streams: self.streams, interruptions, fault: given_up }
     }
 
     /// Decides about requests whose answers will not come. Those of an idempotent producer are sent again as they are, because the
@@ -215,7 +222,7 @@ impl Writer {
             let base_sequence = self.sequences[slot];
             self.sequences[slot] = base_sequence.wrapping_add(self.batch_records as i32) & i32::MAX;
             let numbers = self.streams[slot].send(self.batch_records);
-            let pending = Pending { slot, numbers, base_sequence, intended_ns, number };
+            let pending = Pending { slot, numbers, base_sequence, intended_ns, created_ms: wall_ms(), number };
             self.push(session, &pending);
             self.pending.push_back(pending);
         }
@@ -224,25 +231,23 @@ impl Writer {
     /// Puts a request in the queue of its leader's connection.
     fn push(&mut self, session: &mut Session, pending: &Pending) {
         let (run_id, stream) = (self.run_id, self.stream_first + pending.slot as u32);
-        let first = pending.numbers.start;
-        self.draft.write_values(|i, value| {
-            let number = first + i as u64;
-            Seal { run_id, stream, number }.write(value)
-        });
-        let writing = &self.options.writing;
-        let payload = self.draft.payload(writing.compression.into());
+        let first = Seal { run_id, stream, number: pending.numbers.start, created_ms: pending.created_ms };
+        let producer = self.identity.map(|(id, epoch)| (id, epoch, pending.base_sequence));
+        let batch = self.sealer.batch(first, producer);
+        let index = self.partitions[pending.slot];
+        let request = ProduceRequest {
+            transactional_id: None,
+            acks: self.options.writing.acks.number(),
+            timeout_ms: TIMEOUT_MS,
+            topic_data: vec![TopicProduceData {
+                name: session.topic.name.as_str().into(),
+                topic_id: session.topic.id,
+                partition_data: vec![PartitionProduceData { index, records: Some(Records::Slice(&batch)) }],
+            }],
+        };
         let (link, version) = &mut session.links[session.leaders[pending.slot]];
-        let batches = vec![(self.partitions[pending.slot], payload)];
-        let plain = Stamp::plain(wall_ms());
-        let stamp = self.identity.map_or(plain, |(producer_id, producer_epoch)| Stamp {
-            producer_id,
-            producer_epoch,
-            base_sequence: pending.base_sequence,
-            ..plain
-        });
-        let template = Template::new(*version, writing.acks.number(), &session.topic, batches);
         let (of, times) = ((ApiKey::Produce, *version), (self.run.clock.now_ns(), ANSWER_MS));
-        link.push_filled(of, times, pending.number, |frame, id| template.fill(frame, id, |_| stamp));
+        link.push(of, times, pending.number, |w| request.encode(w, of.1));
     }
 
     fn receive(&mut self, session: &mut Session, index: usize) -> Result<(), Fault> {
@@ -253,15 +258,20 @@ impl Writer {
             Ok(())
         });
         // Answers that arrived before the connection broke count.
-        for (number, code) in answers {
-            self.answered(number, code, now_ns)?;
+        for (number, answer) in answers {
+            self.answered(number, answer, now_ns)?;
         }
         result.map_err(|error| Fault::Io("connection".to_string(), error))
     }
 
-    fn answered(&mut self, number: u64, code: i16, now_ns: u64) -> Result<(), Fault> {
+    fn answered(&mut self, number: u64, answer: Option<Answer>, now_ns: u64) -> Result<(), Fault> {
         let at = self.pending.iter().position(|pending| pending.number == number);
         let at = at.expect("a request is pending until it is answered");
+        let index = self.partitions[self.pending[at].slot];
+        let Some(answer) = answer.filter(|answer| answer.partition == index) else {
+            return Err(Fault::Other(format!("an answer to Produce without partition {index}")));
+        };
+        let code = answer.code;
         let meaning = match self.identity {
             Some(_) => Meaning::of_produce(code),
             None => Meaning::of(code),
@@ -277,7 +287,9 @@ impl Writer {
         let pending = self.pending.remove(at).expect("it was found");
         let records = pending.numbers.end - pending.numbers.start;
         let bytes = records * u64::from(self.options.writing.record_bytes);
-        self.streams[pending.slot].acknowledge(pending.numbers);
+        // A broker that only knows that it has the batch does not say where.
+        let offset = (code == 0).then_some(answer.base_offset);
+        self.streams[pending.slot].acknowledge(pending.numbers, Promise { offset, append_ms: answer.append_ms });
         self.attempts.renew();
         self.tally.with(|tally| {
             tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));
@@ -299,9 +311,22 @@ impl Session {
     }
 }
 
-/// The code of an answer about one partition.
-fn decode(body: &[u8], version: i16) -> Result<i16, DecodeError> {
+/// What was answered about a request's one partition.
+struct Answer {
+    partition: i32,
+    code: i16,
+    base_offset: i64,
+    append_ms: i64,
+}
+
+/// `None` if it speaks of no partition.
+fn decode(body: &[u8], version: i16) -> Result<Option<Answer>, DecodeError> {
     let answer = ProduceResponse::decode(&mut Reader::new(body), version)?;
     let partition = answer.responses.iter().flat_map(|topic| &topic.partition_responses).next();
-    Ok(partition.map_or(ErrorCode::UnknownServerError.code(), |partition| partition.error_code))
+    Ok(partition.map(|partition| Answer {
+        partition: partition.index,
+        code: partition.error_code,
+        base_offset: partition.base_offset,
+        append_ms: partition.log_append_time_ms,
+    }))
 }

@@ -1,0 +1,126 @@
+//! What `verify` makes of a broker that is faithful, of one that is not, and of one that is away.
+
+use crate::fake::{self, END_TOO_HIGH, Fault};
+use crate::{json, run};
+use serde_json::Value;
+use std::net::SocketAddr;
+
+const VERIFY: &str = "verify --records 20000 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
+/// What `verify` counts as the broker's fault.
+const FLAWS: [&str; 13] = [
+    "lost",
+    "duplicated",
+    "reordered",
+    "corrupted",
+    "wrong_partition",
+    "wrong_offset",
+    "wrong_timestamp",
+    "wrong_key",
+    "wrong_headers",
+    "stale",
+    "foreign",
+    "offset_gaps",
+    "unread",
+];
+/// Exit codes: faultless, and found faulty or not to be judged.
+const FAULTLESS: i32 = 0;
+const FAULTY: i32 = 3;
+
+fn verify_at(address: SocketAddr, more: &str) -> (i32, Value) {
+    let output = run(&address.to_string(), &format!("{VERIFY} {more}"));
+    (output.status.code().unwrap(), json(&output))
+}
+
+/// Runs verify against a fault; gives its exit code, and what it said.
+fn verify(fault: Fault, more: &str) -> (i32, Value) {
+    verify_at(fake::start(fault), more)
+}
+
+/// The flaws that were found.
+fn flaws(value: &Value) -> Vec<&'static str> {
+    FLAWS.into_iter().filter(|name| value[name].as_u64().unwrap() > 0).collect()
+}
+
+#[test]
+fn nothing_is_found_where_nothing_is_wrong() {
+    for more in ["", "--idempotent", "--compression lz4", "--acks 1 --in-flight 20"] {
+        let (code, value) = verify(Fault::None, more);
+        assert!(code == FAULTLESS && flaws(&value).is_empty(), "{more} {value}");
+        assert_eq!((&value["acknowledged"], &value["interruptions"]), (&20000.into(), &0.into()));
+    }
+    // More connections than partitions: several streams in one.
+    let output = run(&fake::start(Fault::None).to_string(), &VERIFY.replace("--connections 2", "--connections 6"));
+    let value = json(&output);
+    assert!(output.status.success() && flaws(&value).is_empty(), "{value}");
+}
+
+#[test]
+fn interruptions_are_no_faults() {
+    for fault in [Fault::HangUp, Fault::Refuse] {
+        let (code, value) = verify(fault, "");
+        assert!(code == FAULTLESS && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        assert!(value["unknown"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        let (code, value) = verify(fault, "--idempotent");
+        assert!(code == FAULTLESS && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        assert_eq!((&value["acknowledged"], &value["unknown"]), (&20000.into(), &0.into()), "{fault:?}");
+    }
+}
+
+#[test]
+fn each_fault_is_found_by_its_name() {
+    let cases: [(Fault, &[&str]); 12] = [
+        (Fault::Lose, &["lost"]),
+        (Fault::Duplicate, &["duplicated"]),
+        // What is swapped is not where the acknowledgement said.
+        (Fault::Swap, &["reordered", "wrong_offset"]),
+        // A corrupted record is also one that is not there.
+        (Fault::Corrupt, &["lost", "corrupted"]),
+        (Fault::WrongPartition, &["wrong_partition"]),
+        (Fault::WrongOffset, &["wrong_offset"]),
+        (Fault::Gap, &["offset_gaps"]),
+        (Fault::Time, &["wrong_timestamp"]),
+        (Fault::Key, &["wrong_key"]),
+        (Fault::Headers, &["wrong_headers"]),
+        (Fault::Foreign, &["foreign"]),
+        (Fault::Stale, &["duplicated"]),
+    ];
+    for (fault, expected) in cases {
+        let (code, value) = verify(fault, "");
+        assert_eq!((code, flaws(&value)), (FAULTY, expected.to_vec()), "{fault:?} {value}");
+        if fault == Fault::WrongPartition {
+            assert_eq!(value["wrong_partition"], 20000, "{value}");
+        }
+    }
+}
+
+#[test]
+fn records_of_an_earlier_run_are_stale() {
+    let address = fake::start(Fault::Stale);
+    verify_at(address, "");
+    let (code, value) = verify_at(address, "");
+    assert_eq!((code, flaws(&value)), (FAULTY, vec!["stale"]), "{value}");
+}
+
+#[test]
+fn doubles_of_unacknowledged_records_count_and_are_faults_of_idempotence() {
+    let (code, value) = verify(Fault::HangUpTwice, "");
+    assert_eq!((code, flaws(&value)), (FAULTLESS, vec![]), "{value}");
+    assert!(value["unknown_duplicated"].as_u64().unwrap() > 0, "{value}");
+    let (code, value) = verify(Fault::HangUpTwice, "--idempotent");
+    assert_eq!((code, flaws(&value)), (FAULTY, vec!["duplicated"]), "{value}");
+}
+
+#[test]
+fn an_end_that_is_never_reached_ends_the_patience() {
+    let (code, value) = verify(Fault::EndTooHigh, "--timeout-seconds 1");
+    assert_eq!((code, flaws(&value)), (FAULTY, vec!["unread"]), "{value}");
+    assert_eq!((&value["unread"], &value["acknowledged"]), (&(4 * END_TOO_HIGH).into(), &20000.into()));
+    assert!(value["why"].to_string().contains("empty answers below the end"), "{value}");
+}
+
+#[test]
+fn without_a_broker_there_is_no_verdict() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let output = run(&address.to_string(), VERIFY);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}
