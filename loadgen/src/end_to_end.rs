@@ -4,20 +4,22 @@ use crate::cluster::{Broker, Fault, LATEST, offsets, open_topic};
 use crate::compression::plain;
 use crate::consume::{self, Readers};
 use crate::fetch::Span;
-use crate::load::Load;
+use crate::load::{Load, MS_NS, Outcome};
+use crate::mark::{Book, MARK_BYTES, Mark};
 use crate::options::EndToEnd;
 use crate::produce::schedule;
-use crate::producer::{self, MARK_BYTES, Mark};
+use crate::producer;
 use crate::report::Report;
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
 use crate::tally::{SharedTally, Tally};
 use klamm::wire::batch::Batch;
 use klamm::wire::error::ErrorCode;
 use serde_json::json;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-/// How long records are awaited that were acknowledged and have not arrived.
+/// How long records are awaited at most that were acknowledged and have not arrived.
 const ARRIVAL_NS: u64 = 10_000_000_000;
 
 pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
@@ -31,7 +33,6 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     if (writing.record_bytes as usize) < MARK_BYTES {
         return Err(Fault::Other(format!("end-to-end needs --record-bytes of at least {MARK_BYTES}")));
     }
-    let run_id: u64 = rand::random();
     let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let starts = offsets(&layout, LATEST)?;
@@ -39,21 +40,25 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
     let shares = layout.share(target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    let producers = producer::connect(&mut broker, &layout, shares, (target, &writing), Some(run_id))?;
+    let book = Arc::new(Book::new(rand::random(), shares.len(), writing.batch_records()));
+    let producers = producer::connect(&mut broker, &layout, shares, (target, &writing), Some(book.clone()))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
     let watched = [Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
-    let flow = Arc::new(Flow::new(writers));
     let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let (arrival_ns, deliveries) = (run.drain_ns.min(ARRIVAL_NS), watched[1].divided_tally(&run, 0));
+    let flow = Arc::new(Flow::new(book, (writers, writers + readers), arrival_ns, deliveries));
     let (ended, endings) = endings();
     let mut handles = Vec::new();
     for (thread, consumers) in deal(consumers, readers).into_iter().enumerate() {
         let (run, flow, tally) = (run.clone(), flow.clone(), watched[1].divided_tally(&run, thread));
         let place = (target.clone(), fetching.clone());
         handles.push(start(&ended, move || {
-            let look = arrival(flow.clone(), tally.clone(), run_id);
-            // The latencies of the fetches themselves are of no interest: a waiting fetch is a good one.
-            let fetches = DividedTally::whole(SharedTally::new());
-            Readers::new(run, fetches, consumers, place)?.run(look, |_, now_ns| flow.goes_on(now_ns))
+            let (look, clock) = (arrival(flow.book.clone(), tally), run.clock);
+            let fetches = DividedTally::whole(flow.fetches.clone());
+            let result = Readers::new(run, fetches, consumers, place)
+                .and_then(|readers| readers.run(look, |_, now_ns| flow.goes_on(now_ns)));
+            flow.thread_ended(clock.now_ns());
+            result
         }));
     }
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
@@ -62,10 +67,9 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         handles.push(start(&ended, move || {
             let clock = run.clock;
             let outcome = Load::new(run, tally, producers, schedule, &writing).and_then(Load::run);
-            let written = outcome.as_ref().map_or(0, |outcome| outcome.written);
-            flow.writer_ended(written, clock.now_ns());
-            flow.unsent.fetch_add(outcome?.unsent, Ordering::Relaxed);
-            Ok(())
+            flow.writer_ended(outcome.as_ref().ok(), clock.now_ns());
+            flow.thread_ended(clock.now_ns());
+            outcome.map(drop)
         }));
     }
     drop(ended);
@@ -80,71 +84,107 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
 
 /// What the threads that write tell those that read.
 struct Flow {
-    /// Threads that still write.
+    book: Arc<Book>,
+    /// Threads that still write, and all that still run.
     writers: AtomicUsize,
-    written: AtomicU64,
-    unsent: AtomicU64,
-    /// When the last writer ended.
+    threads: AtomicUsize,
+    /// Records that were due and not sent, by the milliseconds in which they were due.
+    unsent_ms: Mutex<BTreeMap<u64, u64>>,
+    /// When the last writer ended, and how long records are awaited from then on.
     ended_ns: AtomicU64,
-    delivered: AtomicU64,
+    arrival_ns: u64,
+    deliveries: DividedTally,
+    /// Of the fetches themselves. Their latencies are of no interest: a waiting fetch is a good one.
+    fetches: SharedTally,
 }
 
 impl Flow {
-    fn new(writers: usize) -> Self {
+    fn new(book: Arc<Book>, (writers, threads): (usize, usize), arrival_ns: u64, deliveries: DividedTally) -> Self {
         Flow {
+            book,
             writers: AtomicUsize::new(writers),
-            written: AtomicU64::new(0),
-            unsent: AtomicU64::new(0),
+            threads: AtomicUsize::new(threads),
+            unsent_ms: Mutex::default(),
             ended_ns: AtomicU64::new(0),
-            delivered: AtomicU64::new(0),
+            arrival_ns,
+            deliveries,
+            fetches: SharedTally::new(),
         }
     }
 
-    fn writer_ended(&self, written: u64, now_ns: u64) {
-        self.written.fetch_add(written, Ordering::SeqCst);
+    fn unsent_ms(&self) -> MutexGuard<'_, BTreeMap<u64, u64>> {
+        self.unsent_ms.lock().expect("no thread panics while it holds it")
+    }
+
+    fn writer_ended(&self, outcome: Option<&Outcome>, now_ns: u64) {
+        for (due_ms, records) in outcome.iter().flat_map(|outcome| &outcome.unsent_ms) {
+            *self.unsent_ms().entry(*due_ms).or_default() += records;
+        }
         self.ended_ns.fetch_max(now_ns, Ordering::SeqCst);
         let before = self.writers.fetch_sub(1, Ordering::SeqCst);
         assert!(before > 0);
     }
 
+    /// The last thread gives every record that was due and has not been delivered the time that it has waited.
+    fn thread_ended(&self, now_ns: u64) {
+        if self.threads.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return;
+        }
+        let waited = |intended_ns: u64, records: u64| {
+            let latency_ns = now_ns.saturating_sub(intended_ns);
+            let tally = self.deliveries.at(intended_ns);
+            tally.with(|tally| tally.latency.saturating_record_n(latency_ns, records));
+        };
+        self.book.unseen(|intended_ns| waited(intended_ns, 1));
+        self.unsent_ms().iter().for_each(|(due_ms, &records)| waited(due_ms * MS_NS, records));
+    }
+
     /// Adds what arrived to the report of what was acknowledged. Counts are those of the whole run, the warm-up included.
     fn complete(&self, report: &mut Report, delivery: Tally) {
-        let (written, delivered) = (self.written.load(Ordering::SeqCst), self.delivered.load(Ordering::SeqCst));
-        for (code, count) in delivery.errors {
+        let fetches = self.fetches.with(|fetches| fetches.clone());
+        for (code, count) in delivery.errors.into_iter().chain(fetches.errors) {
             report.tally.error(code, count);
         }
+        fetches.lost.into_iter().for_each(|(why, count)| *report.tally.lost.entry(why).or_default() += count);
         report.second_latency = Some(("delivery_ms", "delivery", delivery.latency));
-        let undelivered = written.saturating_sub(delivered);
+        let (delivered, duplicated, unknown) = self.book.counts();
+        let undelivered = self.book.awaited();
+        let unsent: u64 = self.unsent_ms().values().sum();
         report.more.push(("records_delivered", json!(delivered)));
         report.more.push(("records_undelivered", json!(undelivered)));
-        report.more.push(("records_unsent", json!(self.unsent.load(Ordering::SeqCst))));
+        report.more.push(("records_duplicated", json!(duplicated)));
+        report.more.push(("records_unknown", json!(unknown)));
+        report.more.push(("records_unsent", json!(unsent)));
+        let faults = [
+            (undelivered, "acknowledged records were not delivered"),
+            (duplicated, "records were delivered that had been before"),
+            (unknown, "records were delivered that nobody sent"),
+        ];
+        let faults = faults.into_iter().filter(|(count, _)| *count > 0);
+        report.why.extend(faults.map(|(count, what)| format!("{count} {what}")));
     }
 
     /// Whether there may be something to read yet.
     fn goes_on(&self, now_ns: u64) -> bool {
         self.writers.load(Ordering::SeqCst) > 0
-            || (self.delivered.load(Ordering::SeqCst) < self.written.load(Ordering::SeqCst)
-                && now_ns < self.ended_ns.load(Ordering::SeqCst) + ARRIVAL_NS)
+            || (self.book.awaited() > 0 && now_ns < self.ended_ns.load(Ordering::SeqCst) + self.arrival_ns)
     }
 }
 
-/// Counts the records of this run in a batch, with the time that each took to arrive.
-fn arrival(flow: Arc<Flow>, tally: DividedTally, run_id: u64) -> impl FnMut(&Batch<'_>, u64) {
+/// Takes down the records of this run in a batch, with the time that each took to arrive.
+fn arrival(book: Arc<Book>, tally: DividedTally) -> impl FnMut(&Batch<'_>, u64) {
     move |batch, now_ns| {
-        let counted = plain(batch, |batch| {
+        let taken = plain(batch, |batch| {
             let values = batch.records().map_while(Result::ok).filter_map(|record| record.value);
-            let marks = values.filter_map(Mark::read).filter(|mark| mark.run_id == run_id);
-            let count = |mark: Mark| {
-                let latency_ns = now_ns.saturating_sub(mark.intended_ns);
-                tally.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns))
-            };
-            marks.map(count).count() as u64
-        });
-        match counted {
-            Ok(count) => {
-                flow.delivered.fetch_add(count, Ordering::SeqCst);
+            for mark in values.filter_map(Mark::read).filter(|mark| mark.run_id == book.run_id()) {
+                if book.see(mark.number) {
+                    let latency_ns = now_ns.saturating_sub(mark.intended_ns);
+                    tally.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns));
+                }
             }
-            Err(_) => tally.at(now_ns).with(|tally| tally.error(ErrorCode::CorruptMessage.code(), 1)),
+        });
+        if taken.is_err() {
+            tally.at(now_ns).with(|tally| tally.error(ErrorCode::CorruptMessage.code(), 1));
         }
     }
 }
@@ -157,20 +197,21 @@ mod tests {
 
     #[test]
     fn arrivals_of_this_run_are_counted_and_timed() {
-        let value = |run_id, intended_ns| {
+        let book = Arc::new(Book::new(7, 1, 2));
+        let first = book.send(0, 1_000_000, 1);
+        let value = |run_id, intended_ns, number| {
             let mut value = [0; 40];
-            Mark { run_id, intended_ns, number: 0 }.write(&mut value);
+            Mark { run_id, intended_ns, number }.write(&mut value);
             value
         };
         let batch = BatchBuilder::new(0)
-            .record(0, None, Some(&value(7, 1_000_000)))
-            .record(0, None, Some(&value(8, 1_000_000)))
+            .record(0, None, Some(&value(7, 1_000_000, first)))
+            .record(0, None, Some(&value(8, 1_000_000, first)))
             .record(0, None, Some(b"foreign"))
-            .record(0, None, Some(&value(7, 3_000_000)))
+            .record(0, None, Some(&value(7, 3_000_000, first + 1)))
             .build();
-        let flow = Arc::new(Flow::new(1));
         let tally = SharedTally::new();
-        let mut look = arrival(flow.clone(), DividedTally::whole(tally.clone()), 7);
+        let mut look = arrival(book.clone(), DividedTally::whole(tally.clone()));
         look(&Batch::first(&batch).unwrap(), 5_000_000);
         // The same again, compressed.
         let mut header: BatchHeader = *Batch::first(&batch).unwrap().header;
@@ -178,21 +219,30 @@ mod tests {
         let bytes = [&batch[..HEADER_BYTES], &compress(&batch[HEADER_BYTES..], Compression::Lz4)].concat();
         let compressed = Batch { position: 0, header: &header, bytes: &bytes };
         look(&compressed, 5_000_000);
-        assert_eq!(flow.delivered.load(Ordering::SeqCst), 4);
+        assert_eq!(book.counts(), (2, 2, 0));
         tally.with(|tally| {
-            assert_eq!((tally.latency.len(), tally.errors.len()), (4, 0));
+            assert_eq!((tally.latency.len(), tally.errors.len()), (2, 0));
             assert!((tally.latency.max() as f64 - 4e6).abs() < 4e4 && tally.latency.min() > 1_900_000);
         });
     }
 
     #[test]
     fn reading_goes_on_until_all_arrived_or_patience_ends() {
-        let flow = Flow::new(2);
-        flow.writer_ended(5, 100);
+        let book = Arc::new(Book::new(7, 1, 1));
+        let tally = SharedTally::new();
+        let flow = Flow::new(book.clone(), (2, 3), 1_000, DividedTally::whole(tally.clone()));
+        let first = book.send(0, 50, 2);
+        flow.writer_ended(None, 100);
+        flow.thread_ended(100);
         assert!(flow.goes_on(u64::MAX));
-        flow.writer_ended(5, 200);
-        assert!(flow.goes_on(200) && !flow.goes_on(200 + ARRIVAL_NS));
-        flow.delivered.store(10, Ordering::SeqCst);
-        assert!(!flow.goes_on(201));
+        book.acknowledge(first, 2);
+        let unsent_ms = BTreeMap::from([(0, 3)]);
+        flow.writer_ended(Some(&Outcome { unsent_ms, ..Default::default() }), 200);
+        flow.thread_ended(200);
+        assert!(flow.goes_on(200) && !flow.goes_on(200 + 1_000));
+        assert!(book.see(first) && flow.goes_on(200) && tally.with(|tally| tally.latency.is_empty()));
+        flow.thread_ended(2_000_000);
+        assert_eq!(tally.with(|tally| tally.latency.len()), 4, "what did not arrive and what was not sent");
+        assert!(book.see(first + 1) && !flow.goes_on(201));
     }
 }

@@ -31,16 +31,18 @@ const LOOK_NS: u64 = 100_000_000;
 /// Rounds of one connection before the others get a turn.
 const ROUNDS_MAX: usize = 16;
 /// Requests that are censored are told apart by the milliseconds in which they were due.
-const MS_NS: u64 = 1_000_000;
+pub const MS_NS: u64 = 1_000_000;
 /// Connections to leaders that one connection of the load may become.
 const LANES_MAX: usize = 1 << 16;
 
 /// What a thread came to, in records.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Outcome {
     pub written: u64,
     /// Those that were due and could not be sent.
     pub unsent: u64,
+    /// The same by the milliseconds in which they were due.
+    pub unsent_ms: BTreeMap<u64, u64>,
 }
 
 /// Leaders that were found, or not, each with the producer that needs them.
@@ -296,13 +298,14 @@ impl Load {
         for _ in 0..sent {
             let asking = self.producers[i].lanes[lane].asking.as_mut();
             let Some(sent) = asking.and_then(|asking| asking.unanswered()) else { return };
-            self.count(now_ns, sent, sent.batches);
+            self.count(i, now_ns, sent);
         }
     }
 
-    /// A request is done, with so many of its batches written.
-    fn count(&mut self, now_ns: u64, sent: Sent, batches: u64) {
-        let (records, bytes) = (batches * self.batch_records, batches * self.batch_bytes);
+    /// A request is done, and all of it is written.
+    fn count(&mut self, i: usize, now_ns: u64, sent: Sent) {
+        let (records, bytes) = (sent.batches * self.batch_records, sent.batches * self.batch_bytes);
+        self.producers[i].acknowledged(sent);
         let is_late = now_ns > self.run.end_ns;
         self.written += records;
         self.tally.at(sent.intended_ns).with(|tally| {
@@ -329,7 +332,7 @@ impl Load {
         unreadable.into_iter().for_each(|sent| self.miss(Miss::Lost, sent));
         let mut is_troubled = false;
         for (sent, codes) in answers {
-            match self.answered(now_ns, sent, &codes) {
+            match self.answered(i, now_ns, sent, &codes) {
                 true => self.producers[i].patience.renew(),
                 false => is_troubled = true,
             }
@@ -342,11 +345,11 @@ impl Load {
     }
 
     /// Counts an answer; gives whether all of its batches are written.
-    fn answered(&mut self, now_ns: u64, sent: Sent, codes: &[i16]) -> bool {
+    fn answered(&mut self, i: usize, now_ns: u64, sent: Sent, codes: &[i16]) -> bool {
         let is_done = |code: &&i16| Meaning::of_produce(**code) == Meaning::Done;
         let written = (codes.iter().filter(is_done).count() as u64).min(sent.batches);
         if written == sent.batches {
-            self.count(now_ns, sent, written);
+            self.count(i, now_ns, sent);
             return true;
         }
         // What is not all written is not done: its latency is as long as that of a request without an answer.
@@ -386,13 +389,14 @@ impl Load {
     /// Gives an outcome to all that has none yet, and each censored request its latency.
     fn finish(mut self) -> Outcome {
         let end_ns = self.run.clock.now_ns();
-        let mut unsent = 0;
+        let (mut unsent, mut unsent_ms) = (0, BTreeMap::new());
         for i in 0..self.producers.len() {
             let lanes = self.producers[i].lanes.iter_mut().filter_map(|lane| lane.asking.as_mut());
             let unanswered: Vec<Sent> = lanes.flat_map(|asking| asking.give_up().collect::<Vec<_>>()).collect();
             unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
             while self.schedule.is_some() {
-                let sent = Sent { intended_ns: self.intended_ns(i, end_ns), batches: self.partitions_per_request };
+                let (intended_ns, batches) = (self.intended_ns(i, end_ns), self.partitions_per_request);
+                let sent = Sent { intended_ns, batches, first: 0 };
                 let records = sent.batches * self.batch_records;
                 let is_due = sent.intended_ns < self.run.end_ns.min(end_ns);
                 if !is_due || !self.run.take(records, sent.intended_ns) {
@@ -400,6 +404,7 @@ impl Load {
                 }
                 self.producers[i].taken += 1;
                 unsent += records;
+                *unsent_ms.entry(intended_ns / MS_NS).or_default() += records;
                 self.miss(Miss::Unsent, sent);
             }
         }
@@ -409,7 +414,7 @@ impl Load {
                 tally.last_ns = tally.last_ns.max(end_ns);
             }
         });
-        Outcome { written: self.written, unsent }
+        Outcome { written: self.written, unsent, unsent_ms }
     }
 }
 

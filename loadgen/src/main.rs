@@ -13,6 +13,7 @@ mod fetch;
 mod group;
 mod link;
 mod load;
+mod mark;
 mod options;
 mod payload;
 mod process;

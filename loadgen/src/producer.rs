@@ -3,6 +3,7 @@
 
 use crate::cluster::{Broker, Fault, Layout, Shares, topic_layout};
 use crate::link::{ANSWER_MS, Asking};
+use crate::mark::{Book, Mark};
 use crate::options::{Acks, Target, Writing};
 use crate::payload::{Draft, Payload, Stamp, random};
 use crate::request::{Template, Topic};
@@ -44,39 +45,14 @@ pub fn wall_ms() -> i64 {
     now.map_or(0, |since| since.as_millis() as i64)
 }
 
-/// Bytes at the front of a value that says when it ought to have been sent.
-pub const MARK_BYTES: usize = 24;
-
-/// What such a value says: whose it is, when it ought to have been sent, and its number.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mark {
-    pub run_id: u64,
-    pub intended_ns: u64,
-    pub number: u64,
-}
-
-impl Mark {
-    pub fn write(&self, value: &mut [u8]) {
-        let fields = [self.run_id, self.intended_ns, self.number];
-        for (place, field) in value[..MARK_BYTES].chunks_mut(8).zip(fields) {
-            place.copy_from_slice(&field.to_be_bytes());
-        }
-    }
-
-    pub fn read(value: &[u8]) -> Option<Mark> {
-        let field = |i: usize| Some(u64::from_be_bytes(value.get(8 * i..8 * i + 8)?.try_into().ok()?));
-        Some(Mark { run_id: field(0)?, intended_ns: field(1)?, number: field(2)? })
-    }
-}
-
 /// What all connections of a load write.
 pub struct Making {
     target: Target,
     writing: Writing,
     drafts: Vec<Draft>,
     payloads: Vec<Payload>,
-    /// Records carry marks of it if it is there.
-    run_id: Option<u64>,
+    /// Records carry marks, and are written down in it, if it is there.
+    book: Option<Arc<Book>>,
 }
 
 /// The requests to some partitions of one leader that are written to together.
@@ -98,15 +74,17 @@ struct Marked {
 }
 
 impl Marked {
-    fn template(&mut self, intended_ns: u64, number: u64) -> Template {
+    fn template(&mut self, intended_ns: u64, mut number: u64) -> Template {
         let run_id = self.run_id;
-        self.draft.write_values(|i, value| {
-            let number = number + i as u64;
-            Mark { run_id, intended_ns, number }.write(value)
-        });
-        let payload = self.draft.payload(self.compression);
-        let batches = self.partitions.iter().map(|&partition| (partition, payload.clone()));
-        Template::new(self.version, self.acks, &self.topic, batches.collect())
+        let mut batches = Vec::with_capacity(self.partitions.len());
+        for &partition in &self.partitions {
+            self.draft.write_values(|_, value| {
+                Mark { run_id, intended_ns, number }.write(value);
+                number += 1;
+            });
+            batches.push((partition, self.draft.payload(self.compression)));
+        }
+        Template::new(self.version, self.acks, &self.topic, batches)
     }
 }
 
@@ -129,6 +107,8 @@ pub struct Sent {
     pub intended_ns: u64,
     /// Its batches, one a partition.
     pub batches: u64,
+    /// The number of its first record, if records have some.
+    pub first: u64,
 }
 
 /// The connection to one leader.
@@ -170,6 +150,8 @@ fn groups(count: usize, size: usize) -> Vec<Vec<usize>> {
 /// One connection and its partitions.
 pub struct Producer {
     making: Arc<Making>,
+    /// Its number among the connections of the load.
+    number: usize,
     partitions: Vec<i32>,
     pub lanes: Vec<Lane>,
     groups: Vec<Group>,
@@ -186,9 +168,10 @@ pub struct Producer {
 
 impl Producer {
     /// Without connections yet; they come with `install`.
-    fn new(making: Arc<Making>, partitions: Vec<i32>, patience_ms: u64) -> Producer {
+    fn new(making: Arc<Making>, number: usize, partitions: Vec<i32>, patience_ms: u64) -> Producer {
         Producer {
             making,
+            number,
             sequences: vec![0; partitions.len()],
             partitions,
             lanes: Vec::new(),
@@ -206,6 +189,13 @@ impl Producer {
         self.making.clone()
     }
 
+    /// All of a request is written.
+    pub fn acknowledged(&self, sent: Sent) {
+        if let Some(book) = &self.making.book {
+            book.acknowledge(sent.first, sent.batches as usize);
+        }
+    }
+
     /// Whether the next request can go without more than `in_flight` unanswered ones.
     pub fn may_push(&self, in_flight: usize) -> bool {
         let has_room = |part: &Part| {
@@ -219,7 +209,6 @@ impl Producer {
     pub fn push(&mut self, now_ns: u64, intended_ns: u64) {
         let groups = self.groups.len();
         let plain = Stamp::plain(wall_ms());
-        let number = self.taken * self.making.writing.batch_records() as u64;
         for part in &mut self.groups[self.group_next].parts {
             let (identity, sequences, slots) = (self.identity, &self.sequences, &part.slots);
             let stamp = |i: usize| match identity {
@@ -230,10 +219,13 @@ impl Producer {
             };
             let lane = &mut self.lanes[part.lane];
             let asking = lane.asking.as_mut().expect("it was looked for room");
-            let (of, sent) = ((ApiKey::Produce, lane.version), Sent { intended_ns, batches: slots.len() as u64 });
+            let book = self.making.book.as_ref();
+            let first = book.map_or(0, |book| book.send(self.number, intended_ns, slots.len()));
+            let (of, sent) =
+                ((ApiKey::Produce, lane.version), Sent { intended_ns, batches: slots.len() as u64, first });
             asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| match &mut part.content {
                 Content::Same(template) => template.fill(frame, id, stamp),
-                Content::Marked(marked) => marked.template(intended_ns, number).fill(frame, id, stamp),
+                Content::Marked(marked) => marked.template(intended_ns, first).fill(frame, id, stamp),
             });
             for &slot in &part.slots {
                 let records = self.making.writing.batch_records() as i32;
@@ -303,13 +295,13 @@ impl Producer {
 }
 
 impl Making {
-    fn new(target: &Target, writing: &Writing, run_id: Option<u64>) -> Making {
+    fn new(target: &Target, writing: &Writing, book: Option<Arc<Book>>) -> Making {
         let mut random = random();
         let (records, record_bytes) = (writing.batch_records(), writing.record_bytes as usize);
         let count = (PAYLOADS_BYTES / (records * record_bytes).max(1)).clamp(1, PAYLOADS_MAX);
         let drafts: Vec<Draft> = (0..count).map(|_| Draft::new(records, record_bytes, &mut random)).collect();
         let payloads = drafts.iter().map(|draft| draft.payload(writing.compression.into())).collect();
-        Making { target: target.clone(), writing: writing.clone(), drafts, payloads, run_id }
+        Making { target: target.clone(), writing: writing.clone(), drafts, payloads, book }
     }
 
     fn content<'a>(
@@ -320,14 +312,14 @@ impl Making {
         payloads: &mut impl Iterator<Item = &'a Payload>,
     ) -> Content {
         let acks = self.writing.acks.number();
-        match self.run_id {
+        match &self.book {
             None => {
                 let batches = partitions.iter().map(|&index| (index, payloads.next().expect("endless").clone()));
                 Content::Same(Template::new(version, acks, topic, batches.collect()))
             }
-            Some(run_id) => Content::Marked(Box::new(Marked {
+            Some(book) => Content::Marked(Box::new(Marked {
                 draft: self.drafts[0].clone(),
-                run_id,
+                run_id: book.run_id(),
                 partitions: partitions.to_vec(),
                 topic: topic.clone(),
                 version,
@@ -410,21 +402,21 @@ pub fn fit(writing: &Writing, shares: &Shares) -> Writing {
     Writing { partitions_per_request: writing.partitions_per_request.min(partitions as u32), ..writing.clone() }
 }
 
-/// Makes the connections, each with its requests prepared; records carry marks of `run_id` if there is one.
+/// Makes the connections, each with its requests prepared; records carry marks if there is a book to write them down in.
 pub fn connect(
     broker: &mut Broker,
     layout: &Layout,
     shares: Shares,
     (target, writing): (&Target, &Writing),
-    run_id: Option<u64>,
+    book: Option<Arc<Book>>,
 ) -> Result<Vec<Producer>, Fault> {
-    let making = Arc::new(Making::new(target, writing, run_id));
+    let making = Arc::new(Making::new(target, writing, book));
     // With a planned end the load goes on until then, whatever happens; without one it ends when nothing works any more.
     let patience_ms = if target.seconds(false).is_some() { u64::MAX } else { GONE_MS };
     let mut versions = BTreeMap::new();
     let mut producers = Vec::new();
-    for (_, partitions) in shares {
-        let mut producer = Producer::new(making.clone(), partitions, patience_ms);
+    for (number, (_, partitions)) in shares.into_iter().enumerate() {
+        let mut producer = Producer::new(making.clone(), number, partitions, patience_ms);
         producer.install(place_one(&making, broker, layout, producer.need(), &mut versions)?);
         producers.push(producer);
     }
@@ -441,14 +433,5 @@ mod tests {
         assert_eq!(groups(4, 4), [[0, 1, 2, 3]]);
         assert_eq!(groups(4, 2), [[0, 1], [2, 3]]);
         assert_eq!(groups(4, 3), [[0, 1, 2], [3, 0, 1], [2, 3, 0], [1, 2, 3]]);
-    }
-
-    #[test]
-    fn marks_come_back() {
-        let mark = Mark { run_id: 1, intended_ns: u64::MAX, number: 3 };
-        let mut value = [0; MARK_BYTES + 5];
-        mark.write(&mut value);
-        assert_eq!(Mark::read(&value), Some(mark));
-        assert_eq!(Mark::read(&value[..MARK_BYTES - 1]), None);
     }
 }

@@ -126,6 +126,20 @@ fn a_broker_that_is_away_is_named() {
     assert!(errors.contains("127.0.0.1:1") && errors.contains("refused"), "{errors}");
 }
 
+/// What is lost and what is there twice do not cancel out.
+#[test]
+fn end_to_end_knows_each_record() {
+    let command = "end-to-end --rate 800 --seconds 1.5 --record-bytes 50 --partitions 4 --drain-seconds 4";
+    let (value, why) = invalid(Fault::LoseAndDuplicate, command);
+    let (lost, doubled) = (count(&value, "records_undelivered"), count(&value, "records_duplicated"));
+    assert!(lost > 0 && lost.abs_diff(doubled) <= 1, "{value}");
+    assert!(why.contains(&format!("{lost} acknowledged records were not delivered")), "{why}");
+    assert!(why.contains(&format!("{doubled} records were delivered that had been before")), "{why}");
+    // They are awaited for long, and that is in the latencies of the delivery, but not in those of the acknowledgement.
+    assert!(value["delivery_ms"]["max"].as_f64().unwrap() > 3_900.0, "{value}");
+    assert!(value["latency_ms"]["max"].as_f64().unwrap() < 3_900.0, "{value}");
+}
+
 #[test]
 fn records_count_after_the_warm_up() {
     let address = fake::start(Fault::None).to_string();
