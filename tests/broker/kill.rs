@@ -2,7 +2,7 @@
 
 use crate::batches::batch;
 use crate::client::{Client, ask, read_all};
-use crate::process::{Broker, cores, loadgen, wait_for};
+use crate::process::{Broker, cores, loadgen, run_to_end, wait_for};
 use bytes::Bytes;
 use klamm::wire::batch::batches;
 use klamm::wire::codec::Records;
@@ -42,9 +42,10 @@ fn a_start_waits_for_the_writes_of_the_process_before() {
     assert_eq!(broker.stop(), Some(0));
 }
 
-/// Runs `loadgen verify` while the broker is killed and started again and again.
+/// Runs `loadgen verify` while the broker is killed and started again and again, and `loadgen verify --check` after one more death.
 fn verify_through_deaths(options: &str) {
-    let dir = tempfile::tempdir().unwrap();
+    let (dir, ledger) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap().into_temp_path());
+    std::fs::remove_file(&ledger).unwrap();
     let port = free_port();
     let listener = format!("PLAINTEXT://127.0.0.1:{port}");
     // Small files, so that they are recycled and closed within the test.
@@ -54,7 +55,7 @@ fn verify_through_deaths(options: &str) {
     command.args(["verify", "--json", "--bootstrap-server", &format!("127.0.0.1:{port}"), "--topic", "verified"]);
     command.args(["--topic-config", "segment.bytes=1048576", "--timeout-seconds", "100"]);
     command.args(["--partitions", "4", "--connections", "2", "--record-bytes", "100", "--batch-bytes", "2000"]);
-    command.args(["--rate", "10000", "--seconds", "8"]).args(options.split_whitespace());
+    command.args(["--rate", "10000", "--seconds", "8"]).args(options.split_whitespace()).arg("--ledger").arg(&*ledger);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
     let pid = child.id();
     let output = std::thread::spawn(move || child.wait_with_output().expect("loadgen runs"));
@@ -74,6 +75,12 @@ fn verify_through_deaths(options: &str) {
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "verify ({pid}): {text}\n{}", broker.log());
     assert!(text.contains("\"lost\":0") && text.contains("\"corrupted\":0"), "{text}");
+    broker.kill();
+    let broker = Broker::start(dir.path(), &settings);
+    let mut command = loadgen();
+    command.args(["verify", "--bootstrap-server", &format!("127.0.0.1:{port}"), "--check"]).arg(&*ledger);
+    let (code, text, _) = run_to_end(command);
+    assert_eq!(code, Some(0), "verify --check: {text}\n{}", broker.log());
 }
 
 #[test]

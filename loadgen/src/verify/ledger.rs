@@ -139,6 +139,8 @@ pub struct Stream {
     pub partition: i32,
     /// A byte of flags for each number that was sent.
     records: Vec<u8>,
+    /// Nobody knows how much was sent: more than is written here may be there.
+    is_open: bool,
     /// What was acknowledged, by the first number.
     promised: BTreeMap<u64, Promised>,
     /// The highest acknowledged number that was read.
@@ -152,11 +154,38 @@ impl Stream {
         Stream {
             partition,
             records: Vec::new(),
+            is_open: false,
             promised: BTreeMap::new(),
             highest: None,
             unknown_duplicated: 0,
             flaws: Flaws::default(),
         }
+    }
+
+    /// A stream of which parts are known only.
+    pub fn unfinished(partition: i32) -> Self {
+        Stream { is_open: true, ..Stream::new(partition) }
+    }
+
+    /// The same as [`Stream::acknowledge`], of numbers that nobody has said to be sent.
+    pub fn enter(&mut self, numbers: Range<u64>, promise: Promise) {
+        self.extend(numbers.end);
+        self.acknowledge(numbers, promise);
+    }
+
+    /// So many were sent, and no more will be.
+    pub fn finish(&mut self, sent: u64) {
+        self.extend(sent);
+        self.is_open = false;
+    }
+
+    pub fn sent(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    fn extend(&mut self, end: u64) {
+        let end = usize::try_from(end).expect("memory has a byte for each record");
+        self.records.resize(end.max(self.records.len()), 0);
     }
 
     /// Gives out the next `count` numbers, which are unknown until they are acknowledged.
@@ -201,6 +230,9 @@ impl Stream {
     /// there only once.
     fn see(&mut self, seal: &Seal, place: &Place, exactly_once: bool) {
         let number = seal.number;
+        if self.is_open {
+            self.extend(number + 1);
+        }
         let promise = self.promise(number);
         let Some(flags) = usize::try_from(number).ok().and_then(|number| self.records.get_mut(number)) else {
             self.flaws.add(Flaw::Corrupted, 1);

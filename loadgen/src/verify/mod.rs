@@ -1,25 +1,37 @@
 //! `loadgen verify`: numbered records through the broker's deaths and restarts, then all of them read back.
 
+mod file;
 mod ledger;
 mod reading;
 mod seal;
 mod writer;
 
-use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic};
-use crate::options::{Acks, Verify};
+use crate::cluster::{Broker, Fault, LATEST, Shares, offsets, open_topic};
+use crate::options::{Acks, Target, Verify};
 use crate::produce::schedule;
 use crate::producer;
 use crate::report::Report;
 use crate::run::{Run, Watched, endings, start, watch};
+use crate::tally::Tally;
+use file::{Head, Kept, LedgerFile};
 use ledger::{Flaw, Ledger};
 use reading::Reading;
 use seal::SEAL_BYTES;
 use serde_json::json;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 use writer::{Writer, Written};
 
 /// The report says why, if the broker did not do what it had promised or not all could be seen.
 pub fn verify(options: &Verify) -> Result<Report, Fault> {
+    match &options.check {
+        Some(path) => check(&options.target, options.timeout_seconds, path),
+        None => write_and_read(options),
+    }
+}
+
+fn write_and_read(options: &Verify) -> Result<Report, Fault> {
     let mut options = options.clone();
     options.writing.partitions_per_request = 1;
     let options = &options;
@@ -35,13 +47,23 @@ pub fn verify(options: &Verify) -> Result<Report, Fault> {
     let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let starts = offsets(&layout, LATEST)?;
-    let (mut report, written) = write(options, &layout, run_id)?;
+    let shares = layout.share(target.connections as usize);
+    let head = Head {
+        run_id,
+        topic: target.topic.clone(),
+        exactly_once: writing.idempotent,
+        starts: starts.clone(),
+        streams: shares.iter().flat_map(|(_, partitions)| partitions.clone()).collect(),
+    };
+    let file = options.ledger.as_ref().map(|path| LedgerFile::create(path, &head)).transpose()?;
+    let (mut report, written) = write(options, shares, run_id, file.as_ref())?;
     let (mut streams, mut interruptions, mut why) = (Vec::new(), 0, Vec::new());
     for writer in written {
         streams.extend(writer.streams);
         interruptions += writer.interruptions;
         why.extend(writer.fault.map(|fault| format!("writing: {fault}")));
     }
+    why.extend(file.and_then(|file| file.finish(&streams).err()).map(|fault| format!("ledger: {fault}")));
     let ledger = Ledger::new(run_id, streams, writing.idempotent);
     let mut reading = Reading::new(ledger, &target.topic, starts);
     why.extend(reading.run(target, options.timeout_seconds).err().map(|fault| format!("reading: {fault}")));
@@ -51,9 +73,13 @@ pub fn verify(options: &Verify) -> Result<Report, Fault> {
 }
 
 /// Writes until the run is over; gives what each writer leaves behind.
-fn write(options: &Verify, layout: &Layout, run_id: u64) -> Result<(Report, Vec<Written>), Fault> {
+fn write(
+    options: &Verify,
+    shares: Shares,
+    run_id: u64,
+    file: Option<&Arc<LedgerFile>>,
+) -> Result<(Report, Vec<Written>), Fault> {
     let Verify { target, writing, .. } = options;
-    let shares = layout.share(target.connections as usize);
     let watched = [Watched::new(None, shares.len())];
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
@@ -62,9 +88,10 @@ fn write(options: &Verify, layout: &Layout, run_id: u64) -> Result<(Report, Vec<
     for (i, (_, partitions)) in shares.into_iter().enumerate() {
         let (run, tally) = (run.clone(), watched[0].tallies[i].clone());
         let (options, schedule) = (options.clone(), schedule(writing, i, writers));
-        let count = partitions.len() as u32;
+        let (count, entries) = (partitions.len() as u32, (stream_first, file.cloned()));
         handles.push(start(&ended, move || {
-            let written = Writer::new(run.clone(), tally, &options, schedule, partitions, run_id, stream_first).run();
+            let writer = Writer::new(run.clone(), tally, &options, schedule, partitions, run_id, entries);
+            let written = writer.run();
             if written.fault.is_some() {
                 run.end();
             }
@@ -76,6 +103,22 @@ fn write(options: &Verify, layout: &Layout, run_id: u64) -> Result<(Report, Vec<
     let (report, _) = watch(target, &run, &watched, writers, &endings)?;
     let written = handles.into_iter().map(|handle| handle.join().expect("a writer does not panic"));
     Ok((report, written.collect()))
+}
+
+/// Reads back what a ledger says.
+fn check(target: &Target, timeout_seconds: f64, path: &Path) -> Result<Report, Fault> {
+    let Kept { topic, starts, ledger } = file::read(path)?;
+    // A broker that is not there is no fault of what it kept.
+    Broker::bootstrap(target)?;
+    let begin = Instant::now();
+    let mut reading = Reading::new(ledger, &topic, starts);
+    let fault = reading.run(target, timeout_seconds).err();
+    let tally = Tally { records: reading.records, bytes: reading.bytes, ..Tally::new() };
+    let seconds = begin.elapsed().as_secs_f64();
+    let why = fault.iter().map(|fault| format!("reading: {fault}")).collect();
+    let mut report = Report { tally, seconds, broker: None, second_latency: None, more: Vec::new(), why };
+    judge(&mut report, &reading, 0);
+    Ok(report)
 }
 
 /// Adds what was found to the report.

@@ -27,12 +27,15 @@ pub struct Reading {
     ends: Option<BTreeMap<i32, i64>>,
     /// Times that reading was begun again.
     pub interruptions: u64,
+    /// Records and bytes of batches so far.
+    pub records: u64,
+    pub bytes: u64,
 }
 
 impl Reading {
     /// Reads `topic` from `starts` on.
     pub fn new(ledger: Ledger, topic: &str, starts: BTreeMap<i32, i64>) -> Self {
-        Reading { ledger, topic: topic.to_string(), next: starts, ends: None, interruptions: 0 }
+        Reading { ledger, topic: topic.to_string(), next: starts, ends: None, interruptions: 0, records: 0, bytes: 0 }
     }
 
     /// Reads to the end; fails when nothing more has come for too long, which is a flaw if the broker has said how much there is.
@@ -98,6 +101,8 @@ impl Reading {
             let (version, answer) = broker.call(ApiKey::Fetch, |w, version| request.encode(w, version))?;
             let answer = FetchResponse::decode(&mut Reader::new(&answer), version)?;
             let brought = positions.absorb(&answer, |partition, batch| self.see(partition, batch));
+            self.records += brought.records;
+            self.bytes += brought.bytes;
             if brought.records == 0 && brought.errors.is_empty() {
                 return Ok(false);
             }

@@ -10,6 +10,7 @@ use crate::request::{TIMEOUT_MS, Topic};
 use crate::run::Run;
 use crate::schedule::Schedule;
 use crate::tally::SharedTally;
+use crate::verify::file::LedgerFile;
 use crate::verify::ledger::{Promise, Stream};
 use crate::verify::seal::{Seal, Sealer};
 use klamm::client::meaning::Meaning;
@@ -67,6 +68,7 @@ pub struct Writer {
     run_id: u64,
     /// Number of the first partition's stream.
     stream_first: u32,
+    file: Option<Arc<LedgerFile>>,
     streams: Vec<Stream>,
     /// Next sequence of each partition.
     sequences: Vec<i32>,
@@ -87,7 +89,7 @@ impl Writer {
         schedule: Option<Schedule>,
         partitions: Vec<i32>,
         run_id: u64,
-        stream_first: u32,
+        (stream_first, file): (u32, Option<Arc<LedgerFile>>),
     ) -> Self {
         let (records, record_bytes) = (options.writing.batch_records(), options.writing.record_bytes as usize);
         Writer {
@@ -96,6 +98,7 @@ impl Writer {
             schedule,
             run_id,
             stream_first,
+            file,
             streams: partitions.iter().map(|&partition| Stream::new(partition)).collect(),
             sequences: vec![0; partitions.len()],
             partitions,
@@ -289,7 +292,11 @@ impl Writer {
         let bytes = records * u64::from(self.options.writing.record_bytes);
         // A broker that only knows that it has the batch does not say where.
         let offset = (code == 0).then_some(answer.base_offset);
-        self.streams[pending.slot].acknowledge(pending.numbers, Promise { offset, append_ms: answer.append_ms });
+        let promise = Promise { offset, append_ms: answer.append_ms };
+        if let Some(file) = &self.file {
+            file.acknowledge(self.stream_first + pending.slot as u32, &pending.numbers, &promise);
+        }
+        self.streams[pending.slot].acknowledge(pending.numbers, promise);
         self.attempts.renew();
         self.tally.with(|tally| {
             tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));

@@ -4,6 +4,9 @@ use crate::fake::{self, END_TOO_HIGH, Fault};
 use crate::{json, run};
 use serde_json::Value;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 const VERIFY: &str = "verify --records 20000 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
 /// What `verify` counts as the broker's fault.
@@ -123,4 +126,87 @@ fn without_a_broker_there_is_no_verdict() {
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = run(&address.to_string(), VERIFY);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}
+
+/// A ledger's name in a directory of the test's own, which goes with it.
+struct LedgerPath(PathBuf);
+
+impl LedgerPath {
+    fn new(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("loadgen-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        LedgerPath(dir.join("ledger"))
+    }
+
+    /// How many times something was acknowledged so far.
+    fn acknowledged(&self) -> usize {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        text.lines().filter(|line| line.starts_with("acknowledged ")).count()
+    }
+
+    fn option(&self, name: &str) -> String {
+        format!("--{name} {}", self.0.display())
+    }
+
+    fn check_at(&self, address: SocketAddr) -> (i32, Value) {
+        let output = run(&address.to_string(), &format!("verify --timeout-seconds 1 {}", self.option("check")));
+        (output.status.code().unwrap(), json(&output))
+    }
+}
+
+impl Drop for LedgerPath {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
+    }
+}
+
+#[test]
+fn a_ledger_is_checked_later() {
+    for (fault, expected) in
+        [(Fault::HangUp, vec![]), (Fault::Lose, vec!["lost"]), (Fault::WrongOffset, vec!["wrong_offset"])]
+    {
+        let (ledger, address) = (LedgerPath::new(&format!("{fault:?}")), fake::start(fault));
+        let (written_code, written) = verify_at(address, &ledger.option("ledger"));
+        let (code, value) = ledger.check_at(address);
+        let expected_code = if expected.is_empty() { FAULTLESS } else { FAULTY };
+        assert_eq!((code, written_code, flaws(&value)), (expected_code, expected_code, expected), "{value}");
+        for name in ["acknowledged", "unknown", "unknown_present", "lost", "wrong_offset"] {
+            assert_eq!(value[name], written[name], "{name}: {value} {written}");
+        }
+        assert!(value["records"].as_u64().unwrap() > 0, "{value}");
+    }
+}
+
+#[test]
+fn a_ledger_outlives_its_writer_and_sees_what_its_broker_forgot() {
+    let (ledger, address) = (LedgerPath::new("outlives"), fake::start(Fault::None));
+    let options =
+        format!("verify --seconds 100 --rate 5000 --record-bytes 100 --batch-bytes 1000 {}", ledger.option("ledger"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(options.split_whitespace()).args(["--bootstrap-server", &address.to_string()]);
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let begin = Instant::now();
+    while ledger.acknowledged() < 100 && begin.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, value) = ledger.check_at(address);
+    assert_eq!((code, flaws(&value)), (FAULTLESS, vec![]), "{value}");
+    let acknowledged = value["acknowledged"].as_u64().unwrap();
+    assert!(acknowledged >= 1000, "{value}");
+    // Another broker has none of it.
+    let (code, value) = ledger.check_at(fake::start(Fault::None));
+    assert_eq!((code, value["lost"].as_u64().unwrap()), (FAULTY, acknowledged), "{value}");
+}
+
+#[test]
+fn a_ledger_that_cannot_be_used_is_no_verdict() {
+    let (ledger, address) = (LedgerPath::new("unused"), fake::start(Fault::None).to_string());
+    let code = |address: &str, options: &str| run(address, options).status.code().unwrap();
+    assert_eq!(code(&address, &format!("verify {}", ledger.option("check"))), 1);
+    std::fs::write(&ledger.0, "what was here before\n").unwrap();
+    assert_eq!(code(&address, &format!("verify {}", ledger.option("check"))), 1);
+    assert_eq!(code(&address, &format!("{VERIFY} {}", ledger.option("ledger"))), 1);
+    assert_eq!(std::fs::read_to_string(&ledger.0).unwrap(), "what was here before\n");
 }
