@@ -1,5 +1,5 @@
-//! `tuning/check`: the names, the states, both formats, the exit codes, and that nothing stays behind. What `bench/compare`
-//! makes of its measurements.
+//! `tuning/check`: the names, the states, both formats, the exit codes, and that nothing stays behind. `tuning/drive`. What
+//! `bench/compare` makes of its measurements.
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const NAMES: [&str; 35] = [
+const NAMES: [&str; 36] = [
     "cgroup_cpu",
     "cgroup_memory",
     "clock_source",
@@ -17,6 +17,7 @@ const NAMES: [&str; 35] = [
     "disk_queue",
     "disk_scheduler",
     "disk_write_cache",
+    "drive",
     "energy_preference",
     "file_system",
     "interrupt_affinity",
@@ -47,6 +48,7 @@ const NAMES: [&str; 35] = [
 const PROBES: [&str; 3] = ["synced_write", "sequential_write", "sequential_read"];
 const STATES: [&str; 4] = ["good", "warn", "bad", "unknown"];
 const EXIT_USAGE: i32 = 64;
+const EXIT_UNAVAILABLE: i32 = 69;
 
 /// An empty directory of one test, removed at its end.
 struct Scratch(PathBuf);
@@ -329,7 +331,7 @@ fn good_host() {
         let expected = match name {
             // The kernel is asked, and the file system that the test runs on.
             "memlock" | "open_files" | "disk_free" | "io_uring" | "time_sync" => continue,
-            "interrupts_network" | "synced_write" | "sequential_write" | "sequential_read" => "unknown",
+            "interrupts_network" | "synced_write" | "sequential_write" | "sequential_read" | "drive" => "unknown",
             _ => "good",
         };
         assert_eq!(checks[name]["state"], expected, "{:?}", checks[name]);
@@ -433,6 +435,44 @@ fn what_is_not_good_is_shown() {
     let rows: Vec<_> = lines.filter(|line| line.len() > 2 && STATES.contains(&line[0])).collect();
     assert!(rows.iter().any(|row| row[..2] == ["warn", "listen_queue"]), "{rows:?}");
     assert!(rows.iter().all(|row| row[0] == "warn" || row[0] == "bad"), "{rows:?}");
+}
+
+/// What `tuning/drive` wrote is what `tuning/check` prints. Without fio it says so.
+#[test]
+fn the_drive_is_measured_and_told() {
+    let data = Scratch::new("drive");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tuning/drive");
+    let Ok(python) = Command::new("python3").args(["-c", "import sys; print(sys.executable, end='')"]).output() else {
+        eprintln!("skipped: python3 is not there");
+        return;
+    };
+    let drive = |seconds: &str| {
+        let mut command = Command::new(text(&python.stdout));
+        command.arg(&script).args(["--seconds", seconds, "--size-mib", "32", "--dir"]).arg(&data.0);
+        command
+    };
+    let without = drive("3").env("PATH", &data.0).output().expect("python3 runs");
+    assert_eq!(without.status.code(), Some(EXIT_UNAVAILABLE));
+    assert!(text(&without.stderr).contains("fio is missing"), "{without:?}");
+    assert_empty(&data.0);
+    let output = drive("3").output().expect("python3 runs");
+    if output.status.code() == Some(EXIT_UNAVAILABLE) {
+        eprintln!("skipped: fio is not there");
+        return;
+    }
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let rows = text(&output.stdout).lines().filter(|line| line.contains(" KiB  depth ")).count();
+    assert_eq!(rows, 3 * 2 * 3 + 2, "{}", text(&output.stdout));
+    let left: Vec<_> =
+        fs::read_dir(&data.0).expect("data directory").map(|entry| entry.expect("entry").file_name()).collect();
+    assert_eq!(left, ["drive.json"]);
+    let report = fs::read_to_string(data.0.join("drive.json")).expect("UTF-8");
+    let headline = report.lines().find_map(|line| line.trim().strip_prefix("\"headline\": \"")?.strip_suffix("\","));
+    let headline = headline.expect("a headline");
+    assert!(headline.contains("one synced 4 KiB write p50") && headline.contains("MB/s"), "{headline}");
+    let told = &checks(&run(&data.0, &["--probe-seconds", "0", "--format", "json"]))["drive"];
+    assert_eq!(told["value"], headline);
+    assert_eq!(told["state"], if headline.contains("NOT STEADY") { "warn" } else { "good" });
 }
 
 /// The broker's properties say how much memory it may use: 100 MiB, and for each core 3.5 times this, 32 MiB and one request.

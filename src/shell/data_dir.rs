@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// learns it wrong from an empty or unwritten one, which the kernel reads without asking the device.
 pub const PROBE: &str = "io.probe";
 const PROBE_BYTES: usize = 4096;
+/// What `tuning/drive` found out about the drive, in the directory or in the one above it.
+const DRIVE: &str = "drive.json";
+const DRIVE_BYTES_MAX: u64 = 1 << 20;
 
 /// A directory that this process has locked.
 pub struct DataDir {
@@ -114,11 +117,24 @@ fn write(root: &Path, node: &NodeProperties) -> Result<(), String> {
 fn first_entry(root: &Path) -> io::Result<Option<String>> {
     for entry in fs::read_dir(root)? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name != ".lock" && name != "lost+found" && name != "meta.tmp" && name != PROBE {
+        if ![".lock", "lost+found", "meta.tmp", PROBE, DRIVE].contains(&name.as_str()) {
             return Ok(Some(name));
         }
     }
     Ok(None)
+}
+
+/// What the drive can do, if `tuning/drive` has measured it: one line of its file.
+pub fn drive(root: &Path) -> Option<String> {
+    let headline = |dir: &Path| {
+        let mut text = String::new();
+        fs::File::open(dir.join(DRIVE)).ok()?.take(DRIVE_BYTES_MAX).read_to_string(&mut text).ok()?;
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("\"headline\": \""))?;
+        // A name with characters that JSON writes in another form is told by no line.
+        let (headline, _) = line.split_once('"').filter(|(headline, _)| !headline.contains('\\'))?;
+        Some(headline.to_string())
+    };
+    headline(root).or_else(|| headline(root.parent()?))
 }
 
 #[cfg(test)]
@@ -159,5 +175,23 @@ mod tests {
         assert!(error.contains("thesis.tex"), "{error}");
         let node = NodeProperties { cluster_id: "c".into(), node_id: BrokerId(1) };
         assert!(format(dir.path(), &node).unwrap_err().contains("thesis.tex"));
+    }
+
+    #[test]
+    fn a_measured_drive_is_told_and_no_stranger() {
+        let above = tempfile::tempdir().unwrap();
+        let root = above.path().join("data");
+        fs::create_dir(&root).unwrap();
+        assert_eq!(drive(&root), None);
+        fs::write(above.path().join(DRIVE), "{\n \"schema\": 1,\n \"headline\": \"vda: 9 us\",\n}\n").unwrap();
+        assert_eq!(drive(&root).as_deref(), Some("vda: 9 us"));
+        fs::write(root.join(DRIVE), "{\n \"headline\": \"vdb: 8 us\"\n}\n").unwrap();
+        assert_eq!(drive(&root).as_deref(), Some("vdb: 8 us"));
+        assert!(DataDir::open(&root, BrokerId(1)).is_ok());
+        for broken in ["", "\"headline\": \"", "\"headline\": \"a\\u0000\"", "\0\u{fffd}"] {
+            fs::write(root.join(DRIVE), broken).unwrap();
+            fs::remove_file(above.path().join(DRIVE)).ok();
+            assert_eq!(drive(&root), None, "{broken:?}");
+        }
     }
 }

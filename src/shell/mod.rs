@@ -143,6 +143,9 @@ pub fn run(mut config: Config) -> Result<(), String> {
     }
     print_replayed(replayed, begun);
     print_ready(&node, &cores, &data, start);
+    if let Some(drive) = data_dir::drive(&data.root) {
+        tracing::info!("the drive, as measured: {drive}");
+    }
     host::wait_for_signal(&stop);
     rendezvous.stop();
     for thread in threads {

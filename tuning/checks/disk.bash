@@ -275,3 +275,19 @@ check_drive() {
         add "sequential_$name" "$REPLY" "${mb:-$missing}${mb:+ MB/s}" "$why" "$hardware"
     done
 }
+
+# What tuning/drive has found out, in the data directory or in the one above it.
+check_drive_report() {
+    local file line state=unknown value='not measured'
+    for file in "$data_dir/drive.json" "${data_dir%/*}/drive.json"; do
+        while IFS= read -r line; do
+            [[ $line =~ ^\ *\"headline\":\ \"(.*)\",?$ ]] || continue
+            value=${BASH_REMATCH[1]} state=good
+            [[ $value == *'NOT STEADY'* ]] && state=warn
+            break 2
+        done 2>/dev/null <"$file"
+    done
+    add drive "$state" "$value" \
+        'What the drive does in its steady state, with one request at a time and with many: no broker is faster than that.' \
+        "tuning/drive --dir $data_dir, while nothing else uses the drive"
+}
