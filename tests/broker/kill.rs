@@ -55,7 +55,11 @@ fn verify_through_deaths(options: &str) {
     command.args(["verify", "--json", "--bootstrap-server", &format!("127.0.0.1:{port}"), "--topic", "verified"]);
     command.args(["--topic-config", "segment.bytes=1048576", "--timeout-seconds", "100"]);
     command.args(["--partitions", "4", "--connections", "2", "--record-bytes", "100", "--batch-bytes", "2000"]);
-    command.args(["--rate", "10000", "--seconds", "8"]).args(options.split_whitespace()).arg("--ledger").arg(&*ledger);
+    command
+        .args(["--rate", "10000", "--seconds", "8", "--readers", "1"])
+        .args(options.split_whitespace())
+        .arg("--ledger")
+        .arg(&*ledger);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
     let pid = child.id();
     let output = std::thread::spawn(move || child.wait_with_output().expect("loadgen runs"));

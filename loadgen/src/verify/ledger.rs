@@ -43,11 +43,15 @@ pub enum Flaw {
     OffsetGaps,
     /// Offsets below a partition's end that never came.
     Unread,
+    /// Read during the writing, and not there at the end.
+    Vanished,
+    /// Times that a partition's end was before one that readers had been told of, or had read up to.
+    WentBack,
 }
 
 impl Flaw {
     /// Each with its name in reports.
-    pub const ALL: [(Flaw, &str); 13] = [
+    pub const ALL: [(Flaw, &str); 15] = [
         (Flaw::Lost, "lost"),
         (Flaw::Duplicated, "duplicated"),
         (Flaw::Reordered, "reordered"),
@@ -61,6 +65,8 @@ impl Flaw {
         (Flaw::Foreign, "foreign"),
         (Flaw::OffsetGaps, "offset_gaps"),
         (Flaw::Unread, "unread"),
+        (Flaw::Vanished, "vanished"),
+        (Flaw::WentBack, "went_back"),
     ];
 }
 
@@ -79,7 +85,7 @@ impl Flaws {
         self.0.get(&flaw).copied().unwrap_or(0)
     }
 
-    fn add_all(&mut self, other: &Flaws) {
+    pub fn add_all(&mut self, other: &Flaws) {
         other.0.iter().for_each(|(&flaw, &count)| self.add(flaw, count));
     }
 }
@@ -320,6 +326,11 @@ impl Ledger {
     /// A flaw that belongs to no stream.
     pub fn add(&mut self, flaw: Flaw, count: u64) {
         self.flaws.add(flaw, count);
+    }
+
+    /// Flaws that readers found during the writing.
+    pub fn add_all(&mut self, flaws: &Flaws) {
+        self.flaws.add_all(flaws);
     }
 
     pub fn counts(&self) -> Counts {

@@ -2,6 +2,7 @@
 
 mod file;
 mod ledger;
+mod readers;
 mod reading;
 mod seal;
 mod writer;
@@ -15,6 +16,7 @@ use crate::run::{Run, Watched, endings, start, watch};
 use crate::tally::Tally;
 use file::{Head, Kept, LedgerFile};
 use ledger::{Flaw, Ledger};
+use readers::{Readers, Sightings};
 use reading::Reading;
 use seal::SEAL_BYTES;
 use serde_json::json;
@@ -56,6 +58,7 @@ fn write_and_read(options: &Verify) -> Result<Report, Fault> {
         streams: shares.iter().flat_map(|(_, partitions)| partitions.clone()).collect(),
     };
     let file = options.ledger.as_ref().map(|path| LedgerFile::create(path, &head)).transpose()?;
+    let readers = Readers::start(options, &starts);
     let (mut report, written) = write(options, shares, run_id, file.as_ref())?;
     let (mut streams, mut interruptions, mut why) = (Vec::new(), 0, Vec::new());
     for writer in written {
@@ -64,8 +67,10 @@ fn write_and_read(options: &Verify) -> Result<Report, Fault> {
         why.extend(writer.fault.map(|fault| format!("writing: {fault}")));
     }
     why.extend(file.and_then(|file| file.finish(&streams).err()).map(|fault| format!("ledger: {fault}")));
+    let (sightings, faults) = readers.stop();
+    why.extend(faults.iter().map(|fault| format!("readers: {fault}")));
     let ledger = Ledger::new(run_id, streams, writing.idempotent);
-    let mut reading = Reading::new(ledger, &target.topic, starts);
+    let mut reading = Reading::new(ledger, &target.topic, starts, sightings);
     why.extend(reading.run(target, options.timeout_seconds).err().map(|fault| format!("reading: {fault}")));
     report.why.extend(why);
     judge(&mut report, &reading, interruptions);
@@ -111,7 +116,7 @@ fn check(target: &Target, timeout_seconds: f64, path: &Path) -> Result<Report, F
     // A broker that is not there is no fault of what it kept.
     Broker::bootstrap(target)?;
     let begin = Instant::now();
-    let mut reading = Reading::new(ledger, &topic, starts);
+    let mut reading = Reading::new(ledger, &topic, starts, Sightings::default());
     let fault = reading.run(target, timeout_seconds).err();
     let tally = Tally { records: reading.records, bytes: reading.bytes, ..Tally::new() };
     let seconds = begin.elapsed().as_secs_f64();

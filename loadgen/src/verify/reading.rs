@@ -5,6 +5,7 @@ use crate::compression::plain;
 use crate::fetch::{Positions, Span};
 use crate::options::{Fetching, Target};
 use crate::verify::ledger::{Flaw, Ledger, Place};
+use crate::verify::readers::Sightings;
 use crate::verify::seal::Seal;
 use klamm::wire::batch::{Batch, Record, crc_ok};
 use klamm::wire::codec::Reader;
@@ -30,16 +31,42 @@ pub struct Reading {
     /// Records and bytes of batches so far.
     pub records: u64,
     pub bytes: u64,
+    /// What is still to be found of what was read during the writing.
+    sightings: Sightings,
 }
 
 impl Reading {
-    /// Reads `topic` from `starts` on.
-    pub fn new(ledger: Ledger, topic: &str, starts: BTreeMap<i32, i64>) -> Self {
-        Reading { ledger, topic: topic.to_string(), next: starts, ends: None, interruptions: 0, records: 0, bytes: 0 }
+    /// Reads `topic` from `starts` on, and looks for what was read before.
+    pub fn new(mut ledger: Ledger, topic: &str, starts: BTreeMap<i32, i64>, sightings: Sightings) -> Self {
+        ledger.add_all(&sightings.flaws);
+        Reading {
+            ledger,
+            topic: topic.to_string(),
+            next: starts,
+            ends: None,
+            interruptions: 0,
+            records: 0,
+            bytes: 0,
+            sightings,
+        }
     }
 
-    /// Reads to the end; fails when nothing more has come for too long, which is a flaw if the broker has said how much there is.
+    /// Reads to the end, and enters what was missed on the way; fails when nothing more has come for too long.
     pub fn run(&mut self, target: &Target, timeout_seconds: f64) -> Result<(), Fault> {
+        let result = self.read_all(target, timeout_seconds);
+        self.ledger.add(Flaw::Unread, self.unread());
+        // Nothing is said of what lies beyond the first trouble.
+        let looked =
+            |partition| match (self.next.get(&partition), self.ends.as_ref().and_then(|ends| ends.get(&partition))) {
+                (Some(next), Some(end)) if next < end => *next,
+                (Some(_), Some(_)) => i64::MAX,
+                _ => i64::MIN,
+            };
+        self.ledger.add(Flaw::Vanished, self.sightings.vanished(looked));
+        result
+    }
+
+    fn read_all(&mut self, target: &Target, timeout_seconds: f64) -> Result<(), Fault> {
         let mut attempts = Attempts::new(timeout_seconds);
         loop {
             let before = self.next.clone();
@@ -54,10 +81,7 @@ impl Reading {
             if self.next != before {
                 attempts.renew();
             }
-            if let Err(fault) = attempts.failed(trouble) {
-                self.ledger.add(Flaw::Unread, self.unread());
-                return Err(fault);
-            }
+            attempts.failed(trouble)?;
         }
     }
 
@@ -118,6 +142,7 @@ impl Reading {
 
     fn see(&mut self, partition: i32, batch: &Batch<'_>) {
         let header = batch.header;
+        self.sightings.found(partition, batch);
         let next = self.next.insert(partition, header.last_offset().saturating_add(1));
         let records = u64::try_from(header.records_count.get()).unwrap_or(0);
         let is_whole = i64::from(header.last_offset_delta.get()) + 1 == i64::from(header.records_count.get());
@@ -207,7 +232,7 @@ mod tests {
         stream.send(5);
         stream.acknowledge(0..4, Promise { offset: Some(0), append_ms: -1 });
         let ledger = Ledger::new(5, vec![stream], false);
-        let mut reading = Reading::new(ledger, "t", BTreeMap::from([(0, 0)]));
+        let mut reading = Reading::new(ledger, "t", BTreeMap::from([(0, 0)]), Sightings::default());
         batches.iter().for_each(|batch| reading.see(0, &Batch::first(batch).unwrap()));
         let flaws = reading.ledger.counts().flaws;
         Flaw::ALL.iter().map(|(flaw, _)| (*flaw, flaws.count(*flaw))).filter(|(_, count)| *count > 0).collect()

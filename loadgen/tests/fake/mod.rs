@@ -19,10 +19,13 @@ use klamm::wire::messages::*;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Bytes that a fetch gets of one partition.
 const FETCH_BYTES: usize = 1 << 20;
 
+/// How long a fetch waits for which there is nothing.
+const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 /// Offsets by which an end may be too high.
 pub const END_TOO_HIGH: u64 = 10;
 
@@ -41,6 +44,8 @@ pub enum Fault {
     HangUp,
     /// The same after keeping it twice.
     HangUpTwice,
+    /// The same, and forgets the batch once it has been read, if nothing was kept behind it.
+    HangUpAndForget,
     /// Answers NOT_LEADER_OR_FOLLOWER now and then.
     Refuse,
     /// Loses some batches, and keeps as many others twice.
@@ -87,6 +92,8 @@ struct State {
     is_dead: bool,
     topic: Option<Vec<Vec<Vec<u8>>>>,
     requests: u64,
+    /// A partition, and its end as long as its last batch is to be forgotten.
+    doomed: Option<(i32, i64)>,
     sequences: std::collections::BTreeMap<(i64, i32), i32>,
 }
 
@@ -98,7 +105,7 @@ pub fn start(fault: Fault) -> SocketAddr {
     let listeners: Vec<TcpListener> = (0..brokers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let brokers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let (sequences, first) = (Default::default(), brokers[0]);
-    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, sequences };
+    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, doomed: None, sequences };
     let state = Arc::new(Mutex::new(state));
     for listener in listeners {
         let (address, state) = (listener.local_addr().unwrap(), state.clone());
@@ -128,7 +135,8 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let request = Request::decode(head.api, version, &mut reader).expect("loadgen's requests are well formed");
         assert_eq!(reader.remaining(), 0);
         let mut body = Writer::new();
-        let state = &mut *state.lock().unwrap();
+        let mut guard = state.lock().unwrap();
+        let state = &mut *guard;
         if let Some(more) = state.misbehave(address) {
             return stream.write_all(more);
         }
@@ -143,7 +151,14 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
                 Some(_) => continue,
                 None => return Ok(()),
             },
-            Request::Fetch(request) => fetch(state, &request).encode(&mut body, version),
+            Request::Fetch(request) => {
+                let (response, is_empty) = fetch(state, &request);
+                response.encode(&mut body, version);
+                if is_empty {
+                    drop(guard);
+                    std::thread::sleep(EMPTY_PAUSE);
+                }
+            }
             other => panic!("{other:?}"),
         }
         let header_version = head.api.header_versions(version).1;
@@ -277,7 +292,10 @@ fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr)
         };
         responses.push(PartitionProduceResponse { index: data.index, error_code, base_offset, ..Default::default() });
     }
-    if [Fault::HangUp, Fault::HangUpTwice].contains(&state.fault) && sometimes {
+    if [Fault::HangUp, Fault::HangUpTwice, Fault::HangUpAndForget].contains(&state.fault) && sometimes {
+        let index = request.topic_data[0].partition_data[0].index;
+        state.doomed =
+            (state.fault == Fault::HangUpAndForget).then_some((index, end(&partitions(state)[index as usize])));
         return None;
     }
     Some(ProduceResponse {
@@ -393,11 +411,15 @@ fn changed(bytes: &[u8], change: impl Fn(&mut Changing)) -> Vec<u8> {
 }
 
 /// Every fetch is answered as if it began a session and no session could be had.
-fn fetch(state: &mut State, request: &FetchRequest<'_>) -> FetchResponse<'static> {
+/// Says too whether there is nothing in the answer.
+fn fetch(state: &mut State, request: &FetchRequest<'_>) -> (FetchResponse<'static>, bool) {
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut is_empty = true;
     let partitions: Vec<PartitionData<'static>> = asked
         .map(|asked| {
-            let partition = &partitions(state)[asked.partition as usize];
+            let doomed = state.doomed.filter(|doomed| doomed.0 == asked.partition);
+            let partition = &mut partitions(state)[asked.partition as usize];
+            let high_watermark = end(partition);
             let first = partition
                 .partition_point(|batch| Batch::first(batch).unwrap().header.last_offset() < asked.fetch_offset);
             let mut bytes = Vec::new();
@@ -407,15 +429,20 @@ fn fetch(state: &mut State, request: &FetchRequest<'_>) -> FetchResponse<'static
                 }
                 bytes.extend_from_slice(batch);
             }
+            is_empty &= bytes.is_empty();
+            let is_read = batches(&bytes).last().is_some_and(|batch| batch.header.last_offset() + 1 == high_watermark);
+            if is_read && doomed.is_some_and(|(_, end)| end == high_watermark) {
+                partition.pop();
+                state.doomed = None;
+            }
             PartitionData {
                 partition_index: asked.partition,
+                high_watermark,
                 records: Some(Records::Spans(vec![bytes.into()])),
                 ..Default::default()
             }
         })
         .collect();
-    FetchResponse {
-        responses: vec![FetchableTopicResponse { topic_id: TOPIC_ID, partitions, ..Default::default() }],
-        ..Default::default()
-    }
+    let responses = vec![FetchableTopicResponse { topic_id: TOPIC_ID, partitions, ..Default::default() }];
+    (FetchResponse { responses, ..Default::default() }, is_empty)
 }

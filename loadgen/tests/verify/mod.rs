@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 const VERIFY: &str = "verify --records 20000 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
 /// What `verify` counts as the broker's fault.
-const FLAWS: [&str; 13] = [
+const FLAWS: [&str; 15] = [
     "lost",
     "duplicated",
     "reordered",
@@ -24,6 +24,8 @@ const FLAWS: [&str; 13] = [
     "foreign",
     "offset_gaps",
     "unread",
+    "vanished",
+    "went_back",
 ];
 /// Exit codes: faultless, and found faulty or not to be judged.
 const FAULTLESS: i32 = 0;
@@ -111,6 +113,20 @@ fn doubles_of_unacknowledged_records_count_and_are_faults_of_idempotence() {
     assert!(value["unknown_duplicated"].as_u64().unwrap() > 0, "{value}");
     let (code, value) = verify(Fault::HangUpTwice, "--idempotent");
     assert_eq!((code, flaws(&value)), (FAULTY, vec!["duplicated"]), "{value}");
+}
+
+#[test]
+fn readers_see_what_vanishes() {
+    for (fault, more) in [(Fault::None, ""), (Fault::HangUp, ""), (Fault::HangUp, "--idempotent"), (Fault::Refuse, "")]
+    {
+        let (code, value) = verify(fault, &format!("--readers 2 {more}"));
+        assert_eq!((code, flaws(&value)), (FAULTLESS, vec![]), "{fault:?} {more} {value}");
+    }
+    // Nobody else notices: what vanishes was not acknowledged.
+    let (code, value) = verify(Fault::HangUpAndForget, "");
+    assert_eq!((code, flaws(&value)), (FAULTLESS, vec![]), "{value}");
+    let (code, value) = verify(Fault::HangUpAndForget, "--readers 2");
+    assert_eq!((code, flaws(&value)), (FAULTY, vec!["vanished", "went_back"]), "{value}");
 }
 
 #[test]
