@@ -22,6 +22,7 @@ use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::{self, Display};
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -253,14 +254,14 @@ impl Disk {
     }
 
     async fn journal_file(&self, file: FileIndex) -> io::Result<Rc<DmaFile>> {
-        let path = journal_path(&self.root, self.core, file);
-        let mut options = OpenOptions::new();
-        // Each write returns when the device has it: one operation instead of a write and a sync.
-        options.read(true).write(true).custom_flags(libc::O_DSYNC);
         loop {
             if let Some(open) = self.journal.borrow().get(&file) {
                 return Ok(open.clone());
             }
+            let path = journal_path(&self.root, self.core, file);
+            let mut options = OpenOptions::new();
+            // Each write returns when the device has it: one operation instead of a write and a sync.
+            options.read(true).write(true).custom_flags(libc::O_DSYNC);
             let open = Rc::new(patiently(async || options.dma_open(&path).await.map_err(plain)).await?);
             if try_lock(&*open)? {
                 self.journal.borrow_mut().insert(file, open.clone());
@@ -331,8 +332,9 @@ impl Disk {
         }
     }
 
-    fn journal_place(&self) -> String {
-        journal_dir(&self.root, self.core).display().to_string()
+    /// The journal's directory, made into text only if somebody is told of it.
+    fn journal_place(&self) -> impl Display {
+        fmt::from_fn(|f| journal_dir(&self.root, self.core).display().fmt(f))
     }
 
     /// Makes a journal file: allocated, and written once so that later writes change no metadata. It has its name once all of

@@ -66,8 +66,8 @@ pub struct Owner {
     waiting: HashMap<LogIndex, Waiting>,
     /// In the order of blocks.
     block_waits: VecDeque<BlockWait>,
-    /// To this shard, and to others.
-    replies_own: BTreeMap<Origin, Vec<(u32, Answer)>>,
+    /// Answers for this shard, and for others.
+    replies_own: Vec<(Origin, Vec<(u32, Answer)>)>,
     replies: BTreeMap<(ShardId, Origin), Vec<(u32, Answer)>>,
     groups: Groups,
     removing: Removing,
@@ -91,7 +91,7 @@ impl Owner {
             store,
             waiting: HashMap::new(),
             block_waits: VecDeque::new(),
-            replies_own: BTreeMap::new(),
+            replies_own: Vec::new(),
             replies: BTreeMap::new(),
             groups,
             removing: Removing::default(),
@@ -158,11 +158,14 @@ impl Owner {
     }
 
     fn reply(&mut self, asker: Asker, answer: Answer) {
-        let answers = match asker.shard == self.shard {
-            true => self.replies_own.entry(asker.origin).or_default(),
-            false => self.replies.entry((asker.shard, asker.origin)).or_default(),
-        };
-        answers.push((asker.part, answer));
+        let part = (asker.part, answer);
+        if asker.shard != self.shard {
+            return self.replies.entry((asker.shard, asker.origin)).or_default().push(part);
+        }
+        match self.replies_own.last_mut() {
+            Some((origin, answers)) if *origin == asker.origin => answers.push(part),
+            _ => self.replies_own.push((asker.origin, vec![part])),
+        }
     }
 
     fn open(&mut self, view: &mut View, ask: &Ask) -> LogIndex {

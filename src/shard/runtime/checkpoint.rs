@@ -78,11 +78,6 @@ impl<P> Captures<P> {
     }
 }
 
-/// Whether a checkpoint covers more than the log has, which was lost with `ack.durability=memory`.
-pub fn is_ahead(checkpoint_end: Offset, high_watermark: Offset) -> bool {
-    checkpoint_end > high_watermark
-}
-
 impl<C: Coordinator> Runtime<C> {
     /// Goes on with the checkpoint that is being made, or begins the next one.
     pub(super) fn capture(&mut self, store: &Store) {

@@ -1,7 +1,6 @@
 //! What a coordinator knows when it begins: its checkpoint, and the records of its partition after that. Both are taken
 //! over in pieces, one a turn.
 
-use super::checkpoint::is_ahead;
 use super::{Coordinator, Host, Output, Runtime};
 use crate::log::{Log, Read, SegmentId};
 use crate::shard::port::ReadPlan;
@@ -90,7 +89,8 @@ impl<C: Coordinator> Runtime<C> {
         let begun = bytes.map(|bytes| (bytes.len() as u64, C::restore_begin(bytes)));
         let name = store.log(log).expect("it was just there").name();
         match begun {
-            Some((_, Ok((_, offset)))) if is_ahead(offset, high_watermark) => {
+            // What it has beyond the log was lost with `ack.durability=memory`.
+            Some((_, Ok((_, checkpoint_end)))) if checkpoint_end > high_watermark => {
                 tracing::warn!("{name}: the coordinator's checkpoint is ahead of the log, which is read instead");
             }
             Some((bytes, Ok((restoring, _)))) => {

@@ -300,8 +300,10 @@ impl<C: Coordinator> Runtime<C> {
         self.unload_some();
         self.open_some(now, store);
         // Who is due again at once is so in the next turn.
-        let later = self.timers.split_off(&(Time(now.mono.0 + 1), PartitionIndex::MIN));
-        let due = std::mem::replace(&mut self.timers, later);
+        let mut due = Vec::new();
+        while self.timers.first().is_some_and(|(time, _)| *time <= now.mono) {
+            due.extend(self.timers.pop_first());
+        }
         let mut slices = SLICES_PER_TURN;
         for (time, partition) in due {
             let host = self.hosts.get_mut(&partition).expect("timers are of hosts that are there");
