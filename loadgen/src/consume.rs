@@ -66,7 +66,8 @@ pub fn consume(options: &Consume) -> Result<Report, Fault> {
         }));
     }
     drop(ended);
-    let (report, _) = watch(target, &run, &watched, threads, &endings)?;
+    let (mut report, _) = watch(target, &run, &watched, threads, &endings)?;
+    report.latency_name = ("fetch_ms", "fetch, waits included");
     for handle in handles {
         let result = handle.join().expect("a thread of load does not panic");
         result.map_err(|error| Fault::Io("load".to_string(), error))?;

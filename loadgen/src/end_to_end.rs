@@ -7,7 +7,7 @@ use crate::fetch::Span;
 use crate::load::{Load, MS_NS, Outcome};
 use crate::mark::{Book, MARK_BYTES, Mark};
 use crate::options::EndToEnd;
-use crate::produce::schedule;
+use crate::produce::{on_schedule, own, schedule};
 use crate::producer;
 use crate::report::Report;
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
@@ -43,7 +43,8 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let book = Arc::new(Book::new(rand::random(), shares.len(), writing.batch_records()));
     let producers = producer::connect(&mut broker, &layout, shares, (target, &writing), Some(book.clone()))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
-    let watched = [Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
+    let mut watched = vec![Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
+    watched.extend(on_schedule(&writing, writers));
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (arrival_ns, deliveries) = (run.drain_ns.min(ARRIVAL_NS), watched[1].divided_tally(&run, 0));
     let flow = Arc::new(Flow::new(book, (writers, writers + readers), arrival_ns, deliveries));
@@ -62,7 +63,8 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         }));
     }
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
-        let (run, flow, tally) = (run.clone(), flow.clone(), watched[0].divided_tally(&run, thread));
+        let tally = (watched[0].divided_tally(&run, thread), own(&watched[2..], &run, thread));
+        let (run, flow) = (run.clone(), flow.clone());
         let (schedule, writing) = (schedule(&writing, thread, writers), writing.clone());
         handles.push(start(&ended, move || {
             let clock = run.clock;

@@ -48,10 +48,19 @@ pub struct Outcome {
 /// Leaders that were found, or not, each with the producer that needs them.
 type Found = Vec<(usize, Result<Placed, Fault>)>;
 
+/// Where a load on schedule counts its own lag, and the time that the broker takes for what is written.
+#[derive(Clone)]
+pub struct Own {
+    pub lag: DividedTally,
+    pub service: DividedTally,
+}
+
 /// One thread's connections.
 pub struct Load {
     run: Arc<Run>,
     tally: DividedTally,
+    /// Of a load on schedule.
+    own: Option<Own>,
     epoll: Epoll,
     producers: Vec<Producer>,
     /// Of these, the ones that look for no leaders.
@@ -79,13 +88,14 @@ pub struct Load {
 impl Load {
     pub fn new(
         run: Arc<Run>,
-        tally: DividedTally,
+        (tally, own): (DividedTally, Option<Own>),
         producers: Vec<Producer>,
         schedule: Option<Schedule>,
         writing: &Writing,
     ) -> io::Result<Self> {
         let load = Load {
             tally,
+            own,
             epoll: Epoll::new(run.busy_poll)?,
             run,
             making: producers.first().map(Producer::making),
@@ -264,6 +274,8 @@ impl Load {
         for _ in 0..ROUNDS_MAX {
             let now_ns = self.run.clock.now_ns();
             let sending = self.closing || self.run.goes_on(now_ns);
+            let noticed = self.producers[i].noticed;
+            self.notice(i, now_ns);
             while sending && self.producers[i].may_push(self.in_flight) {
                 let intended_ns = self.intended_ns(i, now_ns);
                 let due = intended_ns <= now_ns && intended_ns < self.run.end_ns;
@@ -285,11 +297,36 @@ impl Load {
                     Err(error) => self.lose(i, lane, error),
                 }
             }
+            self.count_lag(i, noticed);
             if self.acks || sent == 0 {
                 return;
             }
         }
         self.again.push(i);
+    }
+
+    /// Counts the requests of a connection that have come due.
+    fn notice(&mut self, i: usize, now_ns: u64) {
+        let (Some(schedule), true) = (self.schedule, self.own.is_some()) else { return };
+        let (count, last_ns) = (self.producers.len() as u64, now_ns.min(self.run.end_ns - 1));
+        while schedule.intended_ns(self.producers[i].noticed * count + i as u64) <= last_ns {
+            self.producers[i].noticed += 1;
+        }
+    }
+
+    /// The lag of those from `from` on: from when each was due to this moment, at which it is written, or has to wait for the
+    /// broker.
+    fn count_lag(&mut self, i: usize, from: u64) {
+        let (Some(schedule), Some(own)) = (self.schedule, &self.own) else { return };
+        let (count, due) = (self.producers.len() as u64, from..self.producers[i].noticed);
+        if due.is_empty() {
+            return;
+        }
+        let now_ns = self.run.clock.now_ns();
+        for intended_ns in due.map(|n| schedule.intended_ns(n * count + i as u64)) {
+            let lag_ns = now_ns.saturating_sub(intended_ns);
+            own.lag.at(intended_ns).with(|tally| tally.latency.saturating_record(lag_ns));
+        }
     }
 
     /// Without acknowledgements a request is done when the socket has taken it.
@@ -307,6 +344,10 @@ impl Load {
         let (records, bytes) = (sent.batches * self.batch_records, sent.batches * self.batch_bytes);
         self.producers[i].acknowledged(sent);
         let is_late = now_ns > self.run.end_ns;
+        if let Some(own) = &self.own {
+            let service_ns = now_ns.saturating_sub(sent.sent_ns);
+            own.service.at(sent.intended_ns).with(|tally| tally.latency.saturating_record(service_ns));
+        }
         self.written += records;
         self.tally.at(sent.intended_ns).with(|tally| {
             tally.request(now_ns, now_ns.saturating_sub(sent.intended_ns));
@@ -396,7 +437,7 @@ impl Load {
             unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
             while self.schedule.is_some() {
                 let (intended_ns, batches) = (self.intended_ns(i, end_ns), self.partitions_per_request);
-                let sent = Sent { intended_ns, batches, first: 0 };
+                let sent = Sent { intended_ns, sent_ns: end_ns, batches, first: 0 };
                 let records = sent.batches * self.batch_records;
                 let is_due = sent.intended_ns < self.run.end_ns.min(end_ns);
                 if !is_due || !self.run.take(records, sent.intended_ns) {

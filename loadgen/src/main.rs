@@ -11,6 +11,7 @@ mod end_to_end;
 mod epoll;
 mod fetch;
 mod group;
+mod health;
 mod link;
 mod load;
 mod mark;

@@ -1,11 +1,11 @@
 //! `loadgen produce`: requests as fast as their answers allow, or on schedule whatever the broker does.
 
 use crate::cluster::{Broker, Fault, open_topic};
-use crate::load::{Load, Outcome};
+use crate::load::{Load, Outcome, Own};
 use crate::options::{Produce, Writing};
 use crate::producer;
 use crate::report::Report;
-use crate::run::{Run, Watched, deal, endings, start, watch};
+use crate::run::{LAG, Run, SERVICE, Watched, deal, endings, start, watch};
 use crate::schedule::Schedule;
 use crate::tally::Miss;
 use serde_json::json;
@@ -20,12 +20,13 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     let writing = &producer::fit(writing, &shares);
     let producers = producer::connect(&mut broker, &layout, shares, (target, writing), None)?;
     let threads = target.threads(producers.len());
-    let watched = [Watched::divided(None, threads)];
+    let mut watched = vec![Watched::divided(None, threads)];
+    watched.extend(on_schedule(writing, threads));
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
     let mut handles = Vec::new();
     for (thread, producers) in deal(producers, threads).into_iter().enumerate() {
-        let (run, tally) = (run.clone(), watched[0].divided_tally(&run, thread));
+        let (run, tally) = (run.clone(), (watched[0].divided_tally(&run, thread), own(&watched[1..], &run, thread)));
         let (schedule, writing) = (schedule(writing, thread, threads), writing.clone());
         handles.push(start(&ended, move || Load::new(run, tally, producers, schedule, &writing)?.run()));
     }
@@ -46,6 +47,18 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
         report.more.push(("records_unsent", json!(unsent)));
     }
     Ok(report)
+}
+
+/// What a load on schedule logs besides its latencies.
+pub fn on_schedule(writing: &Writing, threads: usize) -> Vec<Watched> {
+    let tags = [LAG, SERVICE].into_iter().filter(|_| writing.rate.is_some());
+    tags.map(|tag| Watched::divided(Some(tag), threads)).collect()
+}
+
+/// Where a thread counts it.
+pub fn own(watched: &[Watched], run: &Run, thread: usize) -> Option<Own> {
+    let [lag, service] = watched else { return None };
+    Some(Own { lag: lag.divided_tally(run, thread), service: service.divided_tally(run, thread) })
 }
 
 /// The share of a thread in the rate that is asked for, if one is.

@@ -105,6 +105,8 @@ struct Part {
 pub struct Sent {
     /// When it ought to have been sent.
     pub intended_ns: u64,
+    /// When it was.
+    pub sent_ns: u64,
     /// Its batches, one a partition.
     pub batches: u64,
     /// The number of its first record, if records have some.
@@ -162,6 +164,8 @@ pub struct Producer {
     identity: Option<(i64, i16)>,
     /// Requests made so far.
     pub taken: u64,
+    /// Requests of the schedule that were noticed to be due.
+    pub noticed: u64,
     pub state: State,
     pub patience: Patience,
 }
@@ -179,6 +183,7 @@ impl Producer {
             group_next: 0,
             identity: None,
             taken: 0,
+            noticed: 0,
             state: State::Ready,
             patience: Patience::new(patience_ms, PAUSES_MS),
         }
@@ -221,8 +226,8 @@ impl Producer {
             let asking = lane.asking.as_mut().expect("it was looked for room");
             let book = self.making.book.as_ref();
             let first = book.map_or(0, |book| book.send(self.number, intended_ns, slots.len()));
-            let (of, sent) =
-                ((ApiKey::Produce, lane.version), Sent { intended_ns, batches: slots.len() as u64, first });
+            let sent = Sent { intended_ns, sent_ns: now_ns, batches: slots.len() as u64, first };
+            let of = (ApiKey::Produce, lane.version);
             asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| match &mut part.content {
                 Content::Same(template) => template.fill(frame, id, stamp),
                 Content::Marked(marked) => marked.template(intended_ns, first).fill(frame, id, stamp),

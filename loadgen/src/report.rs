@@ -1,5 +1,6 @@
 //! What a run came to, as text for people and as one JSON object for programs.
 
+use crate::health::Health;
 use crate::process::Usage;
 use crate::tally::Tally;
 use hdrhistogram::Histogram;
@@ -10,6 +11,9 @@ const MIB: f64 = (1 << 20) as f64;
 const MB: f64 = 1e6;
 const GB: f64 = 1e9;
 const MS: f64 = 1e6;
+
+/// How the latencies of a load are called.
+const LATENCY: (&str, &str) = ("latency_ms", "latency");
 
 /// The percentiles that are reported, with their names in JSON and in text.
 pub const PERCENTILES: [(f64, &str, &str); 5] = [
@@ -36,8 +40,14 @@ pub struct Report {
     pub seconds: f64,
     /// The broker's processor seconds in that time and its memory at the end.
     pub broker: Option<Usage>,
+    /// What the tally's latencies are: name in JSON, title in text.
+    pub latency_name: (&'static str, &'static str),
     /// Latency that the load has besides that of its requests: name in JSON, title in text.
     pub second_latency: Option<(&'static str, &'static str, Histogram<u64>)>,
+    /// Of a load on schedule: from when a request was written to its answer, and the load's own lag before that.
+    pub service: Option<Histogram<u64>>,
+    pub lag: Option<Histogram<u64>>,
+    pub health: Health,
     /// What only this load has to say: name in JSON, value.
     pub more: Vec<(&'static str, Value)>,
     /// Why the figures are not what they seem; empty if they are.
@@ -45,6 +55,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Of these counts in so many seconds, and of nothing else yet.
+    pub fn new(tally: Tally, seconds: f64) -> Report {
+        Report {
+            tally,
+            seconds,
+            broker: None,
+            latency_name: LATENCY,
+            second_latency: None,
+            service: None,
+            lag: None,
+            health: Health::default(),
+            more: Vec::new(),
+            why: Vec::new(),
+        }
+    }
+
     fn per_second(&self, amount: f64) -> f64 {
         if self.seconds > 0.0 { amount / self.seconds } else { 0.0 }
     }
@@ -69,6 +95,11 @@ impl Report {
             self.why.push(format!("errors: {}", errors_text(&self.tally)));
         }
         self.why.extend(self.tally.lost.iter().map(|(why, count)| format!("connections lost: {count}, {why}")));
+        if let Some(lag) = &self.lag {
+            let p99 = |latency| percentile_ms(latency, 99.0);
+            self.why.extend(self.health.distrust(p99(lag), p99(&self.tally.latency)));
+        }
+        self.why.extend(self.health.distrust_host());
         if records == 0 && requests == 0 {
             self.why.push("nothing went through".to_string());
         }
@@ -85,9 +116,12 @@ impl Report {
         put("records_per_second", json!(self.per_second(records_in_time)));
         put("mib_per_second", json!(self.per_second(bytes_in_time / MIB)));
         put("requests", json!(self.tally.requests));
-        put("latency_ms", latency_json(&self.tally.latency));
+        put(self.latency_name.0, latency_json(&self.tally.latency));
         if let Some((name, _, latency)) = &self.second_latency {
             put(name, latency_json(latency));
+        }
+        if let Some(service) = &self.service {
+            put("service_ms", latency_json(service));
         }
         put("errors", json!(self.tally.errors_named()));
         put("censored", json!(self.tally.censored()));
@@ -99,6 +133,8 @@ impl Report {
         put("broker_cpu_seconds", json!(self.broker.map(|usage| usage.cpu_seconds)));
         put("broker_cpu_seconds_per_gb", json!(self.cpu_seconds_per_gb()));
         put("broker_rss_bytes", json!(self.broker.map(|usage| usage.rss_bytes)));
+        put("load", self.health.load_json(self.lag.as_ref().map_or(Value::Null, latency_json)));
+        put("host", self.health.host_json());
         for (name, value) in &self.more {
             put(name, value.clone());
         }
@@ -125,9 +161,12 @@ impl Report {
                 self.per_second(bytes_in_time / MB)
             ),
         );
-        line("latency", latency_text(&self.tally.latency));
+        line(self.latency_name.1, latency_text(&self.tally.latency));
         if let Some((_, title, latency)) = &self.second_latency {
             line(title, latency_text(latency));
+        }
+        if let Some(service) = &self.service {
+            line("service", latency_text(service));
         }
         line("errors", if self.tally.errors.is_empty() { "none".to_string() } else { errors_text(&self.tally) });
         line("censored", format!("{} records", self.tally.censored()));
@@ -143,6 +182,13 @@ impl Report {
                 ),
             );
         }
+        if let Some(lag) = &self.lag {
+            line("load's own lag", latency_text(lag));
+        }
+        let mut load = self.health.load_json(Value::Null);
+        load.as_object_mut().and_then(|load| load.remove("lag_ms"));
+        line("load", plain(&load, ""));
+        line("host", plain(&self.health.host_json(), ""));
         for (name, value) in &self.more {
             let (title, unit) = unit(name);
             line(&title.replace('_', " "), plain(value, unit));
@@ -253,10 +299,7 @@ mod tests {
         tally.bytes = 2_000_000_000;
         tally.error(6, 3);
         Report {
-            tally,
-            seconds: 2.0,
             broker: Some(Usage { cpu_seconds: 1.0, rss_bytes: 32 << 20 }),
-            second_latency: None,
             more: vec![
                 ("records_unsent", json!(5)),
                 ("pause_ms", json!({"count": 2, "max": 1.5})),
@@ -264,7 +307,7 @@ mod tests {
                 ("first_message_ms", Value::Null),
                 ("commits_per_second", json!(7.25)),
             ],
-            why: Vec::new(),
+            ..Report::new(tally, 2.0)
         }
     }
 

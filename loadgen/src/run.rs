@@ -1,6 +1,7 @@
 //! The span of one run, shared by its threads, and the watch over it: progress, interval log, the measured part.
 
 use crate::cluster::Fault;
+use crate::health::{Health, Sample};
 use crate::options::Target;
 use crate::process::Usage;
 use crate::report::{Report, progress};
@@ -17,6 +18,12 @@ use std::time::{Duration, SystemTime};
 const SECOND_NS: u64 = 1_000_000_000;
 /// Values in the log's own column "max" are milliseconds.
 const LOG_MAX_DIVISOR: f64 = 1e6;
+/// How long before the end the load is looked at once more.
+const SHORTLY_NS: u64 = 10_000_000;
+/// Tags of what a load on schedule logs beside its latencies: from when a request was due until the load had it written or knew
+/// that it had to wait for the broker, and from then to the answer.
+pub const LAG: &str = "lag";
+pub const SERVICE: &str = "service";
 
 /// When a run begins and ends. Times are nanoseconds of its clock.
 pub struct Run {
@@ -64,6 +71,14 @@ impl Run {
     /// Whether more requests are to be made.
     pub fn goes_on(&self, now_ns: u64) -> bool {
         now_ns < self.end_ns && !self.over.load(Ordering::Relaxed) && self.records_left() > 0
+    }
+
+    /// When the watch looks again: every second, at the start of the measured part, and shortly before the end, while all
+    /// threads are there.
+    fn tick_ns(&self, tick_ns: u64) -> u64 {
+        let shortly = self.end_ns.saturating_sub(SHORTLY_NS);
+        let moments = [self.measure_ns, shortly].into_iter().filter(|&moment| moment > tick_ns);
+        moments.min().unwrap_or(u64::MAX).min(tick_ns + SECOND_NS)
     }
 
     /// Ends the run early, for all its threads.
@@ -184,19 +199,18 @@ pub fn watch(
         .map_err(fault)?;
     let mut totals: Vec<Tally> = watched.iter().map(|_| Tally::new()).collect();
     let mut usage_before = usage(target)?;
+    let mut first = Sample::take(0, target.broker_pid);
+    let mut last = first.clone();
     let mut measuring = run.measure_ns == 0;
     let (mut tick_ns, mut running) = (0, threads);
     while running > 0 {
-        let mut next_ns = tick_ns + SECOND_NS;
-        if !measuring && next_ns >= run.measure_ns {
-            next_ns = run.measure_ns;
-        }
-        running -= wait(run, next_ns, running, ended);
+        running -= wait(run, run.tick_ns(tick_ns), running, ended);
         let now_ns = run.clock.now_ns();
         let seconds = (now_ns - tick_ns).max(1) as f64 / SECOND_NS as f64;
         let mut intervals: Vec<(Tally, bool)> = watched.iter().map(|watched| watched.interval(measuring)).collect();
-        let second = intervals.get(1).map(|(tally, _)| &tally.latency);
         if running > 0 {
+            let second = watched.iter().position(|watched| watched.tag == Some("delivery"));
+            let second = second.map(|at| &intervals[at].0.latency);
             eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0].0, second));
         }
         for (total, (watched, (interval, is_measured))) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
@@ -211,6 +225,10 @@ pub fn watch(
         if !measuring && now_ns >= run.measure_ns {
             measuring = true;
             usage_before = usage(target).ok().flatten();
+            first = Sample::take(now_ns, target.broker_pid);
+            last = first.clone();
+        } else if now_ns <= run.end_ns {
+            last = last.or_later(Sample::take(now_ns, target.broker_pid));
         }
         tick_ns = now_ns;
     }
@@ -218,8 +236,11 @@ pub fn watch(
     file.flush().map_err(fault)?;
     let main = totals.remove(0);
     let seconds = run.seconds(main.last_ns);
-    let mut report =
-        Report { tally: main, seconds, broker: None, second_latency: None, more: Vec::new(), why: Vec::new() };
+    let of = |tag: &str| watched[1..].iter().position(|watched| watched.tag == Some(tag));
+    let latency = |tag: &str| of(tag).map(|at| totals[at].latency.clone());
+    let mut report = Report::new(main, seconds);
+    (report.service, report.lag) = (latency(SERVICE), latency(LAG));
+    report.health = Health::between(&first, &last, target.busy_poll);
     match usage(target) {
         Ok(after) => report.broker = after.zip(usage_before).map(|(after, before)| after.since(&before)),
         Err(fault) => report.why.push(format!("the broker's process is gone: {fault}")),

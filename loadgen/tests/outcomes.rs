@@ -5,7 +5,8 @@ mod fake;
 
 use fake::{Fault, REQUESTS};
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Exit status of figures that are not what they seem.
 const INVALID: i32 = 3;
@@ -54,6 +55,34 @@ fn a_broker_that_hangs_is_seen_in_every_figure() {
     // Two thirds of all waited for a second and more.
     assert!(value["latency_ms"]["p50"].as_f64().unwrap() > 900.0, "{value}");
     assert!(why.contains("are not acknowledged: unsent"), "{why}");
+    // The broker is late and not the load, which knew of each request when it was due.
+    assert!(!why.contains("own lag"), "{value}");
+}
+
+/// A load that was stopped does not pass that off as the broker's latency.
+#[test]
+fn a_load_that_was_stopped_says_so() {
+    let address = fake::start(Fault::None).to_string();
+    let log = std::env::temp_dir().join(format!("loadgen-outcomes-{}.hdr", std::process::id()));
+    let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    loadgen.args(PACED.split_whitespace()).args(["--json", "--bootstrap-server", &address, "--hdr"]).arg(&log);
+    let child = loadgen.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let signal = |name: &str| {
+        std::thread::sleep(Duration::from_millis(700));
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    signal("-CONT");
+    let output = child.wait_with_output().unwrap();
+    let value: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!((output.status.code(), &value["valid"]), (Some(INVALID), &false.into()), "{value}");
+    assert!(value["load"]["lag_ms"]["p90"].as_f64().unwrap() > 200.0, "{value}");
+    assert!(value["why"].to_string().contains("the load's own lag has p99"), "{value}");
+    assert!(value["service_ms"]["p50"].as_f64().unwrap() < 200.0, "{value}");
+    assert!(text.contains("Tag=lag,") && text.contains("Tag=service,"), "{text}");
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
         writer = Some(start(&ended, move || {
             let schedule = schedule(&writing, 0, 1);
             let outcome =
-                Load::new(run, DividedTally::whole(writes), producers, schedule, &writing).and_then(Load::run);
+                Load::new(run, (DividedTally::whole(writes), None), producers, schedule, &writing).and_then(Load::run);
             written.ended(outcome.as_ref().ok(), run_clock.clock.now_ns());
             outcome.map(drop)
         }));

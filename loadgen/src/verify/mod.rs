@@ -121,7 +121,7 @@ fn check(target: &Target, timeout_seconds: f64, path: &Path) -> Result<Report, F
     let tally = Tally { records: reading.records, bytes: reading.bytes, ..Tally::new() };
     let seconds = begin.elapsed().as_secs_f64();
     let why = fault.iter().map(|fault| format!("reading: {fault}")).collect();
-    let mut report = Report { tally, seconds, broker: None, second_latency: None, more: Vec::new(), why };
+    let mut report = Report { why, ..Report::new(tally, seconds) };
     judge(&mut report, &reading, 0);
     Ok(report)
 }
