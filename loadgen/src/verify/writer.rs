@@ -9,7 +9,7 @@ use crate::producer::wall_ms;
 use crate::request::{TIMEOUT_MS, Topic};
 use crate::run::Run;
 use crate::schedule::Schedule;
-use crate::tally::SharedTally;
+use crate::tally::{Miss, SharedTally};
 use crate::verify::file::LedgerFile;
 use crate::verify::ledger::{Promise, Stream};
 use crate::verify::seal::{Seal, Sealer};
@@ -79,6 +79,8 @@ pub struct Writer {
     slot_next: usize,
     taken: u64,
     attempts: Attempts,
+    /// When the requests were due that have another outcome than an acknowledgement.
+    missed: Vec<u64>,
 }
 
 impl Writer {
@@ -108,6 +110,7 @@ impl Writer {
             batch_records: records,
             slot_next: 0,
             taken: 0,
+            missed: Vec::new(),
             attempts: Attempts::new(options.timeout_seconds),
             options: options.clone(),
         }
@@ -132,6 +135,7 @@ impl Writer {
                 break;
             }
         }
+        self.finish();
         Written { streams: self.streams, interruptions, fault: given_up }
     }
 
@@ -141,9 +145,40 @@ impl Writer {
         let code = ErrorCode::NetworkException.code();
         self.tally.with(|tally| tally.error(code, 1));
         if self.identity.is_none() {
-            self.pending.clear();
+            for pending in std::mem::take(&mut self.pending) {
+                self.miss(Miss::Lost, pending.intended_ns);
+            }
             self.sequences.fill(0);
         }
+    }
+
+    /// A request is censored; it enters the histogram in the end.
+    fn miss(&mut self, miss: Miss, intended_ns: u64) {
+        self.missed.push(intended_ns);
+        self.tally.with(|tally| tally.miss(miss, self.batch_records as u64));
+    }
+
+    /// Gives an outcome to all that was due and has none, and each censored request its latency.
+    fn finish(&mut self) {
+        let end_ns = self.run.clock.now_ns();
+        for pending in std::mem::take(&mut self.pending) {
+            self.miss(Miss::Unanswered, pending.intended_ns);
+        }
+        while let Some(schedule) = self.schedule {
+            let intended_ns = schedule.intended_ns(self.taken);
+            let is_due = intended_ns < self.run.end_ns.min(end_ns);
+            if !is_due || !self.run.take(self.batch_records as u64, intended_ns) {
+                break;
+            }
+            self.taken += 1;
+            self.miss(Miss::Unsent, intended_ns);
+        }
+        self.tally.with(|tally| {
+            for intended_ns in &self.missed {
+                tally.latency.saturating_record(end_ns.saturating_sub(*intended_ns));
+                tally.last_ns = tally.last_ns.max(end_ns);
+            }
+        });
     }
 
     /// Connects to the leaders of this writer's partitions, and sends again what is pending.
@@ -302,6 +337,10 @@ impl Writer {
             tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));
             tally.records += records;
             tally.bytes += bytes;
+            if now_ns > self.run.end_ns {
+                tally.late_records += records;
+                tally.late_bytes += bytes;
+            }
         });
         Ok(())
     }

@@ -337,8 +337,8 @@ fn append(state: &mut State, index: i32, bytes: &[u8], sometimes: bool) -> (i16,
         Fault::Time => keep(partition, &changed(bytes, |last| last.time_ms -= 1), offset),
         Fault::Key => keep(partition, &changed(bytes, |last| last.key = None), offset),
         Fault::Headers => keep(partition, &changed(bytes, |last| last.headers.push(("x".to_string(), None))), offset),
-        Fault::Swap => {
-            let before = partition.pop().expect("not the first batch");
+        Fault::Swap if !partition.is_empty() => {
+            let before = partition.pop().expect("there is one");
             keep(partition, bytes, Batch::first(&before).unwrap().header.base_offset.get());
             keep(partition, &before, end(partition));
         }

@@ -65,10 +65,21 @@ fn interruptions_are_no_faults() {
         let (code, value) = verify(fault, "");
         assert!(code == FAULTLESS && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
         assert!(value["unknown"].as_u64().unwrap() > 0, "{fault:?} {value}");
+        assert_eq!(value["censored"], value["unknown"], "{fault:?} {value}");
         let (code, value) = verify(fault, "--idempotent");
         assert!(code == FAULTLESS && value["interruptions"].as_u64().unwrap() > 0, "{fault:?} {value}");
         assert_eq!((&value["acknowledged"], &value["unknown"]), (&20000.into(), &0.into()), "{fault:?}");
     }
+}
+
+#[test]
+fn what_was_due_has_an_outcome() {
+    let options =
+        "verify --rate 20000 --seconds 1 --record-bytes 100 --batch-bytes 1000 --partitions 4 --connections 2";
+    let value = json(&run(&fake::start(Fault::HangUp).to_string(), options));
+    let count = |name: &str| value[name].as_u64().unwrap();
+    assert_eq!(count("acknowledged") + count("censored"), 20000, "{value}");
+    assert!(count("censored") >= count("unknown") && count("unknown") > 0, "{value}");
 }
 
 #[test]
