@@ -20,9 +20,10 @@ const PARTITIONS: i32 = 2000;
 /// How long the broker lives each time: long enough to write, short enough to die in the middle of it.
 const LIFE: Duration = Duration::from_millis(600);
 
-/// A port that nobody uses and that no connection gets by chance, because it is below those that the kernel gives out.
-fn free_port() -> u16 {
-    let start = 20_000 + std::process::id() as u16 % 8000;
+/// A port that nobody uses and that no connection gets by chance, because it is below those that the kernel gives out. Tests that
+/// run side by side, and leave theirs for a while, begin to look at different places.
+pub fn free_port(place: u16) -> u16 {
+    let start = 20_000 + std::process::id() as u16 % 8000 + place * 1000;
     (start..32_000).find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
@@ -46,7 +47,7 @@ fn a_start_waits_for_the_writes_of_the_process_before() {
 fn verify_through_deaths(options: &str) {
     let (dir, ledger) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap().into_temp_path());
     std::fs::remove_file(&ledger).unwrap();
-    let port = free_port();
+    let port = free_port(0);
     let listener = format!("PLAINTEXT://127.0.0.1:{port}");
     // Small files, so that they are recycled and closed within the test.
     let settings = [("listeners", &*listener), ("journal.file.bytes", "8388608")];

@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// A number in a JSON object, by its name; of an object in it by both names, with a dot between them.
 #[track_caller]
-fn number(text: &str, path: &str) -> f64 {
+pub fn number(text: &str, path: &str) -> f64 {
     let mut rest = text;
     for name in path.split('.') {
         let at = rest.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {path} in {text}"));

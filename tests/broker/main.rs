@@ -21,6 +21,7 @@ mod limits;
 mod load;
 mod member;
 mod memory;
+mod outcomes;
 mod process;
 mod produce;
 #[path = "../wire/sample.rs"]
