@@ -1,17 +1,23 @@
-//! Percentile curves as an SVG: percentiles to the right, each nine as wide as the other; milliseconds upwards, each decade as high.
+//! Pictures of latencies as SVG, without anything from elsewhere. Milliseconds go upwards, each decade as high as the other; to the
+//! right go percentiles, each nine as wide as the other, or seconds.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const WIDTH: f64 = 960.0;
-const HEIGHT: f64 = 540.0;
+const PLOT_HEIGHT: f64 = 400.0;
 const LEFT: f64 = 80.0;
 const RIGHT: f64 = 30.0;
-const TOP: f64 = 60.0;
 const BOTTOM: f64 = 70.0;
-/// Colours that the colour-blind can tell apart, on white.
-const COLORS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+const TITLE_HEIGHT: f64 = 36.0;
+const LEGEND_HEIGHT: f64 = 18.0;
+const LEGEND_COLUMNS: usize = 4;
+const LEGEND_CHARS: usize = 26;
 const TEXT: &str = "#222222";
 const GRID: &str = "#dddddd";
+const HEAT: &str = "#0072b2";
+/// Columns of a heat map at most.
+const HEAT_COLUMNS_MAX: f64 = 160.0;
 /// Shares of slower requests that the axis marks, with the names of their percentiles.
 const MARKS: [(f64, &str); 9] = [
     (1.0, "0 %"),
@@ -27,108 +33,225 @@ const MARKS: [(f64, &str); 9] = [
 
 pub struct Curve {
     pub name: String,
-    /// Share of the requests that took longer, falling from 1, and milliseconds, rising.
+    pub color: &'static str,
+    /// What goes to the right, and milliseconds; not a number where there is a gap.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Where shares and milliseconds are in the picture.
-struct Scale {
-    nines: f64,
-    low: f64,
-    high: f64,
+/// How many requests took from `low_ms` to `high_ms`, in an interval of `seconds` from `from` on.
+pub struct Cell {
+    pub from: f64,
+    pub seconds: f64,
+    pub low_ms: f64,
+    pub high_ms: f64,
+    pub count: u64,
 }
 
-impl Scale {
-    fn of(curves: &[Curve]) -> Self {
-        let points = || curves.iter().flat_map(|curve| &curve.points);
-        let share = points().map(|point| point.0).fold(0.01, f64::min);
-        let low = points().map(|point| point.1).fold(f64::INFINITY, f64::min).max(1e-3);
-        let high = points().map(|point| point.1).fold(low, f64::max);
-        let low = if low.is_finite() { low } else { 1.0 };
+/// What the axis to the right shows.
+enum Right {
+    /// Shares of slower requests, as a number of nines.
+    Nines(f64),
+    Seconds(f64),
+}
+
+struct Plot {
+    svg: String,
+    right: Right,
+    /// Decades of milliseconds.
+    low: f64,
+    high: f64,
+    top: f64,
+}
+
+impl Plot {
+    /// An empty plot with room for a legend of so many names.
+    fn new(title: &str, right: Right, ms: impl Iterator<Item = f64> + Clone, names: usize) -> Plot {
+        let ms = ms.filter(|ms| ms.is_finite() && *ms > 0.0);
+        let low = ms.clone().fold(f64::INFINITY, f64::min).max(1e-3);
+        let high = ms.fold(low, f64::max);
         // Whole decades, at least one.
-        let low = low.log10().floor();
+        let low = if low.is_finite() { low.log10().floor() } else { 0.0 };
         let high = if high.is_finite() { high.log10().ceil() } else { low };
-        Scale { nines: -share.log10(), low, high: high.max(low + 1.0) }
+        let top = TITLE_HEIGHT + LEGEND_HEIGHT * (names.div_ceil(LEGEND_COLUMNS) as f64) + 6.0;
+        let height = top + PLOT_HEIGHT + BOTTOM;
+        let svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" \
+             font-size=\"13\" fill=\"{TEXT}\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+             <text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">{}</text>\n",
+            escape(title)
+        );
+        let mut plot = Plot { svg, right, low, high: high.max(low + 1.0), top };
+        plot.grid();
+        plot
     }
 
-    fn x(&self, share: f64) -> f64 {
-        LEFT + (WIDTH - LEFT - RIGHT) * (-share.log10() / self.nines).clamp(0.0, 1.0)
+    fn put(&mut self, text: &str) {
+        writeln!(self.svg, "{text}").expect("a string takes all");
+    }
+
+    fn x(&self, value: f64) -> f64 {
+        let share = match self.right {
+            Right::Nines(nines) => -value.log10() / nines,
+            Right::Seconds(seconds) => value / seconds,
+        };
+        LEFT + (WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)
     }
 
     fn y(&self, ms: f64) -> f64 {
         let up = (ms.max(1e-9).log10() - self.low) / (self.high - self.low);
-        HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * up.clamp(0.0, 1.0)
+        self.bottom() - PLOT_HEIGHT * up.clamp(0.0, 1.0)
     }
-}
 
-/// The whole picture.
-pub fn draw(curves: &[Curve]) -> String {
-    let scale = Scale::of(curves);
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"13\" fill=\"{TEXT}\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"#ffffff\"/>\n\
-         <text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">Latency by percentile</text>\n"
-    );
-    grid(&mut svg, &scale);
-    for (i, curve) in curves.iter().enumerate() {
-        line(&mut svg, &scale, curve, COLORS[i % COLORS.len()], i);
+    fn bottom(&self) -> f64 {
+        self.top + PLOT_HEIGHT
     }
-    svg + "</svg>\n"
-}
 
-fn grid(svg: &mut String, scale: &Scale) {
-    let (bottom, right) = (HEIGHT - BOTTOM, WIDTH - RIGHT);
-    let mut put = |text: String| writeln!(svg, "{text}").expect("a string takes all");
-    for (share, name) in MARKS.iter().filter(|(share, _)| -share.log10() <= scale.nines + 1e-9) {
-        let x = scale.x(*share);
-        put(format!("<line x1=\"{x:.1}\" y1=\"{TOP}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"{GRID}\"/>"));
-        put(format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>", bottom + 20.0));
+    fn grid(&mut self) {
+        let (top, bottom, right) = (self.top, self.bottom(), WIDTH - RIGHT);
+        let (marks, title): (Vec<(f64, String)>, _) = match self.right {
+            Right::Nines(nines) => {
+                let marks = MARKS.iter().filter(|(share, _)| -share.log10() <= nines + 1e-9);
+                (marks.map(|(share, name)| (*share, name.to_string())).collect(), "percentile")
+            }
+            Right::Seconds(seconds) => {
+                let step = step(seconds);
+                let marks = (0..).map(|n| f64::from(n) * step).take_while(|mark| *mark <= seconds);
+                (marks.map(|mark| (mark, label(mark))).collect(), "seconds")
+            }
+        };
+        for (value, name) in marks {
+            let x = self.x(value);
+            self.put(&format!("<line x1=\"{x:.1}\" y1=\"{top}\" x2=\"{x:.1}\" y2=\"{bottom}\" stroke=\"{GRID}\"/>"));
+            self.put(&format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{name}</text>", bottom + 20.0));
+        }
+        for decade in self.low as i32..=self.high as i32 {
+            for step in [1.0, 2.0, 5.0] {
+                let ms = step * 10f64.powi(decade);
+                if ms.log10() > self.high + 1e-9 {
+                    continue;
+                }
+                let y = self.y(ms);
+                self.put(&format!(
+                    "<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"{GRID}\"/>"
+                ));
+                let (x, y, ms) = (LEFT - 8.0, y + 4.0, label(ms));
+                self.put(&format!("<text x=\"{x}\" y=\"{y:.1}\" text-anchor=\"end\">{ms}</text>"));
+            }
+        }
+        let (middle, below) = ((LEFT + right) / 2.0, bottom + 50.0);
+        self.put(&format!("<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{title}</text>"));
+        let middle = (top + bottom) / 2.0;
+        let place = format!("transform=\"translate(20 {middle}) rotate(-90)\" text-anchor=\"middle\"");
+        self.put(&format!("<text {place}>latency, ms</text>"));
     }
-    for decade in scale.low as i32..=scale.high as i32 {
-        for step in [1.0, 2.0, 5.0] {
-            let ms = step * 10f64.powi(decade);
-            if ms.log10() > scale.high + 1e-9 {
+
+    fn line(&mut self, curve: &Curve, index: usize) {
+        let mut path = String::new();
+        let mut last = None;
+        for &(value, ms) in &curve.points {
+            if !ms.is_finite() {
+                last = None;
                 continue;
             }
-            let y = scale.y(ms);
-            put(format!("<line x1=\"{LEFT}\" y1=\"{y:.1}\" x2=\"{right}\" y2=\"{y:.1}\" stroke=\"{GRID}\"/>"));
-            put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", LEFT - 8.0, y + 4.0, label(ms)));
+            let point = format!("{:.1} {:.1}", self.x(value), self.y(ms));
+            match &last {
+                // A point between two gaps is to be seen as well.
+                None => write!(path, "M{point} L{point} "),
+                Some(last) if *last == point => Ok(()),
+                Some(_) => write!(path, "L{point} "),
+            }
+            .expect("a string takes all");
+            last = Some(point);
         }
+        let (x, y) = (LEFT + 220.0 * (index % LEGEND_COLUMNS) as f64, (index / LEGEND_COLUMNS) as f64);
+        let y = TITLE_HEIGHT + LEGEND_HEIGHT * y + 8.0;
+        let (color, name) = (curve.color, escape(&shorten(&curve.name)));
+        self.put(&format!(
+            "<path d=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" stroke-linecap=\"round\"/>\n\
+             <line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{color}\" stroke-width=\"3\"/>\n\
+             <text x=\"{}\" y=\"{}\">{name}</text>",
+            path.trim_end(),
+            x + 24.0,
+            x + 30.0,
+            y + 4.0
+        ));
     }
-    let middle = (LEFT + right) / 2.0;
-    put(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">percentile</text>", HEIGHT - 18.0));
-    let middle = (TOP + bottom) / 2.0;
-    put(format!("<text transform=\"translate(20 {middle}) rotate(-90)\" text-anchor=\"middle\">latency, ms</text>"));
+
+    fn end(self) -> String {
+        self.svg + "</svg>\n"
+    }
 }
 
-/// A step of the axis without the noise of floating point.
-fn label(ms: f64) -> String {
-    if ms >= 1.0 { format!("{ms:.0}") } else { format!("{ms:.6}").trim_end_matches('0').to_string() }
+/// Percentile curves: points are shares of the requests that took longer, falling from 1, and milliseconds, rising.
+pub fn percentiles(title: &str, curves: &[Curve]) -> String {
+    let shares = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
+    draw(title, Right::Nines(-shares.fold(0.01, f64::min).log10()), curves)
 }
 
-fn line(svg: &mut String, scale: &Scale, curve: &Curve, color: &str, index: usize) {
-    let mut path = String::new();
-    let (mut last, mut command) = (None, 'M');
-    for &(share, ms) in &curve.points {
-        let point = (format!("{:.1}", scale.x(share)), format!("{:.1}", scale.y(ms)));
-        if last.as_ref() != Some(&point) {
-            write!(path, "{command}{} {} ", point.0, point.1).expect("a string takes all");
-            command = 'L';
-        }
-        last = Some(point);
+/// Curves over seconds.
+pub fn over_time(title: &str, curves: &[Curve]) -> String {
+    let seconds = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
+    draw(title, Right::Seconds(seconds.fold(1.0, f64::max)), curves)
+}
+
+fn draw(title: &str, right: Right, curves: &[Curve]) -> String {
+    let ms = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let mut plot = Plot::new(title, right, ms, curves.len());
+    curves.iter().enumerate().for_each(|(index, curve)| plot.line(curve, index));
+    plot.end()
+}
+
+/// Requests by time and latency: the darker the more, each ten times as many by the same step.
+pub fn heat_map(title: &str, cells: &[Cell]) -> String {
+    let seconds = cells.iter().map(|cell| cell.from + cell.seconds).fold(1.0, f64::max);
+    let ms = cells.iter().flat_map(|cell| [cell.low_ms, cell.high_ms]);
+    let mut plot = Plot::new(title, Right::Seconds(seconds), ms, 0);
+    let width = (seconds / HEAT_COLUMNS_MAX).max(1.0);
+    // By column and latency, the latter by its place in the picture in tenths, which are whole numbers.
+    let mut counts: BTreeMap<(u64, i64, i64), u64> = BTreeMap::new();
+    for cell in cells {
+        let tenths = |ms: f64| (plot.y(ms) * 10.0).round() as i64;
+        let column = (cell.from / width).max(0.0) as u64;
+        *counts.entry((column, tenths(cell.high_ms), tenths(cell.low_ms))).or_default() += cell.count;
     }
-    let x = LEFT + 220.0 * index as f64;
-    let name = escape(&curve.name);
-    writeln!(
-        svg,
-        "<path d=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>\n\
-         <line x1=\"{x}\" y1=\"42\" x2=\"{}\" y2=\"42\" stroke=\"{color}\" stroke-width=\"3\"/>\n\
-         <text x=\"{}\" y=\"46\">{name}</text>",
-        path.trim_end(),
-        x + 24.0,
-        x + 30.0
-    )
-    .expect("a string takes all");
+    let most = counts.values().max().map_or(1.0, |&count| (1.0 + count as f64).ln());
+    for ((column, top, bottom), count) in counts {
+        let (from, to) = (plot.x(column as f64 * width), plot.x((column + 1) as f64 * width));
+        let (top, bottom) = (top as f64 / 10.0, bottom as f64 / 10.0);
+        let opacity = (1.0 + count as f64).ln() / most;
+        plot.put(&format!(
+            "<rect x=\"{from:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"{HEAT}\" \
+             fill-opacity=\"{opacity:.2}\"/>",
+            to - from,
+            bottom - top
+        ));
+    }
+    plot.end()
+}
+
+/// A distance of marks of which about ten fit.
+fn step(seconds: f64) -> f64 {
+    let decade = 10f64.powf((seconds / 10.0).log10().floor());
+    let fits = |step: &f64| seconds / step <= 10.0;
+    [1.0, 2.0, 5.0, 10.0].map(|step| step * decade).into_iter().find(fits).unwrap_or(decade * 10.0)
+}
+
+/// A step of an axis without the noise of floating point.
+fn label(value: f64) -> String {
+    if value >= 1.0 || value == 0.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.6}").trim_end_matches('0').to_string()
+    }
+}
+
+/// The end of a name, by which runs differ.
+fn shorten(name: &str) -> String {
+    let chars = name.chars().count();
+    match chars > LEGEND_CHARS {
+        true => format!("…{}", name.chars().skip(chars - LEGEND_CHARS + 1).collect::<String>()),
+        false => name.to_string(),
+    }
 }
 
 fn escape(text: &str) -> String {
@@ -142,39 +265,68 @@ mod tests {
     fn curves() -> Vec<Curve> {
         let curve = |name: &str, scale: f64| Curve {
             name: name.to_string(),
+            color: "#123456",
             points: (0..1000).map(|n| (1.0 - n as f64 / 1000.0, scale * (n + 1) as f64)).collect(),
         };
         vec![curve("a<b", 0.01), curve("second", 0.02)]
     }
 
-    #[test]
-    fn both_curves_stay_inside_and_are_named() {
-        let svg = draw(&curves());
-        assert_eq!(svg.matches("<path").count(), 2);
-        for expected in ["a&lt;b", "second", "99.9 %", "percentile", "latency, ms", "0.01", ">20<"] {
-            assert!(svg.contains(expected), "{expected}");
-        }
-        assert!(!svg.contains("99.99 %") && !svg.contains("NaN") && !svg.contains("inf"));
+    /// All coordinates of paths are in the plot.
+    fn check(svg: &str) {
+        assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"));
         for path in svg.split("d=\"").skip(1) {
             let path = path.split('"').next().unwrap();
             let mut numbers = path.split(['M', 'L', ' ']).filter_map(|number| number.parse::<f64>().ok());
             while let (Some(x), Some(y)) = (numbers.next(), numbers.next()) {
-                assert!((LEFT..=WIDTH - RIGHT).contains(&x) && (TOP..=HEIGHT - BOTTOM).contains(&y));
+                assert!((LEFT..=WIDTH - RIGHT).contains(&x) && (TITLE_HEIGHT..=TITLE_HEIGHT + 500.0).contains(&y));
             }
         }
     }
 
     #[test]
+    fn both_curves_stay_inside_and_are_named() {
+        let svg = percentiles("Latency", &curves());
+        check(&svg);
+        assert_eq!(svg.matches("<path").count(), 2);
+        for expected in ["a&lt;b", "second", "99.9 %", "percentile", "latency, ms", "0.01", ">20<"] {
+            assert!(svg.contains(expected), "{expected}");
+        }
+        assert!(!svg.contains("99.99 %"));
+    }
+
+    #[test]
     fn equal_shares_of_nines_are_equally_wide() {
-        let scale = Scale::of(&curves());
-        let width = |a: f64, b: f64| scale.x(b) - scale.x(a);
+        let plot = Plot::new("", Right::Nines(3.0), [0.1, 10.0].into_iter(), 0);
+        let width = |a: f64, b: f64| plot.x(b) - plot.x(a);
         assert!((width(1.0, 0.1) - width(0.1, 0.01)).abs() < 0.01);
-        assert!(scale.y(0.1) > scale.y(1.0));
+        assert!(plot.y(0.1) > plot.y(1.0));
+    }
+
+    #[test]
+    fn a_second_without_requests_is_a_gap() {
+        let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0), (3.0, 2.0)];
+        let svg = over_time("p99", &[Curve { name: "x".repeat(40), color: "#123456", points }]);
+        check(&svg);
+        assert_eq!((svg.matches('M').count(), svg.matches(">3</text>").count()), (2, 1));
+        assert!(svg.contains(&format!(">…{}<", "x".repeat(LEGEND_CHARS - 1))));
+    }
+
+    #[test]
+    fn cells_of_one_place_add_up() {
+        let cell = |from: f64, low_ms: f64, count| Cell { from, seconds: 1.0, low_ms, high_ms: low_ms * 2.0, count };
+        let svg = heat_map("heat", &[cell(0.0, 1.0, 5), cell(0.2, 1.0, 4), cell(1.0, 4.0, 1)]);
+        check(&svg);
+        // The background is one as well.
+        assert_eq!(svg.matches("<rect").count(), 3);
+        assert!(svg.contains("fill-opacity=\"1.00\"") && svg.contains("fill-opacity=\"0.30\""), "{svg}");
+        let long: Vec<Cell> = (0..10_000).map(|second| cell(f64::from(second), 1.0, 1)).collect();
+        assert!(heat_map("heat", &long).matches("<rect").count() <= 2 + HEAT_COLUMNS_MAX as usize);
     }
 
     #[test]
     fn nothing_to_draw_is_drawn_as_nothing() {
-        let svg = draw(&[]);
-        assert!(svg.ends_with("</svg>\n") && !svg.contains("NaN") && !svg.contains("inf"));
+        check(&percentiles("", &[]));
+        check(&over_time("", &[]));
+        check(&heat_map("", &[]));
     }
 }

@@ -4,12 +4,12 @@ mod chart;
 mod churn;
 mod cluster;
 mod commit;
-mod compare;
 mod compression;
 mod consume;
 mod end_to_end;
 mod epoll;
 mod fetch;
+mod gate;
 mod group;
 mod health;
 mod link;
@@ -47,10 +47,7 @@ fn main() -> ExitCode {
         Command::Group(options) => judge(&options.target, group::group(&options)),
         Command::Commit(options) => judge(&options.target, commit::commit(&options)),
         Command::Churn(options) => show(&options.target, churn::churn(&options)),
-        Command::Compare(options) => compare::compare(&options).map(|text| {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }),
+        Command::Compare(options) => return gate::compare(&options),
     };
     result.unwrap_or_else(|fault| {
         eprintln!("loadgen: {fault}");
@@ -65,6 +62,7 @@ fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<ExitC
         report.why.push("the broker did not do what it should, or nothing went through".to_string());
     }
     report.print(target.json);
+    gate::keep(target, &report)?;
     Ok(if is_faultless { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
 }
 
@@ -73,15 +71,24 @@ fn show(target: &Target, report: Result<Report, Fault>) -> Result<ExitCode, Faul
     let mut report = report?;
     report.weigh();
     report.print(target.json);
+    gate::keep(target, &report)?;
     Ok(if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
 }
 
 /// Prints what was verified. Options that do not fit, or a broker that is not there, are no verdict.
 fn verdict(target: &Target, report: Result<Report, Fault>) -> ExitCode {
-    match report {
+    let kept = report.and_then(|report| {
+        report.print(target.json);
+        gate::keep(target, &report)?;
+        Ok(report)
+    });
+    match kept {
         Ok(report) => {
-            report.print(target.json);
-            if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) }
+            if report.why.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(INVALID)
+            }
         }
         Err(fault) => {
             eprintln!("loadgen: {fault}");

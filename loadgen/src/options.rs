@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, in words that `--help` prints.
 
+use crate::gate::{LOG_FILE, Rule};
 use crate::group::Pattern;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use klamm::client::assignment;
@@ -48,7 +49,8 @@ pub enum Command {
     Commit(Commit),
     /// Open and close connections, make and delete topics
     Churn(Churn),
-    /// Print two runs' latencies (files of --hdr) side by side and draw their percentile curves
+    /// Compare two sets of runs: what is better, worse, the same or undecided, and whether it is a reason to fail
+    #[command(long_about = COMPARE_ABOUT)]
     Compare(Compare),
 }
 
@@ -99,12 +101,20 @@ pub struct Target {
     /// Write latencies in HdrHistogram's log format (nanoseconds), one interval a second; see `compare`
     #[arg(long, value_name = "FILE")]
     pub hdr: Option<PathBuf>,
+    /// Directory for all that is to be known of the run: run.json, latency.hdr, metrics.prom (Prometheus's text format)
+    #[arg(long, value_name = "DIR", conflicts_with = "hdr")]
+    pub out: Option<PathBuf>,
 }
 
 impl Target {
     /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
     pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
         if self.records.is_some() || ends_itself { self.seconds } else { Some(self.seconds.unwrap_or(SECONDS_DEFAULT)) }
+    }
+
+    /// Where the interval log goes.
+    pub fn log(&self) -> Option<PathBuf> {
+        self.hdr.clone().or_else(|| Some(self.out.as_ref()?.join(LOG_FILE)))
     }
 
     /// Threads for that many connections.
@@ -339,18 +349,49 @@ pub struct Churn {
     pub topic_workers: u32,
 }
 
+const COMPARE_ABOUT: &str = "Runs of two versions or settings, side by side: medians over runs, their ratio with a 95 % interval (bootstrap over \
+    runs), and for each metric whether it is better, worse, the same, or undecided.\n\n\
+    A run is a directory of --out, or a file of --hdr, which has latencies only. A change counts from --margin on, if the \
+    interval excludes no change; metrics are the same if the interval ends within four times the margin to both sides; the rest \
+    is undecided, as is everything with less than five runs a side. Take the runs of both sides in turn on one idle machine.\n\n\
+    Metrics: throughput, p50 p90 p99 p99.9 p99.99 max (of several latencies with their tag before: delivery.p99), cpu \
+    (seconds per GB), memory; and counts: errors, unsent, censored, connections_lost, undelivered, lost, duplicated, reordered, corrupted, \
+    interruptions, invalid (runs).\n\n\
+    Exit status 0: compared, and no condition of --fail-if holds; 1: one holds; 4: one is undecided, or the runs cannot be \
+    compared; 2: wrong usage.";
+
 #[derive(Args, Clone, Debug)]
 pub struct Compare {
-    /// Interval log of the first run
-    pub a: PathBuf,
-    /// Interval log of the second run
-    pub b: PathBuf,
-    /// Draw the percentile curves of both
+    /// Runs to compare with
+    #[arg(long, value_name = "RUN", required = true, num_args = 1..)]
+    pub base: Vec<PathBuf>,
+    /// Runs to compare
+    #[arg(long, value_name = "RUN", required = true, num_args = 1..)]
+    pub new: Vec<PathBuf>,
+    /// Conditions under which the exit status is 1, such as 'p99>+5%,throughput<-3%,errors>0': with % a change from base to
+    /// new, without a level of the new runs (their median; of counts the sum)
+    #[arg(long, value_name = "CONDITIONS", value_delimiter = ',')]
+    pub fail_if: Vec<Rule>,
+    /// Percent from which a change counts in the verdicts; a condition has its own
+    #[arg(long, value_name = "PERCENT", default_value_t = 3.0, value_parser = positive)]
+    pub margin: f64,
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
+    /// Write a page that needs no network: the tables, curves of all runs, percentiles over time, heat maps
     #[arg(long, value_name = "FILE")]
-    pub svg: Option<PathBuf>,
-    /// Print the comparison as one JSON object
+    pub html: Option<PathBuf>,
+    /// Compare runs of other options or another schema as well, and believe runs that are not valid; the differences are named
     #[arg(long)]
-    pub json: bool,
+    pub force: bool,
+}
+
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    Text,
+    Json,
+    Csv,
+    Markdown,
+    Junit,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,5 +1,6 @@
 //! What a run came to, as text for people and as one JSON object for programs.
 
+use crate::gate::Row;
 use crate::health::Health;
 use crate::process::Usage;
 use crate::tally::Tally;
@@ -52,6 +53,8 @@ pub struct Report {
     pub more: Vec<(&'static str, Value)>,
     /// Why the figures are not what they seem; empty if they are.
     pub why: Vec<String>,
+    /// What was counted second by second, for the run's directory.
+    pub rows: Vec<Row>,
 }
 
 impl Report {
@@ -68,6 +71,7 @@ impl Report {
             health: Health::default(),
             more: Vec::new(),
             why: Vec::new(),
+            rows: Vec::new(),
         }
     }
 

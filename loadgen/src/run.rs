@@ -1,6 +1,7 @@
 //! The span of one run, shared by its threads, and the watch over it: progress, interval log, the measured part.
 
 use crate::cluster::Fault;
+use crate::gate::{self, Row};
 use crate::health::{Health, Sample};
 use crate::options::Target;
 use crate::process::Usage;
@@ -198,6 +199,7 @@ pub fn watch(
         .begin_log_with(&mut file, &mut serializer)
         .map_err(fault)?;
     let mut totals: Vec<Tally> = watched.iter().map(|_| Tally::new()).collect();
+    let mut rows = Vec::new();
     let mut usage_before = usage(target)?;
     let mut first = Sample::take(0, target.broker_pid);
     let mut last = first.clone();
@@ -213,6 +215,7 @@ pub fn watch(
             let second = second.map(|at| &intervals[at].0.latency);
             eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0].0, second));
         }
+        rows.extend(intervals[0].1.then(|| Row::new(tick_ns, now_ns, watched, &intervals)));
         for (total, (watched, (interval, is_measured))) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
             if *is_measured {
                 let tag = watched.tag.and_then(Tag::new);
@@ -241,6 +244,7 @@ pub fn watch(
     let mut report = Report::new(main, seconds);
     (report.service, report.lag) = (latency(SERVICE), latency(LAG));
     report.health = Health::between(&first, &last, target.busy_poll);
+    report.rows = rows;
     match usage(target) {
         Ok(after) => report.broker = after.zip(usage_before).map(|(after, before)| after.since(&before)),
         Err(fault) => report.why.push(format!("the broker's process is gone: {fault}")),
@@ -265,10 +269,11 @@ fn wait(run: &Run, next_ns: u64, running: usize, ended: &Receiver<()>) -> usize 
 
 /// Where the intervals go, which is nowhere if nobody asked for them.
 fn log_file(target: &Target) -> Result<Box<dyn Write>, Fault> {
-    let Some(path) = &target.hdr else {
+    let Some(path) = target.log() else {
         return Ok(Box::new(io::sink()));
     };
-    let file = File::create(path).map_err(|error| Fault::Io(path.display().to_string(), error))?;
+    gate::prepare(target)?;
+    let file = File::create(&path).map_err(|error| Fault::Io(path.display().to_string(), error))?;
     Ok(Box::new(BufWriter::new(file)))
 }
 
