@@ -23,16 +23,19 @@ struct Ticks {
     softirq: f64,
     steal: f64,
     total: f64,
+    /// CPUs that these are of, whether this process may use them or not.
+    cpus: f64,
 }
 
 impl Ticks {
-    /// The first line of `/proc/stat`. Guests are counted as user time too.
+    /// The first line of `/proc/stat`, behind which each CPU has one. Guests are counted as user time too.
     fn of(stat: &str) -> Option<Ticks> {
         let line = stat.lines().next()?.strip_prefix("cpu ")?;
         let fields: Vec<f64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
         let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = fields[..] else { return None };
         let busy = user + nice + system + irq + softirq;
-        Some(Ticks { busy, softirq, steal, total: busy + idle + iowait + steal })
+        let cpus = stat.lines().skip(1).take_while(|line| line.starts_with("cpu")).count() as f64;
+        Some(Ticks { busy, softirq, steal, total: busy + idle + iowait + steal, cpus })
     }
 }
 
@@ -108,8 +111,7 @@ impl Health {
             Health { cpu: Some(cpu), busiest_thread: busiest.filter(|_| !is_polling), ..Health::default() };
         if let (Some(before), Some(after)) = (first.host, last.host) {
             let total = (after.total - before.total).max(1.0);
-            let cores =
-                |ticks: f64| ticks / total * std::thread::available_parallelism().map_or(1.0, |n| n.get() as f64);
+            let cores = |ticks: f64| ticks / total * after.cpus;
             let broker = first.broker_seconds.zip(last.broker_seconds).map_or(0.0, |(before, after)| after - before);
             health.steal = Some((after.steal - before.steal) / total);
             health.softirq = Some(cores(after.softirq - before.softirq));
@@ -156,13 +158,13 @@ mod tests {
 
     #[test]
     fn shares_are_those_between_the_samples() {
-        let first = sample(0, 1_000_000_000, "cpu  100 0 50 800 20 0 10 20 0 0\ncpu0 1", 1.0);
-        let last = sample(2_000_000_000, 2_800_000_000, "cpu  200 0 100 820 20 0 30 30 0 0\n", 2.0);
+        let first = sample(0, 1_000_000_000, "cpu  100 0 50 800 20 0 10 20 0 0\ncpu0 1\ncpu1 1\nintr 1", 1.0);
+        let last =
+            sample(2_000_000_000, 2_800_000_000, "cpu  200 0 100 820 20 0 30 30 0 0\ncpu0 1\ncpu1 1\nintr 1", 2.0);
         let health = Health::between(&first, &last, false);
         assert_eq!((health.cpu, health.busiest_thread, health.steal), (Some(0.5), Some(0.9), Some(0.05)));
-        let cores = std::thread::available_parallelism().unwrap().get() as f64;
-        assert_eq!(health.softirq, Some(0.1 * cores));
-        assert!((health.foreign_cpu.unwrap() - (0.85 * cores - 0.5).max(0.0)).abs() < 1e-9, "{health:?}");
+        assert_eq!(health.softirq, Some(0.2));
+        assert!((health.foreign_cpu.unwrap() - 1.2).abs() < 1e-9, "{health:?}");
         let why = health.distrust(1.0, 9.0);
         assert!(why.len() == 2 && why[0].contains("90 %") && why[1].contains("1.000 ms"), "{why:?}");
         assert!(health.distrust_host().unwrap().contains("5.0 %"));

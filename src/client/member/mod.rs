@@ -439,6 +439,9 @@ impl Member {
         match (ask, answer) {
             (Ask::Find, Answer::Found(coordinator)) => self.coordinator = Some(coordinator),
             (Ask::Join { .. }, Answer::Joined { id, generation, leader, members }) => {
+                if generation != self.own.generation && generation != self.own.generation + 1 {
+                    self.lapsed(out);
+                }
                 (self.own.id, self.own.generation, self.leader) = (id, generation, leader);
                 self.phase = Phase::Joined;
                 self.shares.clear();
@@ -468,6 +471,16 @@ impl Member {
                 self.again(now, &ask);
                 out.push(Action::Refused(ask.api(), ErrorCode::UnknownServerError.code()));
             }
+        }
+    }
+
+    /// A rebalance is over that it did not take part in, as a static member's is whose broker was away: others may have had
+    /// since what it owned, and have committed. It reads on from there, and what it claims to own is yet to be given out.
+    fn lapsed(&mut self, out: &mut Vec<Action>) {
+        if !std::mem::take(&mut self.owned).is_empty() {
+            self.is_dirty = false;
+            self.owes_rebalance = true;
+            out.push(Action::Revoked);
         }
     }
 

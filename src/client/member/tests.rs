@@ -145,6 +145,22 @@ fn a_cooperative_member_goes_on_with_what_stays() {
 }
 
 #[test]
+fn a_cooperative_member_that_missed_a_rebalance_commits_nothing_of_before() {
+    let mut stage = Stage::reading(Assignor::CooperativeSticky);
+    stage.member.read(&place(0), 105);
+    stage.tick(2_000);
+    stage.refused(ErrorCode::RebalanceInProgress);
+    // In generation 2 others had its partitions: it comes back in the next.
+    assert_eq!(stage.joined(3, &[])[0], Action::Revoked);
+    let assigned = stage.ok(Answer::Synced(share(&[0])));
+    let [Action::Assigned { .. }, Action::Ask(Ask::Join { subscription, .. })] = &assigned[..] else {
+        panic!("it has others given what it claimed: {assigned:?}")
+    };
+    assert_eq!(subscription.owned, Some(share(&[0])));
+    assert_eq!(stage.member.positions().count(), 0, "where to read on is asked");
+}
+
+#[test]
 fn a_member_that_is_unknown_begins_again() {
     for (code, id) in [(ErrorCode::UnknownMemberId, ""), (ErrorCode::IllegalGeneration, "a")] {
         let mut stage = Stage::reading(Assignor::Range);
