@@ -26,6 +26,10 @@ STRATEGIES = {
 STATIC = ('confluent-kafka', 'franz-go', 'java')
 
 
+class Late(AssertionError):
+    """The group did not get into a state in time. Sessions have deadlines, which a busy machine breaks."""
+
+
 class Group:
     """One group, and all that its members have told. `made` makes members; `observer` is a driver."""
 
@@ -103,13 +107,14 @@ class Group:
         self.broker.kill()
         self.broker.start()
 
-    def wait(self, what, condition):
+    def wait(self, what, condition, fault=Late):
         end = time.monotonic() + suite.SECONDS_MAX
         while not condition():
             failed = [member.error for member in [*self.members, self.writer] if member.error]
             assert not failed, f'a member ended: {failed[0]}'
             owned = [sorted(member.owned) for member in self.members]
-            assert time.monotonic() < end, f'waited in vain for {what}; owned: {owned}; not delivered: {self.missing(self.ends)}'
+            if time.monotonic() > end:
+                raise fault(f'waited in vain for {what}; owned: {owned}; not delivered: {self.missing(self.ends)}')
             time.sleep(0.05)
 
     def settles(self):
@@ -124,7 +129,7 @@ class Group:
         self.wait('new records', lambda: all(self.ends[partition] > ends.get(partition, 0) for partition in range(PARTITIONS)))
         with self.lock:
             ends = dict(self.ends)
-        self.wait('delivery', lambda: not self.missing(ends))
+        self.wait('delivery', lambda: not self.missing(ends), AssertionError)
 
     def missing(self, ends):
         """By partition, the first offset before the end that nobody was given."""
@@ -175,8 +180,8 @@ class Group:
         """The writer stops; all is delivered and committed; all members leave."""
         self.writer.leave()
         self.wait('the writer to end', lambda: self.writer.left)
-        self.wait('delivery of all', lambda: not self.missing(self.ends))
-        self.wait('commits of all', lambda: all(self.floor[partition] >= end for partition, end in self.ends.items()))
+        self.wait('delivery of all', lambda: not self.missing(self.ends), AssertionError)
+        self.wait('commits of all', lambda: all(self.floor[partition] >= end for partition, end in self.ends.items()), AssertionError)
         for member in list(self.members):
             self.leave(member)
         self.one_owner()
