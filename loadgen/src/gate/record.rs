@@ -4,7 +4,7 @@
 use crate::cluster::Fault;
 use crate::gate::prometheus::exposition;
 use crate::options::{Options, Target};
-use crate::report::{Report, max_ms, percentile_ms};
+use crate::report::{Report, summary};
 use crate::run::Watched;
 use crate::tally::Tally;
 use clap::{ArgMatches, CommandFactory};
@@ -30,12 +30,7 @@ impl Row {
         let latencies: Map<String, Value> = watched
             .iter()
             .zip(intervals)
-            .map(|(watched, (tally, _))| {
-                let [p50, p99] = [50.0, 99.0].map(|percentile| percentile_ms(&tally.latency, percentile));
-                let value =
-                    json!({"count": tally.latency.len(), "p50": p50, "p99": p99, "max": max_ms(&tally.latency)});
-                (watched.tag.unwrap_or("latency").to_string(), value)
-            })
+            .map(|(watched, (tally, _))| (watched.tag.unwrap_or("latency").to_string(), summary(&tally.latency)))
             .collect();
         Row(json!({
             "from_seconds": seconds(from_ns),
