@@ -1,0 +1,22 @@
+//! `churn`.
+
+use super::{Target, positive};
+use clap::Args;
+
+#[derive(Args, Clone, Debug)]
+pub struct Churn {
+    #[command(flatten)]
+    pub target: Target,
+    /// Connections a second, each closed once the broker has said what it speaks [default: as fast as they come]
+    #[arg(long, value_name = "R", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// Topics a second, each deleted once it is made [default: as fast as they come]
+    #[arg(long, value_name = "R", value_parser = positive)]
+    pub topic_rate: Option<f64>,
+    /// Threads that open and close connections, one at a time
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub workers: u32,
+    /// Threads that make and delete topics (of --partitions, 1 if that is not given), one at a time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub topic_workers: u32,
+}

@@ -1,0 +1,79 @@
+//! What every load has: a cluster, a topic, a span of time, a report.
+
+use super::{key_value, not_negative, positive};
+use crate::gate::LOG_FILE;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Seconds of a run for which neither a time nor a number of records was given.
+const SECONDS_DEFAULT: f64 = 10.0;
+
+/// What every load has: a cluster, a topic, a span of time, a report.
+#[derive(Args, Clone, Debug)]
+pub struct Target {
+    /// Brokers to begin with; the first that can be reached tells of the others [env: KLAMM_BOOTSTRAP_SERVER] [default:
+    /// 127.0.0.1:9092]
+    #[arg(short = 'b', long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub bootstrap_server: Vec<String>,
+    /// Topic; made when it is missing
+    #[arg(long, default_value = "loadgen")]
+    pub topic: String,
+    /// Partitions to use, and to make the topic with [default: all of the topic, 16 when it is made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub partitions: Option<u32>,
+    /// Setting for the topic when it is made, such as retention.ms=60000; may be repeated
+    #[arg(long = "topic-config", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub topic_configs: Vec<(String, String)>,
+    /// Connections; they share the partitions out among themselves
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: u32,
+    /// Threads that serve the connections [default: the cores that the process may use, at most one per connection]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub threads: Option<u32>,
+    /// Seconds to run, after the warm-up [default: 10 if --records is not given either]
+    #[arg(long, value_name = "S", value_parser = positive)]
+    pub seconds: Option<f64>,
+    /// Records to run for after the warm-up, in whole requests
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub records: Option<u64>,
+    /// Seconds at the start that are not measured
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = not_negative)]
+    pub warmup_seconds: f64,
+    /// Seconds after the end in which answers are awaited; what has none by then is counted as censored
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = not_negative)]
+    pub drain_seconds: f64,
+    /// Look for answers all the time instead of sleeping until they come: latencies without the wake-up of the load's own core,
+    /// which is busy for it
+    #[arg(long)]
+    pub busy_poll: bool,
+    /// The broker's process, on this host, to report its processor time and memory
+    #[arg(long, value_name = "PID")]
+    pub broker_pid: Option<u32>,
+    /// Print the result as one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Write latencies in HdrHistogram's log format (nanoseconds), one interval a second; see `compare`
+    #[arg(long, value_name = "FILE")]
+    pub hdr: Option<PathBuf>,
+    /// Directory for all that is to be known of the run: run.json, latency.hdr, metrics.prom (Prometheus's text format)
+    #[arg(long, value_name = "DIR", conflicts_with = "hdr")]
+    pub out: Option<PathBuf>,
+}
+
+impl Target {
+    /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
+    pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
+        if self.records.is_some() || ends_itself { self.seconds } else { Some(self.seconds.unwrap_or(SECONDS_DEFAULT)) }
+    }
+
+    /// Where the interval log goes.
+    pub fn log(&self) -> Option<PathBuf> {
+        self.hdr.clone().or_else(|| Some(self.out.as_ref()?.join(LOG_FILE)))
+    }
+
+    /// Threads for that many connections.
+    pub fn threads(&self, connections: usize) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        self.threads.map_or(cores, |threads| threads as usize).min(connections)
+    }
+}
