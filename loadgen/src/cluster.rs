@@ -21,6 +21,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::ops::RangeInclusive;
 use std::sync::LazyLock;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 /// Partitions of a topic that is made here and for which no number was asked.
@@ -28,6 +29,10 @@ const PARTITIONS_DEFAULT: i32 = 16;
 /// How long an answer may take, and how long a topic may take to have leaders.
 const PATIENCE_MS: u64 = 120_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the brokers before it in a list may be silent before one is asked as well (as RFC 8305 has it of addresses).
+const HEAD_START: Duration = Duration::from_millis(250);
+/// Longest wait for the answer of one of them.
+const SILENCE_MAX: Duration = Duration::from_millis(PATIENCE_MS);
 /// Pauses between attempts while a cluster is not ready, and while a broker is gone.
 const PAUSES_MS: RangeInclusive<u64> = 20..=200;
 const PAUSES_GONE_MS: RangeInclusive<u64> = 50..=1000;
@@ -126,18 +131,62 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// A connection to the first broker of the list that can be reached.
+    /// A connection to a broker of the list that is there and says what the cluster is. They are asked in the list's order, the
+    /// next one as soon as those before it have failed or have been silent for a while.
     pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
-        let mut first = None;
         let variable = std::env::var(BOOTSTRAP_VARIABLE).ok();
-        for address in bootstrap(&target.bootstrap_server, variable.as_deref()) {
-            let address = with_port(&address).map_err(Fault::Other);
-            match address.and_then(|address| resolve(&address)).and_then(Broker::connect) {
+        let (sender, answers) = channel();
+        let (mut faults, mut waiting) = (Vec::new(), 0);
+        let mut rest = bootstrap(&target.bootstrap_server, variable.as_deref()).into_iter();
+        loop {
+            if let Some(address) = rest.next() {
+                let sender = sender.clone();
+                waiting += 1;
+                // Whoever asked may have an answer by then, and wants no other.
+                std::thread::spawn(move || sender.send(Broker::named(&address)));
+            }
+            let silence = if rest.len() > 0 { HEAD_START } else { SILENCE_MAX };
+            match answers.recv_timeout(silence) {
+                Ok(Ok(broker)) => return Ok(broker),
+                Ok(Err(fault)) => {
+                    faults.push(fault.to_string());
+                    waiting -= 1;
+                }
+                Err(_) => {}
+            }
+            if waiting == 0 && rest.len() == 0 {
+                return Err(Fault::Other(faults.join("; ")));
+            }
+        }
+    }
+
+    /// A connection to the broker at an address as people type it, which may be that of several hosts.
+    fn named(address: &str) -> Result<Self, Fault> {
+        let whole = with_port(address).map_err(Fault::Other)?;
+        let mut first = None;
+        for socket in resolve_all(&whole)? {
+            match Broker::connect(socket).and_then(Broker::introduced) {
                 Ok(broker) => return Ok(broker),
                 Err(fault) => first = first.or(Some(fault)),
             }
         }
-        Err(first.unwrap_or_else(|| Fault::Other("no address of a broker is given".to_string())))
+        let fault = first.expect("a name that is resolved has an address");
+        Err(Fault::Other(if fault.to_string().contains(&whole) {
+            fault.to_string()
+        } else {
+            format!("{whole}: {fault}")
+        }))
+    }
+
+    /// The broker itself, if it knows of a cluster: not all that speak the protocol do.
+    fn introduced(mut self) -> Result<Self, Fault> {
+        let request = metadata::request(Some(&[]), false);
+        let (version, answer) = self.call(ApiKey::Metadata, |w, version| request.encode(w, version))?;
+        let answer = MetadataResponse::decode(&mut Reader::new(&answer), version)?;
+        match answer.brokers.is_empty() {
+            true => Err(Fault::Other(format!("{} knows of no broker", self.address))),
+            false => Ok(self),
+        }
     }
 
     pub fn connect(address: SocketAddr) -> Result<Self, Fault> {
@@ -351,9 +400,14 @@ impl Layout {
 }
 
 pub fn resolve(host_port: &str) -> Result<SocketAddr, Fault> {
+    Ok(resolve_all(host_port)?[0])
+}
+
+/// All addresses of a name, of which there is one at least.
+fn resolve_all(host_port: &str) -> Result<Vec<SocketAddr>, Fault> {
     let fault = |error| Fault::Io(host_port.to_string(), error);
-    let mut addresses = host_port.to_socket_addrs().map_err(fault)?;
-    addresses.next().ok_or_else(|| fault(io::Error::from(io::ErrorKind::NotFound)))
+    let addresses: Vec<SocketAddr> = host_port.to_socket_addrs().map_err(fault)?.collect();
+    if addresses.is_empty() { Err(fault(io::ErrorKind::NotFound.into())) } else { Ok(addresses) }
 }
 
 /// Finds the topic, makes it if it is missing and `create` is set, and waits until each partition that is asked for has a leader.

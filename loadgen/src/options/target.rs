@@ -11,8 +11,8 @@ const SECONDS_DEFAULT: f64 = 10.0;
 /// What every load has: a cluster, a topic, a span of time, a report.
 #[derive(Args, Clone, Debug)]
 pub struct Target {
-    /// Brokers to begin with; the first that can be reached tells of the others [env: KLAMM_BOOTSTRAP_SERVER] [default:
-    /// 127.0.0.1:9092]
+    /// Brokers to begin with; the first that says what the cluster is tells of the others [env: KLAMM_BOOTSTRAP_SERVER]
+    /// [default: 127.0.0.1:9092]
     #[arg(short = 'b', long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub bootstrap_server: Vec<String>,
     /// Topic; made when it is missing

@@ -85,13 +85,13 @@ fn write(
     file: Option<&Arc<LedgerFile>>,
 ) -> Result<(Report, Vec<Written>), Fault> {
     let Verify { target, writing, .. } = options;
-    let watched = [Watched::new(None, shares.len())];
+    let watched = [Watched::divided(None, shares.len())];
     let run = Arc::new(Run::begin(target, target.seconds(false)));
     let (ended, endings) = endings();
     let (mut handles, mut stream_first) = (Vec::new(), 0);
     let writers = shares.len();
     for (i, (_, partitions)) in shares.into_iter().enumerate() {
-        let (run, tally) = (run.clone(), watched[0].tallies[i].clone());
+        let (run, tally) = (run.clone(), watched[0].divided_tally(&run, i));
         let (options, schedule) = (options.clone(), schedule(writing, i, writers));
         let (count, entries) = (partitions.len() as u32, (stream_first, file.cloned()));
         handles.push(start(&ended, move || {

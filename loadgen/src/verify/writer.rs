@@ -7,9 +7,9 @@ use crate::link::{ANSWER_MS, Asking};
 use crate::options::Verify;
 use crate::producer::wall_ms;
 use crate::request::{TIMEOUT_MS, Topic};
-use crate::run::Run;
+use crate::run::{DividedTally, Run};
 use crate::schedule::Schedule;
-use crate::tally::{Miss, SharedTally};
+use crate::tally::Miss;
 use crate::verify::file::LedgerFile;
 use crate::verify::ledger::{Promise, Stream};
 use crate::verify::seal::{Seal, Sealer};
@@ -61,7 +61,7 @@ struct Session {
 
 pub struct Writer {
     run: Arc<Run>,
-    tally: SharedTally,
+    tally: DividedTally,
     options: Verify,
     schedule: Option<Schedule>,
     partitions: Vec<i32>,
@@ -86,7 +86,7 @@ pub struct Writer {
 impl Writer {
     pub fn new(
         run: Arc<Run>,
-        tally: SharedTally,
+        tally: DividedTally,
         options: &Verify,
         schedule: Option<Schedule>,
         partitions: Vec<i32>,
@@ -142,8 +142,8 @@ impl Writer {
     /// Decides about requests whose answers will not come. Those of an idempotent producer are sent again as they are, because the
     /// broker can tell; others stay unknown, and their numbers are not used again.
     fn settle(&mut self) {
-        let code = ErrorCode::NetworkException.code();
-        self.tally.with(|tally| tally.error(code, 1));
+        let (code, now_ns) = (ErrorCode::NetworkException.code(), self.run.clock.now_ns());
+        self.tally.at(now_ns).with(|tally| tally.error(code, 1));
         if self.identity.is_none() {
             for pending in std::mem::take(&mut self.pending) {
                 self.miss(Miss::Lost, pending.intended_ns);
@@ -155,7 +155,7 @@ impl Writer {
     /// A request is censored; it enters the histogram in the end.
     fn miss(&mut self, miss: Miss, intended_ns: u64) {
         self.missed.push(intended_ns);
-        self.tally.with(|tally| tally.miss(miss, self.batch_records as u64));
+        self.tally.at(intended_ns).with(|tally| tally.miss(miss, self.batch_records as u64));
     }
 
     /// Gives an outcome to all that was due and has none, and each censored request its latency.
@@ -173,12 +173,12 @@ impl Writer {
             self.taken += 1;
             self.miss(Miss::Unsent, intended_ns);
         }
-        self.tally.with(|tally| {
-            for intended_ns in &self.missed {
-                tally.latency.saturating_record(end_ns.saturating_sub(*intended_ns));
+        for &intended_ns in &self.missed {
+            self.tally.at(intended_ns).with(|tally| {
+                tally.latency.saturating_record(end_ns.saturating_sub(intended_ns));
                 tally.last_ns = tally.last_ns.max(end_ns);
-            }
-        });
+            });
+        }
     }
 
     /// Connects to the leaders of this writer's partitions, and sends again what is pending.
@@ -315,7 +315,7 @@ impl Writer {
             None => Meaning::of(code),
         };
         if meaning != Meaning::Done {
-            self.tally.with(|tally| tally.error(code, 1));
+            self.tally.at(now_ns).with(|tally| tally.error(code, 1));
             if !meaning.is_passing() {
                 // The broker does not know this producer as it was: what is pending stays unknown, and a new producer goes on.
                 self.identity = None;
@@ -333,7 +333,7 @@ impl Writer {
         }
         self.streams[pending.slot].acknowledge(pending.numbers, promise);
         self.attempts.renew();
-        self.tally.with(|tally| {
+        self.tally.at(pending.intended_ns).with(|tally| {
             tally.request(now_ns, now_ns.saturating_sub(pending.intended_ns));
             tally.records += records;
             tally.bytes += bytes;

@@ -62,6 +62,12 @@ pub enum Fault {
     Deny,
     /// Leads no partition any more after `REQUESTS` requests to write; another broker does.
     Move,
+    /// The same once it has been asked to read twice.
+    MoveReading,
+    /// Ends after `REQUESTS` requests to write, and another broker leads.
+    FailOver,
+    /// Breaks the connection of the second request to read.
+    CutReading,
     /// Keeps all batches in the next partition.
     WrongPartition,
     /// Acknowledges one offset more than it should.
@@ -92,6 +98,8 @@ struct State {
     is_dead: bool,
     topic: Option<Vec<Vec<Vec<u8>>>>,
     requests: u64,
+    /// Requests to read.
+    fetches: u64,
     /// A partition, and its end as long as its last batch is to be forgotten.
     doomed: Option<(i32, i64)>,
     sequences: std::collections::BTreeMap<(i64, i32), i32>,
@@ -101,17 +109,22 @@ const TOPIC_ID: Uuid = Uuid([9; 16]);
 
 /// Starts a broker that lives as long as the test's process.
 pub fn start(fault: Fault) -> SocketAddr {
-    let brokers = if fault == Fault::Move { 2 } else { 1 };
+    start_all(fault)[0]
+}
+
+/// The same; gives all brokers of its cluster.
+pub fn start_all(fault: Fault) -> Vec<SocketAddr> {
+    let brokers = if [Fault::Move, Fault::MoveReading, Fault::FailOver].contains(&fault) { 2 } else { 1 };
     let listeners: Vec<TcpListener> = (0..brokers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let brokers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    let (sequences, first) = (Default::default(), brokers[0]);
-    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, doomed: None, sequences };
+    let (sequences, all) = (Default::default(), brokers.clone());
+    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, fetches: 0, doomed: None, sequences };
     let state = Arc::new(Mutex::new(state));
     for listener in listeners {
         let (address, state) = (listener.local_addr().unwrap(), state.clone());
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
-                if state.lock().unwrap().is_dead {
+                if state.lock().unwrap().is_gone(address) {
                     return;
                 }
                 let state = state.clone();
@@ -119,7 +132,7 @@ pub fn start(fault: Fault) -> SocketAddr {
             }
         });
     }
-    first
+    all
 }
 
 fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
@@ -152,7 +165,11 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
                 None => return Ok(()),
             },
             Request::Fetch(request) => {
-                let (response, is_empty) = fetch(state, &request);
+                state.fetches += 1;
+                if state.fault == Fault::CutReading && state.fetches == 2 {
+                    return Ok(());
+                }
+                let (response, is_empty) = fetch(state, &request, address);
                 response.encode(&mut body, version);
                 if is_empty {
                     drop(guard);
@@ -243,7 +260,16 @@ fn list_offsets(state: &mut State, request: &ListOffsetsRequest<'_>) -> ListOffs
 impl State {
     /// Which of its brokers leads all partitions.
     fn leader(&self) -> usize {
-        usize::from(self.fault == Fault::Move && self.requests >= REQUESTS)
+        usize::from(match self.fault {
+            Fault::Move | Fault::FailOver => self.requests >= REQUESTS,
+            Fault::MoveReading => self.fetches > 2,
+            _ => false,
+        })
+    }
+
+    /// Whether the broker with this address has ended.
+    fn is_gone(&self, address: SocketAddr) -> bool {
+        self.is_dead && address == self.brokers[0]
     }
 
     /// What ends a connection instead of an answer.
@@ -256,13 +282,13 @@ impl State {
             Fault::Hang => loop {
                 std::thread::park();
             },
-            Fault::Die if !self.is_dead => {
-                self.is_dead = true;
-                // Whoever accepts connections looks once more.
-                let _ = TcpStream::connect(address);
+            Fault::Die | Fault::FailOver if address == self.brokers[0] => {
+                if !std::mem::replace(&mut self.is_dead, true) {
+                    // Whoever accepts connections looks once more.
+                    let _ = TcpStream::connect(address);
+                }
                 Some(&[])
             }
-            Fault::Die => Some(&[]),
             Fault::Babble => {
                 self.fault = Fault::None;
                 Some(&[0, 0, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])
@@ -412,7 +438,8 @@ fn changed(bytes: &[u8], change: impl Fn(&mut Changing)) -> Vec<u8> {
 
 /// Every fetch is answered as if it began a session and no session could be had.
 /// Says too whether there is nothing in the answer.
-fn fetch(state: &mut State, request: &FetchRequest<'_>) -> (FetchResponse<'static>, bool) {
+fn fetch(state: &mut State, request: &FetchRequest<'_>, address: SocketAddr) -> (FetchResponse<'static>, bool) {
+    let error_code = if address == state.brokers[state.leader()] { 0 } else { NOT_LEADER };
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
     let mut is_empty = true;
     let partitions: Vec<PartitionData<'static>> = asked
@@ -437,6 +464,7 @@ fn fetch(state: &mut State, request: &FetchRequest<'_>) -> (FetchResponse<'stati
             }
             PartitionData {
                 partition_index: asked.partition,
+                error_code,
                 high_watermark,
                 records: Some(Records::Spans(vec![bytes.into()])),
                 ..Default::default()

@@ -237,3 +237,14 @@ fn a_ledger_that_cannot_be_used_is_no_verdict() {
     assert_eq!(code(&address, &format!("{VERIFY} {}", ledger.option("ledger"))), 1);
     assert_eq!(std::fs::read_to_string(&ledger.0).unwrap(), "what was here before\n");
 }
+
+/// Records of the warm-up are verified, and are in none of the figures.
+#[test]
+fn the_warm_up_is_verified_and_not_measured() {
+    let options = "verify --rate 2000 --warmup-seconds 1 --seconds 1 --record-bytes 100 --batch-bytes 0 --partitions 4";
+    let value = json(&run(&fake::start(Fault::HangUp).to_string(), options));
+    let count = |name: &str| value[name].as_u64().unwrap();
+    assert_eq!(count("records") + count("censored"), 2000, "{value}");
+    assert_eq!(flaws(&value), Vec::<&str>::new(), "{value}");
+    assert!(count("acknowledged") + count("unknown") > 2000 && count("censored") > 0, "{value}");
+}

@@ -1,0 +1,115 @@
+//! Brokers that are to be found among several addresses, and found again.
+
+mod fake;
+
+use fake::Fault;
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+/// Exit status of figures that are not what they seem.
+const INVALID: i32 = 3;
+/// An address at which nothing listens.
+const DEAD: &str = "127.0.0.1:1";
+
+fn run(addresses: &str, command: &str) -> Output {
+    let mut words = command.split_whitespace();
+    let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    loadgen.arg(words.next().unwrap()).args(["--bootstrap-server", addresses, "--json"]).args(words);
+    loadgen.output().unwrap()
+}
+
+#[track_caller]
+fn json(output: &Output) -> Value {
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"))
+}
+
+fn count(value: &Value, name: &str) -> u64 {
+    name.split('.').fold(value, |value, name| &value[name]).as_u64().unwrap_or_default()
+}
+
+/// The address of a server that says `answer` to whatever it is asked, and nothing more; or nothing at all.
+fn babbler(answer: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let mut all = Vec::new();
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            if !answer.is_empty() && stream.read(&mut [0; 1024]).is_ok() {
+                // Whoever asked may have hung up.
+                let _ = stream.write_all(answer);
+            }
+            all.push(stream);
+        }
+    });
+    address
+}
+
+/// `address` behind others that are of no use.
+fn behind(address: &str) -> String {
+    let others = [
+        DEAD.to_string(),
+        babbler(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n"),
+        babbler(b"\x00\x00\x00\x05\xff\xff\xff\xff\xff"),
+        babbler(b"\x7f\xff\xff\xff"),
+        babbler(b""),
+    ];
+    format!("{},{address}", others.join(","))
+}
+
+#[test]
+fn brokers_that_are_away_or_mad_do_not_hide_the_others() {
+    let addresses = behind(&fake::start(Fault::None).to_string());
+    for (command, records) in [
+        ("produce --records 1000 --partitions 4 --batch-bytes 10000", 1000),
+        ("consume --to-end", 1000),
+        ("end-to-end --rate 500 --seconds 1 --record-bytes 50 --topic other", 0),
+        ("verify --records 1000 --record-bytes 100 --topic third", 1000),
+    ] {
+        let value = json(&run(&addresses, command));
+        assert!(count(&value, "records") >= records && count(&value, "requests") > 0, "{command}: {value}");
+        assert_eq!((value["errors"].to_string(), count(&value, "connections_lost")), ("{}".to_string(), 0), "{value}");
+    }
+}
+
+#[test]
+fn if_none_is_there_each_is_named() {
+    let mad = babbler(b"\x00\x00\x00\x05\xff\xff\xff\xff\xff");
+    let output = run(&format!("{DEAD},{mad}"), "produce --records 1");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(INVALID), "{errors}");
+    assert!(errors.contains(DEAD) && errors.contains("refused") && errors.contains(&mad), "{errors}");
+}
+
+/// The one that was there at first has gone, and another leads.
+#[test]
+fn a_cluster_is_found_again_by_any_of_its_brokers() {
+    let brokers = fake::start_all(Fault::FailOver);
+    let addresses = format!("{},{}", behind(&brokers[0].to_string()), brokers[1]);
+    let paced = "produce --rate 500 --seconds 3 --batch-bytes 0 --record-bytes 100 --partitions 4 --drain-seconds 1";
+    let value = json(&run(&addresses, paced));
+    assert_eq!(count(&value, "records") + count(&value, "censored"), 1500, "{value}");
+    assert!(count(&value, "connections_lost") > 0 && count(&value, "censored_by.lost") > 0, "{value}");
+    // Many more than the first broker took.
+    assert!(count(&value, "records") > 2 * fake::REQUESTS, "{value}");
+}
+
+/// What a connection was to read that is lost, and partitions that move, are read to their ends: nothing is missed or read twice.
+#[test]
+fn reading_goes_on_after_a_lost_connection_and_a_moved_partition() {
+    for (fault, lost, why) in
+        [(Fault::CutReading, 1, "connections lost: 1"), (Fault::MoveReading, 0, "NOT_LEADER_OR_FOLLOWER")]
+    {
+        let addresses = behind(&fake::start(fault).to_string());
+        let written = json(&run(&addresses, "produce --records 20000 --record-bytes 1000 --partitions 4"));
+        assert!(count(&written, "records") >= 20_000, "{fault:?} {written}");
+        let output = run(&addresses, "consume --to-end --check-crc --connections 2");
+        let value = json(&output);
+        assert_eq!(output.status.code(), Some(INVALID), "{fault:?} {value}");
+        assert_eq!(count(&value, "records"), count(&written, "records"), "{fault:?} {value}");
+        assert_eq!((count(&value, "connections_lost"), &value["valid"]), (lost, &false.into()), "{fault:?} {value}");
+        assert!(value["why"].to_string().contains(why), "{fault:?} {value}");
+    }
+}
