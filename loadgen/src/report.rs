@@ -1,8 +1,7 @@
 //! What a run came to, as text for people and as one JSON object for programs.
 
 use crate::gate::Row;
-use crate::health::Health;
-use crate::process::Usage;
+use crate::health::{BrokerUse, Health};
 use crate::tally::Tally;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
@@ -39,8 +38,8 @@ pub fn max_ms(latency: &Histogram<u64>) -> f64 {
 pub struct Report {
     pub tally: Tally,
     pub seconds: f64,
-    /// The broker's processor seconds in that time and its memory at the end.
-    pub broker: Option<Usage>,
+    /// What the broker used in that time and in the drain.
+    pub broker: Option<BrokerUse>,
     /// What the tally's latencies are: name in JSON, title in text.
     pub latency_name: (&'static str, &'static str),
     /// Latency that the load has besides that of its requests: name in JSON, title in text.
@@ -134,10 +133,17 @@ impl Report {
         put("connections_lost", json!(self.tally.lost.values().sum::<u64>()));
         put("valid", json!(self.why.is_empty()));
         put("why", json!(self.why));
-        put("broker_cpu_seconds", json!(self.broker.map(|usage| usage.cpu_seconds)));
-        put("broker_cpu_seconds_per_gb", json!(self.cpu_seconds_per_gb()));
-        put("broker_rss_bytes", json!(self.broker.map(|usage| usage.rss_bytes)));
-        put("load", self.health.load_json(self.lag.as_ref().map_or(Value::Null, latency_json)));
+        let broker = self.broker.as_ref();
+        let charged = broker.and_then(|broker| broker.charged_cpu_seconds);
+        put("broker_cpu_seconds", json!(broker.map(|broker| broker.cpu_seconds)));
+        put("broker_cpu_seconds_per_gb", json!(broker.and_then(|broker| self.per_gb(broker.cpu_seconds))));
+        put("charged_cpu_seconds", json!(charged));
+        put("charged_cpu_seconds_per_gb", json!(charged.and_then(|seconds| self.per_gb(seconds))));
+        put("broker_rss_bytes", json!(broker.map(|broker| broker.rss_bytes)));
+        put("broker", json!(broker.map(BrokerUse::json)));
+        let mut load = self.health.load_json();
+        load["lag_ms"] = self.lag.as_ref().map_or(Value::Null, latency_json);
+        put("load", load);
         put("host", self.health.host_json());
         for (name, value) in &self.more {
             put(name, value.clone());
@@ -145,9 +151,33 @@ impl Report {
         Value::Object(object)
     }
 
-    fn cpu_seconds_per_gb(&self) -> Option<f64> {
-        let usage = self.broker?;
-        (self.tally.bytes > 0).then(|| usage.cpu_seconds / (self.tally.bytes as f64 / GB))
+    fn per_gb(&self, seconds: f64) -> Option<f64> {
+        (self.tally.bytes > 0).then(|| seconds / (self.tally.bytes as f64 / GB))
+    }
+
+    /// Processor time for people.
+    fn cpu_text(&self, seconds: f64, cores: &str) -> String {
+        let per_gb = self.per_gb(seconds).map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
+        format!("{seconds:.2} s processor time{per_gb}, {cores} of a core")
+    }
+
+    /// Titles and what they say of the broker.
+    fn broker_lines(&self, broker: &BrokerUse) -> Vec<(&'static str, String)> {
+        let cores = |seconds: f64| format!("{:.1} %", self.per_second(100.0 * seconds));
+        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / MIB);
+        let (seconds, rss) = (broker.cpu_seconds, mib(broker.rss_bytes));
+        let mut lines = vec![("broker", format!("{}, {rss} memory", self.cpu_text(seconds, &cores(seconds))))];
+        if let Some(seconds) = broker.charged_cpu_seconds {
+            lines.push(("and the kernel for it", self.cpu_text(seconds, &cores(seconds))));
+        }
+        if let Some(cgroup) = &broker.cgroup {
+            let memory = cgroup.memory.map(|memory| {
+                let (all, own, cache) = (mib(memory.total), mib(memory.anonymous), mib(memory.page_cache));
+                format!("{all} memory: {own} anonymous, {cache} page cache  ")
+            });
+            lines.push(("its cgroup", memory.unwrap_or_default() + &plain(&json!({"pressure": cgroup.pressure}), "")));
+        }
+        lines
     }
 
     pub fn text(&self) -> String {
@@ -174,24 +204,13 @@ impl Report {
         }
         line("errors", if self.tally.errors.is_empty() { "none".to_string() } else { errors_text(&self.tally) });
         line("censored", format!("{} records", self.tally.censored()));
-        if let Some(usage) = self.broker {
-            let per_gb = self.cpu_seconds_per_gb().map_or(String::new(), |seconds| format!(", {seconds:.3} s/GB"));
-            line(
-                "broker",
-                format!(
-                    "{:.2} s processor time{per_gb}, {:.1} % of a core, {:.1} MiB memory",
-                    usage.cpu_seconds,
-                    self.per_second(100.0 * usage.cpu_seconds),
-                    usage.rss_bytes as f64 / MIB
-                ),
-            );
+        for (title, text) in self.broker.iter().flat_map(|broker| self.broker_lines(broker)) {
+            line(title, text);
         }
         if let Some(lag) = &self.lag {
             line("load's own lag", latency_text(lag));
         }
-        let mut load = self.health.load_json(Value::Null);
-        load.as_object_mut().and_then(|load| load.remove("lag_ms"));
-        line("load", plain(&load, ""));
+        line("load", plain(&self.health.load_json(), ""));
         line("host", plain(&self.health.host_json(), ""));
         for (name, value) in &self.more {
             let (title, unit) = unit(name);
@@ -292,7 +311,9 @@ pub fn progress(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::health::{CgroupUse, Memory};
     use crate::tally::Miss;
+    use std::collections::BTreeMap;
 
     fn report() -> Report {
         let mut tally = Tally::new();
@@ -302,8 +323,18 @@ mod tests {
         tally.records = 64_000;
         tally.bytes = 2_000_000_000;
         tally.error(6, 3);
+        let memory = Memory { total: 96 << 20, anonymous: 32 << 20, page_cache: 60 << 20 };
         Report {
-            broker: Some(Usage { cpu_seconds: 1.0, rss_bytes: 32 << 20 }),
+            broker: Some(BrokerUse {
+                seconds: 2.0,
+                cpu_seconds: 1.0,
+                charged_cpu_seconds: Some(1.5),
+                rss_bytes: 32 << 20,
+                cgroup: Some(CgroupUse {
+                    memory: Some(memory),
+                    pressure: BTreeMap::from([("io_some".to_string(), 0.25)]),
+                }),
+            }),
             more: vec![
                 ("records_unsent", json!(5)),
                 ("pause_ms", json!({"count": 2, "max": 1.5})),
@@ -338,6 +369,8 @@ mod tests {
         assert_eq!(json["records_per_second"], json!(32_000.0));
         assert_eq!(json["errors"], json!({"NOT_LEADER_OR_FOLLOWER": 3}));
         assert_eq!(json["broker_cpu_seconds_per_gb"], json!(0.5));
+        assert_eq!(json["charged_cpu_seconds_per_gb"], json!(0.75));
+        assert_eq!(json["broker"]["page_cache_bytes"], json!(60 << 20));
         let latency: Vec<&str> = json["latency_ms"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(latency, ["p50", "p90", "p99", "p999", "p9999", "max"]);
         let p99 = json["latency_ms"]["p99"].as_f64().unwrap();
@@ -374,6 +407,7 @@ mod tests {
     fn without_a_broker_process_its_keys_are_null() {
         let json = Report { broker: None, ..report() }.json();
         assert!(json["broker_cpu_seconds"].is_null() && json["broker_rss_bytes"].is_null());
+        assert!(json["charged_cpu_seconds"].is_null() && json["broker"].is_null());
     }
 
     #[test]
@@ -386,6 +420,9 @@ mod tests {
             "rest                  none\n",
             "first message         none\n",
             "commits               7.250/s\n",
+            "broker                1.00 s processor time, 0.500 s/GB, 50.0 % of a core, 32.0 MiB memory\n",
+            "and the kernel for it 1.50 s processor time, 0.750 s/GB, 75.0 % of a core\n",
+            "its cgroup            96.0 MiB memory: 32.0 MiB anonymous, 60.0 MiB page cache  pressure io_some 0.250\n",
         ] {
             assert!(text.contains(line), "{text}");
         }

@@ -2,15 +2,16 @@
 
 use crate::cluster::Fault;
 use crate::gate::{self, Row};
-use crate::health::{Health, Sample};
+use crate::health::{BrokerUse, Health, Observer, Sample};
 use crate::options::Target;
-use crate::process::Usage;
+use crate::process::{ROOT, Usage};
 use crate::report::{Report, progress};
 use crate::tally::{Clock, SharedTally, Tally, gather};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -200,9 +201,8 @@ pub fn watch(
         .map_err(fault)?;
     let mut totals: Vec<Tally> = watched.iter().map(|_| Tally::new()).collect();
     let mut rows = Vec::new();
-    let mut usage_before = usage(target)?;
-    let mut first = Sample::take(0, target.broker_pid);
-    let mut last = first.clone();
+    usage(target)?;
+    let mut looks = Looks::begin(target);
     let mut measuring = run.measure_ns == 0;
     let (mut tick_ns, mut running) = (0, threads);
     while running > 0 {
@@ -215,7 +215,9 @@ pub fn watch(
             let second = second.map(|at| &intervals[at].0.latency);
             eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0].0, second));
         }
-        rows.extend(intervals[0].1.then(|| Row::new(tick_ns, now_ns, watched, &intervals)));
+        let (health, broker) = looks.look(run);
+        let row = || Row::new((tick_ns, now_ns), watched, &intervals, (&health, broker.as_ref()));
+        rows.extend(intervals[0].1.then(row));
         for (total, (watched, (interval, is_measured))) in totals.iter_mut().zip(watched.iter().zip(&mut intervals)) {
             if *is_measured {
                 let tag = watched.tag.and_then(Tag::new);
@@ -227,11 +229,7 @@ pub fn watch(
         }
         if !measuring && now_ns >= run.measure_ns {
             measuring = true;
-            usage_before = usage(target).ok().flatten();
-            first = Sample::take(now_ns, target.broker_pid);
-            last = first.clone();
-        } else if now_ns <= run.end_ns {
-            last = last.or_later(Sample::take(now_ns, target.broker_pid));
+            looks.measure();
         }
         tick_ns = now_ns;
     }
@@ -243,13 +241,51 @@ pub fn watch(
     let latency = |tag: &str| of(tag).map(|at| totals[at].latency.clone());
     let mut report = Report::new(main, seconds);
     (report.service, report.lag) = (latency(SERVICE), latency(LAG));
-    report.health = Health::between(&first, &last, target.busy_poll);
+    (report.health, report.broker) = looks.end();
     report.rows = rows;
-    match usage(target) {
-        Ok(after) => report.broker = after.zip(usage_before).map(|(after, before)| after.since(&before)),
-        Err(fault) => report.why.push(format!("the broker's process is gone: {fault}")),
+    if let Err(fault) = usage(target) {
+        report.why.push(format!("the broker's process is gone: {fault}"));
     }
     Ok((report, totals))
+}
+
+/// What the kernel's files say of a run, look by look.
+struct Looks {
+    observer: Observer,
+    /// Threads of load are busy all the time.
+    is_polling: bool,
+    latest: Sample,
+    /// Where the measured part begins, and when there were threads of load last in the planned window.
+    first: Sample,
+    last: Sample,
+}
+
+impl Looks {
+    fn begin(target: &Target) -> Looks {
+        let mut observer = Observer::new(Path::new(ROOT), target.broker_pid);
+        let first = observer.look(0);
+        Looks { observer, is_polling: target.busy_poll, latest: first.clone(), last: first.clone(), first }
+    }
+
+    /// What was used since the look before.
+    fn look(&mut self, run: &Run) -> (Health, Option<BrokerUse>) {
+        let now_ns = run.clock.now_ns();
+        let before = std::mem::replace(&mut self.latest, self.observer.look(now_ns));
+        if now_ns <= run.end_ns {
+            self.last = self.last.clone().or_later(self.latest.clone());
+        }
+        (Health::between(&before, &self.latest, self.is_polling), BrokerUse::between(&before, &self.latest))
+    }
+
+    /// The measured part begins at the latest look.
+    fn measure(&mut self) {
+        (self.first, self.last) = (self.latest.clone(), self.latest.clone());
+    }
+
+    /// Of the load within the planned window, and of the broker up to the end of the drain.
+    fn end(self) -> (Health, Option<BrokerUse>) {
+        (Health::between(&self.first, &self.last, self.is_polling), BrokerUse::between(&self.first, &self.latest))
+    }
 }
 
 /// Waits until `next_ns` or until all threads have ended; gives the number that have.

@@ -22,9 +22,10 @@ pub struct Metric {
 }
 
 /// Measures of a report: name, key in the report, unit, kind.
-const MEASURES: [(&str, &str, &str, Kind); 3] = [
+const MEASURES: [(&str, &str, &str, Kind); 4] = [
     ("throughput", "records_per_second", "/s", Kind::Yield),
     ("cpu", "broker_cpu_seconds_per_gb", "s/GB", Kind::Cost),
+    ("cpu_charged", "charged_cpu_seconds_per_gb", "s/GB", Kind::Cost),
     ("memory", "broker_rss_bytes", "bytes", Kind::Cost),
 ];
 /// Counts of a report: name, keys of which the first that is there is taken.
@@ -106,6 +107,7 @@ mod tests {
             ("delivery.p99.99", Some(Kind::Cost)),
             ("ack.max", Some(Kind::Cost)),
             ("throughput", Some(Kind::Yield)),
+            ("cpu_charged", Some(Kind::Cost)),
             ("censored", Some(Kind::Faults)),
             ("errors", Some(Kind::Faults)),
             ("p98", None),

@@ -3,6 +3,7 @@
 
 use crate::cluster::Fault;
 use crate::gate::prometheus::exposition;
+use crate::health::{BrokerUse, Health};
 use crate::options::{Options, Target};
 use crate::report::{Report, summary};
 use crate::run::Watched;
@@ -24,7 +25,12 @@ pub const METRICS_FILE: &str = "metrics.prom";
 pub struct Row(Value);
 
 impl Row {
-    pub fn new(from_ns: u64, now_ns: u64, watched: &[Watched], intervals: &[(Tally, bool)]) -> Row {
+    pub fn new(
+        (from_ns, now_ns): (u64, u64),
+        watched: &[Watched],
+        intervals: &[(Tally, bool)],
+        (health, broker): (&Health, Option<&BrokerUse>),
+    ) -> Row {
         let seconds = |ns: u64| ns as f64 / 1e9;
         let main = &intervals[0].0;
         let latencies: Map<String, Value> = watched
@@ -41,6 +47,9 @@ impl Row {
             "errors": main.errors_named(),
             "censored": main.censored(),
             "latency_ms": latencies,
+            "load": health.load_json(),
+            "host": health.host_json(),
+            "broker": broker.map(BrokerUse::json),
         }))
     }
 }
@@ -139,9 +148,11 @@ mod tests {
         tally.records = 7;
         tally.error(3, 2);
         let watched = [Watched::new(None, 1), Watched::new(Some("delivery"), 1)];
-        let Row(row) = Row::new(1_000_000_000, 3_500_000_000, &watched, &[(tally, true), (Tally::new(), true)]);
+        let intervals = [(tally, true), (Tally::new(), true)];
+        let Row(row) = Row::new((1_000_000_000, 3_500_000_000), &watched, &intervals, (&Health::default(), None));
         assert_eq!((&row["from_seconds"], &row["seconds"], &row["records"]), (&json!(1.0), &json!(2.5), &json!(7)));
         assert_eq!(row["errors"], json!({"UNKNOWN_TOPIC_OR_PARTITION": 2}));
+        assert!(row["load"]["cpu"].is_null() && row["host"]["pressure"].is_object() && row["broker"].is_null());
         assert_eq!(
             (&row["latency_ms"]["latency"]["count"], &row["latency_ms"]["delivery"]["count"]),
             (&json!(1), &json!(0))

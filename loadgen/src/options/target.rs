@@ -46,7 +46,8 @@ pub struct Target {
     /// which is busy for it
     #[arg(long)]
     pub busy_poll: bool,
-    /// The broker's process, on this host, to report its processor time and memory
+    /// The broker's process, on this host, to report its processor time and memory: of its cgroup (version 2) where it has one of
+    /// its own. Charged to it is also what the kernel's threads, interrupts and softirqs do, so nothing else ought to run
     #[arg(long, value_name = "PID")]
     pub broker_pid: Option<u32>,
     /// Print the result as one JSON object
