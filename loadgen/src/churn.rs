@@ -5,7 +5,7 @@ use crate::options::Churn;
 use crate::process::{Usage, raise_file_limit};
 use crate::report::{Report, summary};
 use crate::run::{Run, Watched, endings, start, watch};
-use crate::schedule::Schedule;
+use crate::schedule::{Arrival, Pace, Rate, Schedule};
 use crate::tally::{SharedTally, Tally};
 use klamm::wire::codec::Reader;
 use klamm::wire::error::ErrorCode;
@@ -47,16 +47,18 @@ pub fn churn(options: &Churn) -> Result<Report, Fault> {
     };
     let before = usage()?;
     let [openers, makers] = [options.workers, options.topic_workers].map(|workers| workers as usize);
-    let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let rates = [options.rate, options.topic_rate].into_iter().flatten();
+    let longer = rates.max_by(|a, b| a.ramp_seconds().partial_cmp(&b.ramp_seconds()).expect("times are numbers"));
+    let run = Arc::new(Run::begin(target, target.seconds_of(longer)));
     let watched = [
         Watched::new(Some("connect"), openers),
         Watched::new(Some("create"), makers),
         Watched::new(Some("delete"), makers),
     ];
-    let worker = |rate: Option<f64>, thread: usize, threads: usize| Worker {
+    let worker = |rate: Option<Rate>, thread: usize, threads: usize| Worker {
         run: run.clone(),
         bootstrap,
-        schedule: rate.map(|rate| Schedule::new(0, rate, thread, threads)),
+        schedule: rate.map(|rate| Pace::new(rate, Arrival::Even, 1, run.measure_ns).schedule(thread, threads)),
         name: format!("{}-{:08x}-{thread}", target.topic, rand::random::<u32>()),
         topic_partitions: target.partitions.map_or(1, |partitions| partitions as i32),
     };
@@ -105,14 +107,15 @@ fn complete(report: &mut Report, totals: &[Tally], (before, after): (Option<Usag
 
 impl Worker {
     /// Waits for the time of the next round; gives the time at which it ought to begin, `None` at the end.
-    fn next(&self, round: u64) -> Option<u64> {
+    fn next(&mut self) -> Option<u64> {
         loop {
             let now_ns = self.run.clock.now_ns();
             if !self.run.goes_on(now_ns) {
                 return None;
             }
-            let intended_ns = self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(round));
+            let intended_ns = self.schedule.as_ref().map_or(now_ns, Schedule::intended_ns);
             if intended_ns <= now_ns {
+                self.schedule.iter_mut().for_each(Schedule::advance);
                 return Some(intended_ns);
             }
             std::thread::sleep(Duration::from_nanos(intended_ns - now_ns).min(NAP_MAX));
@@ -120,17 +123,16 @@ impl Worker {
     }
 
     /// A connection is one when the broker has said what it speaks.
-    fn connections(&self, tally: &SharedTally) {
-        for round in 0.. {
-            let Some(intended_ns) = self.next(round) else { return };
+    fn connections(mut self, tally: &SharedTally) {
+        while let Some(intended_ns) = self.next() {
             self.count(tally, intended_ns, Broker::connect(self.bootstrap).map(drop));
         }
     }
 
-    fn topics(&self, create: &SharedTally, delete: &SharedTally) {
+    fn topics(mut self, create: &SharedTally, delete: &SharedTally) {
         let mut broker = None;
         for round in 0.. {
-            let Some(intended_ns) = self.next(round) else { return };
+            let Some(intended_ns) = self.next() else { return };
             let name = format!("{}-{round}", self.name);
             let made = connection(&mut broker, self.bootstrap)
                 .and_then(|broker| create_topic(broker, &name, self.topic_partitions));

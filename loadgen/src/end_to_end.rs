@@ -7,7 +7,7 @@ use crate::fetch::Span;
 use crate::load::{Load, MS_NS, Outcome};
 use crate::mark::{Book, MARK_BYTES, Mark};
 use crate::options::EndToEnd;
-use crate::produce::{on_schedule, own, schedule};
+use crate::produce::{on_schedule, own, schedules};
 use crate::producer;
 use crate::report::Report;
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
@@ -45,7 +45,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
     let mut watched = vec![Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
     watched.extend(on_schedule(&writing, writers));
-    let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let run = Arc::new(Run::begin(target, target.seconds_of(writing.rate)));
     let (arrival_ns, deliveries) = (run.drain_ns.min(ARRIVAL_NS), watched[1].divided_tally(&run, 0));
     let flow = Arc::new(Flow::new(book, (writers, writers + readers), arrival_ns, deliveries));
     let (ended, endings) = endings();
@@ -65,10 +65,11 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
         let tally = (watched[0].divided_tally(&run, thread), own(&watched[2..], &run, thread));
         let (run, flow) = (run.clone(), flow.clone());
-        let (schedule, writing) = (schedule(&writing, thread, writers), writing.clone());
+        let schedules = schedules(&writing, &run, (thread, writers), producers.len());
+        let writing = writing.clone();
         handles.push(start(&ended, move || {
             let clock = run.clock;
-            let outcome = Load::new(run, tally, producers, schedule, &writing).and_then(Load::run);
+            let outcome = Load::new(run, tally, producers, schedules, &writing).and_then(Load::run);
             flow.writer_ended(outcome.as_ref().ok(), clock.now_ns());
             flow.thread_ended(clock.now_ns());
             outcome.map(drop)

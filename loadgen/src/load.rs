@@ -17,7 +17,8 @@ use klamm::client::meaning::Meaning;
 use klamm::types::Time;
 use klamm::wire::codec::{DecodeError, Reader};
 use klamm::wire::messages::ProduceResponse;
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -55,6 +56,13 @@ pub struct Own {
     pub service: DividedTally,
 }
 
+/// When the requests of a connection are due.
+struct Paced {
+    /// The next one to be made, and the next one that is not noticed to be due.
+    made: Schedule,
+    noticed: Schedule,
+}
+
 /// One thread's connections.
 pub struct Load {
     run: Arc<Run>,
@@ -66,9 +74,12 @@ pub struct Load {
     /// Of these, the ones that look for no leaders.
     ready: usize,
     making: Option<Arc<Making>>,
-    schedule: Option<Schedule>,
-    /// Requests of the schedule whose connections know that they are due.
-    announced: u64,
+    /// Of each connection of a load on schedule, else none.
+    paced: Vec<Paced>,
+    /// When to look at a connection's schedule: not after its next request is due.
+    dues: BinaryHeap<Reverse<(u64, usize)>>,
+    /// When the requests were due that a connection has just noticed.
+    noticed_ns: Vec<u64>,
     /// Connections that stopped only to let others have a turn.
     again: Vec<usize>,
     /// The end has come, and what was due before it may still go.
@@ -90,9 +101,10 @@ impl Load {
         run: Arc<Run>,
         (tally, own): (DividedTally, Option<Own>),
         producers: Vec<Producer>,
-        schedule: Option<Schedule>,
+        schedules: Vec<Schedule>,
         writing: &Writing,
     ) -> io::Result<Self> {
+        assert!(schedules.is_empty() || schedules.len() == producers.len());
         let load = Load {
             tally,
             own,
@@ -101,8 +113,9 @@ impl Load {
             making: producers.first().map(Producer::making),
             ready: producers.len(),
             producers,
-            schedule,
-            announced: 0,
+            dues: schedules.iter().enumerate().map(|(i, schedule)| Reverse((schedule.intended_ns(), i))).collect(),
+            paced: schedules.into_iter().map(|made| Paced { noticed: made.clone(), made }).collect(),
+            noticed_ns: Vec::new(),
             again: Vec::new(),
             closing: false,
             found: channel(),
@@ -235,13 +248,26 @@ impl Load {
 
     /// Wakes the connections whose scheduled time has come.
     fn announce(&mut self, now_ns: u64) {
-        let Some(schedule) = self.schedule else { return };
-        let due = schedule.due(now_ns);
-        let count = self.producers.len() as u64;
-        // More than one round would wake the same ones again.
-        let from = self.announced.max(due.saturating_sub(count));
-        self.announced = due;
-        (from..due).for_each(|n| self.pump((n % count) as usize));
+        while self.next_due_ns() <= now_ns {
+            let Reverse((_, i)) = self.dues.pop().expect("it is the next");
+            self.pump(i);
+            // At the end there are none any more that could be noticed.
+            self.dues.push(Reverse((self.paced[i].noticed.intended_ns().max(now_ns + 1), i)));
+        }
+    }
+
+    /// When the next request is due that was not noticed to be.
+    fn next_due_ns(&mut self) -> u64 {
+        while let Some(mut top) = self.dues.peek_mut() {
+            let Reverse((at_ns, i)) = *top;
+            let due_ns = self.paced[i].noticed.intended_ns();
+            if due_ns <= at_ns {
+                return at_ns;
+            }
+            // The connection has noticed more since.
+            *top = Reverse((due_ns, i));
+        }
+        u64::MAX
     }
 
     /// Sends what came due between the last look at the clock and the end, as far as the requests in flight allow.
@@ -251,22 +277,21 @@ impl Load {
         self.closing = false;
     }
 
-    fn wait(&self, now_ns: u64, sending: bool) -> Duration {
+    fn wait(&mut self, now_ns: u64, sending: bool) -> Duration {
         let is_troubled = sending && self.ready < self.producers.len();
         let longest = if is_troubled { WAIT_PLACING } else { WAIT_MAX };
-        match self.schedule {
-            Some(schedule) if sending => {
-                let next_ns = schedule.intended_ns(self.announced).min(self.run.end_ns);
+        match sending {
+            true => {
+                let next_ns = self.next_due_ns().min(self.run.end_ns);
                 Duration::from_nanos(next_ns.saturating_sub(now_ns)).min(longest)
             }
-            _ => longest,
+            false => longest,
         }
     }
 
     /// When the next request of a connection is due.
     fn intended_ns(&self, i: usize, now_ns: u64) -> u64 {
-        let count = self.producers.len() as u64;
-        self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(self.producers[i].taken * count + i as u64))
+        self.paced.get(i).map_or(now_ns, |paced| paced.made.intended_ns())
     }
 
     /// Makes what requests a connection may have and writes what its sockets take.
@@ -274,7 +299,6 @@ impl Load {
         for _ in 0..ROUNDS_MAX {
             let now_ns = self.run.clock.now_ns();
             let sending = self.closing || self.run.goes_on(now_ns);
-            let noticed = self.producers[i].noticed;
             self.notice(i, now_ns);
             while sending && self.producers[i].may_push(self.in_flight) {
                 let intended_ns = self.intended_ns(i, now_ns);
@@ -283,6 +307,7 @@ impl Load {
                     break;
                 }
                 self.producers[i].push(now_ns, intended_ns);
+                self.made(i);
             }
             let mut sent = 0;
             for lane in 0..self.producers[i].lanes.len() {
@@ -297,7 +322,7 @@ impl Load {
                     Err(error) => self.lose(i, lane, error),
                 }
             }
-            self.count_lag(i, noticed);
+            self.count_lag();
             if self.acks || sent == 0 {
                 return;
             }
@@ -305,25 +330,29 @@ impl Load {
         self.again.push(i);
     }
 
-    /// Counts the requests of a connection that have come due.
-    fn notice(&mut self, i: usize, now_ns: u64) {
-        let (Some(schedule), true) = (self.schedule, self.own.is_some()) else { return };
-        let (count, last_ns) = (self.producers.len() as u64, now_ns.min(self.run.end_ns - 1));
-        while schedule.intended_ns(self.producers[i].noticed * count + i as u64) <= last_ns {
-            self.producers[i].noticed += 1;
+    /// A request of a connection is made.
+    fn made(&mut self, i: usize) {
+        if let Some(paced) = self.paced.get_mut(i) {
+            paced.made.advance();
         }
     }
 
-    /// The lag of those from `from` on: from when each was due to this moment, at which it is written, or has to wait for the
-    /// broker.
-    fn count_lag(&mut self, i: usize, from: u64) {
-        let (Some(schedule), Some(own)) = (self.schedule, &self.own) else { return };
-        let (count, due) = (self.producers.len() as u64, from..self.producers[i].noticed);
-        if due.is_empty() {
-            return;
+    /// Takes down the requests of a connection that have come due.
+    fn notice(&mut self, i: usize, now_ns: u64) {
+        let Some(paced) = self.paced.get_mut(i) else { return };
+        let last_ns = now_ns.min(self.run.end_ns - 1);
+        while paced.noticed.intended_ns() <= last_ns {
+            self.noticed_ns.push(paced.noticed.intended_ns());
+            paced.noticed.advance();
         }
+    }
+
+    /// The lag of those that were noticed: from when each was due to this moment, at which it is written, or has to wait for the
+    /// broker.
+    fn count_lag(&mut self) {
+        let (Some(own), false) = (&self.own, self.noticed_ns.is_empty()) else { return self.noticed_ns.clear() };
         let now_ns = self.run.clock.now_ns();
-        for intended_ns in due.map(|n| schedule.intended_ns(n * count + i as u64)) {
+        for intended_ns in self.noticed_ns.drain(..) {
             let lag_ns = now_ns.saturating_sub(intended_ns);
             own.lag.at(intended_ns).with(|tally| tally.latency.saturating_record(lag_ns));
         }
@@ -435,7 +464,7 @@ impl Load {
             let lanes = self.producers[i].lanes.iter_mut().filter_map(|lane| lane.asking.as_mut());
             let unanswered: Vec<Sent> = lanes.flat_map(|asking| asking.give_up().collect::<Vec<_>>()).collect();
             unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
-            while self.schedule.is_some() {
+            while !self.paced.is_empty() {
                 let (intended_ns, batches) = (self.intended_ns(i, end_ns), self.partitions_per_request);
                 let sent = Sent { intended_ns, sent_ns: end_ns, batches, first: 0 };
                 let records = sent.batches * self.batch_records;
@@ -443,7 +472,7 @@ impl Load {
                 if !is_due || !self.run.take(records, sent.intended_ns) {
                     break;
                 }
-                self.producers[i].taken += 1;
+                self.made(i);
                 unsent += records;
                 *unsent_ms.entry(intended_ns / MS_NS).or_default() += records;
                 self.miss(Miss::Unsent, sent);

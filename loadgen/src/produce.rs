@@ -6,7 +6,7 @@ use crate::options::{Produce, Writing};
 use crate::producer;
 use crate::report::Report;
 use crate::run::{LAG, Run, SERVICE, Watched, deal, endings, start, watch};
-use crate::schedule::Schedule;
+use crate::schedule::{Arrival, Pace, Schedule};
 use crate::tally::Miss;
 use serde_json::json;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     let threads = target.threads(producers.len());
     let mut watched = vec![Watched::divided(None, threads)];
     watched.extend(on_schedule(writing, threads));
-    let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let run = Arc::new(Run::begin(target, target.seconds_of(writing.rate)));
     let (ended, endings) = endings();
     let mut handles = Vec::new();
     for (thread, producers) in deal(producers, threads).into_iter().enumerate() {
         let (run, tally) = (run.clone(), (watched[0].divided_tally(&run, thread), own(&watched[1..], &run, thread)));
-        let (schedule, writing) = (schedule(writing, thread, threads), writing.clone());
-        handles.push(start(&ended, move || Load::new(run, tally, producers, schedule, &writing)?.run()));
+        let (schedules, writing) = (schedules(writing, &run, (thread, threads), producers.len()), writing.clone());
+        handles.push(start(&ended, move || Load::new(run, tally, producers, schedules, &writing)?.run()));
     }
     drop(ended);
     let (mut report, _) = watch(target, &run, &watched, threads, &endings)?;
@@ -61,9 +61,14 @@ pub fn own(watched: &[Watched], run: &Run, thread: usize) -> Option<Own> {
     Some(Own { lag: lag.divided_tally(run, thread), service: service.divided_tally(run, thread) })
 }
 
-/// The share of a thread in the rate that is asked for, if one is.
-pub fn schedule(writing: &Writing, thread: usize, threads: usize) -> Option<Schedule> {
+/// What is due of a load with a rate.
+pub fn pace(writing: &Writing, run: &Run) -> Option<Pace> {
     let records = writing.batch_records() * writing.partitions_per_request as usize;
-    let rate = writing.rate? / records as f64;
-    Some(Schedule::new(0, rate, thread, threads))
+    Some(Pace::new(writing.rate?, writing.arrival.unwrap_or(Arrival::Even), records, run.measure_ns))
+}
+
+/// The schedules of a thread's connections, none without a rate.
+pub fn schedules(writing: &Writing, run: &Run, (thread, threads): (usize, usize), connections: usize) -> Vec<Schedule> {
+    let Some(pace) = pace(writing, run) else { return Vec::new() };
+    (0..connections).map(|i| pace.schedule(i * threads + thread, connections * threads)).collect()
 }

@@ -162,10 +162,6 @@ pub struct Producer {
     sequences: Vec<i32>,
     /// Id and epoch of an idempotent producer.
     identity: Option<(i64, i16)>,
-    /// Requests made so far.
-    pub taken: u64,
-    /// Requests of the schedule that were noticed to be due.
-    pub noticed: u64,
     pub state: State,
     pub patience: Patience,
 }
@@ -182,8 +178,6 @@ impl Producer {
             groups: Vec::new(),
             group_next: 0,
             identity: None,
-            taken: 0,
-            noticed: 0,
             state: State::Ready,
             patience: Patience::new(patience_ms, PAUSES_MS),
         }
@@ -238,7 +232,6 @@ impl Producer {
             }
         }
         self.group_next = (self.group_next + 1) % groups;
-        self.taken += 1;
     }
 
     /// Requests without an answer.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// Latencies are kept in nanoseconds, from a microsecond to an hour, to three digits.
-const LATENCY_NS_MIN: u64 = 1_000;
+/// Latencies are kept in nanoseconds, up to an hour, to three digits from a microsecond on: the smallest value is also the step
+/// between the smaller ones.
+const LATENCY_NS_MIN: u64 = 1;
 const LATENCY_NS_MAX: u64 = 3_600_000_000_000;
 const DIGITS: u8 = 3;
 
@@ -193,6 +194,19 @@ mod tests {
         assert_eq!(total.errors_named(), named);
         let again = gather(&shared);
         assert_eq!((again.requests, again.latency.len(), again.errors.len(), again.censored()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn three_digits_are_kept_at_20_microseconds() {
+        let mut tally = Tally::new();
+        for ns in [20_000, 20_020, 20_040] {
+            tally.request(0, ns);
+        }
+        for (percentile, ns) in [(1.0, 20_000), (50.0, 20_020), (99.0, 20_040)] {
+            let kept = tally.latency.value_at_percentile(percentile);
+            assert!(kept >= ns && kept - ns < 20, "{ns} ns is kept as {kept} ns");
+        }
+        assert_eq!(tally.latency.iter_recorded().count(), 3);
     }
 
     #[test]

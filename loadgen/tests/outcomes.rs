@@ -5,6 +5,7 @@ mod fake;
 
 use fake::{Fault, REQUESTS};
 use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -83,6 +84,69 @@ fn a_load_that_was_stopped_says_so() {
     assert!(value["why"].to_string().contains("the load's own lag has p99"), "{value}");
     assert!(value["service_ms"]["p50"].as_f64().unwrap() < 200.0, "{value}");
     assert!(text.contains("Tag=lag,") && text.contains("Tag=service,"), "{text}");
+}
+
+/// However the requests of a rate lie in time, each that was due is answered or censored, and is in the lag and in the latencies.
+#[test]
+fn every_arrival_has_an_outcome() {
+    let place = tempfile::TempDir::new().unwrap();
+    let cases = [
+        ("even", "200..800/2s", 1_000..=1_000),
+        ("burst:250ms", "800..200/2s", 1_000..=1_000),
+        // Give or take six times the root.
+        ("poisson", "500", 810..=1_190),
+        ("poisson", "0.2k..0.8k/2s", 810..=1_190),
+    ];
+    let judge = |(name, rate, expected): (&str, &str, RangeInclusive<u64>)| {
+        let out = place.path().join(format!("{name}{}", rate.len()));
+        // Without --seconds a ramp has its own time.
+        let seconds = if rate.contains("..") { "" } else { "--seconds 2" };
+        let options = "--batch-bytes 0 --record-bytes 100 --partitions 4 --drain-seconds 1";
+        let command = format!("produce --rate {rate} --arrival {name} {seconds} {options} --out {}", out.display());
+        let (value, _) = invalid(Fault::Hang, &command);
+        let due = count(&value, "records") + count(&value, "censored");
+        assert!(expected.contains(&due), "{name} {rate}: {value}");
+        assert!(count(&value, "records") <= REQUESTS && value["seconds"] == 2.0, "{value}");
+        assert!(value["latency_ms"]["p50"].as_f64().unwrap() > 500.0, "{value}");
+        let run: Value = serde_json::from_slice(&std::fs::read(out.join("run.json")).unwrap()).unwrap();
+        let of = |name: &str| -> u64 {
+            run["rows"].as_array().unwrap().iter().map(|row| count(row, &format!("latency_ms.{name}.count"))).sum()
+        };
+        assert_eq!((of("lag"), of("latency")), (due, due), "{name} {rate}: {value}");
+    };
+    std::thread::scope(|scope| cases.into_iter().for_each(|case| drop(scope.spawn(|| judge(case)))));
+}
+
+/// All loads that have a rate have ramps and arrivals.
+#[test]
+fn a_ramp_is_kept_by_each_load() {
+    for (command, delivered) in [
+        ("produce", "records"),
+        ("end-to-end", "records_delivered"),
+        ("verify", "acknowledged"),
+        ("churn --workers 2 --topic-workers 0", "connections"),
+    ] {
+        let arrival = if command.starts_with("churn") { "" } else { "--arrival burst:200ms --batch-bytes 0" };
+        let command = format!("{command} --rate 100..500/1s {arrival}");
+        let output = run(&fake::start(Fault::None).to_string(), &command);
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let value: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"));
+        // Connections are made one by one, and those that were not begun at the end are not counted.
+        let expected = if command.starts_with("churn") { 1..=300 } else { 300..=300 };
+        assert!(expected.contains(&(count(&value, delivered) + count(&value, "censored"))), "{command}: {value}");
+    }
+    for (command, why) in [
+        ("produce --arrival poisson", "--rate"),
+        ("produce --rate 1..2", "1k..50k/60s"),
+        ("end-to-end --rate 5 --arrival often", "burst:TIME"),
+        ("verify --rate 0", "above 0"),
+        ("churn --rate 5 --arrival poisson", "--arrival"),
+        ("group --rate 1k..2k/0s", "above 0"),
+    ] {
+        let output = run("127.0.0.1:1", command);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && errors.contains(why), "{command}: {errors}");
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use crate::gate::record::{LOG_FILE, RUN_FILE, SCHEMA_VERSION};
 use crate::report::percentile_ms;
-use crate::tally::histogram;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hdrhistogram::Histogram;
@@ -95,7 +94,9 @@ fn latencies(log: &[u8]) -> Result<BTreeMap<String, Latency>, String> {
         let histogram_read: Histogram<u64> =
             deserializer.deserialize(&mut bytes.as_slice()).map_err(|error| error.to_string())?;
         let tag = interval.tag().map_or("", |tag| tag.as_str()).to_string();
-        let latency = all.entry(tag).or_insert_with(|| Latency { sum: histogram(), intervals: Vec::new() });
+        let latency = all
+            .entry(tag)
+            .or_insert_with(|| Latency { sum: Histogram::new_from(&histogram_read), intervals: Vec::new() });
         latency.sum.add(&histogram_read).map_err(|error| error.to_string())?;
         let (from, seconds) = (interval.start_timestamp().as_secs_f64(), interval.duration().as_secs_f64());
         latency.intervals.push(Interval {
@@ -127,6 +128,7 @@ fn bands(latency: &Histogram<u64>) -> BTreeMap<i32, u64> {
 pub mod tests {
     use super::*;
     use crate::report::max_ms;
+    use crate::tally::histogram;
     use hdrhistogram::serialization::V2DeflateSerializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
     use std::time::Duration;

@@ -11,11 +11,12 @@ use crate::link::ANSWER_MS;
 use crate::load::{Load, Outcome};
 use crate::options::Group;
 use crate::process::raise_file_limit;
-use crate::produce::schedule;
+use crate::produce::schedules;
 use crate::producer;
 use crate::report::{Report, summary};
 use crate::request::Topic;
 use crate::run::{DividedTally, Run, Watched, endings, start, watch};
+use crate::schedule::Rate;
 use crate::tally::SharedTally;
 use driver::{Cluster, Driver};
 use klamm::client::member::Settings;
@@ -59,9 +60,10 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let mut target = options.target.clone();
     let known_seconds = options.pattern.known_ns(options.session_ms as u64 * MS_NS) as f64 / SECOND_NS as f64;
     if target.seconds.is_none() && known_seconds > 0.0 {
-        target.seconds = Some(known_seconds + SECONDS_AFTER);
+        let ramp_seconds = options.writing.rate.and_then(Rate::ramp_seconds).unwrap_or(0.0);
+        target.seconds = Some(ramp_seconds.max(known_seconds + SECONDS_AFTER));
     }
-    if target.seconds(false).is_some_and(|seconds| target.warmup_seconds + seconds <= known_seconds) {
+    if target.seconds_of(options.writing.rate).is_some_and(|seconds| target.warmup_seconds + seconds <= known_seconds) {
         eprintln!(
             "the coordinator knows of the pattern's last event after {known_seconds} s only: the run ends before"
         );
@@ -80,16 +82,16 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let writes = SharedTally::new();
     let writing = writing(options, &mut broker, &layout)?;
     let threads = 1 + usize::from(writing.is_some());
-    let run = Arc::new(Run::begin(&target, target.seconds(false)));
+    let run = Arc::new(Run::begin(&target, target.seconds_of(options.writing.rate)));
     let (ended, endings) = endings();
     let mut writer = None;
     if let Some((producers, writing)) = writing {
         let (run, run_clock) = (run.clone(), run.clone());
         let (writes, written) = (writes.clone(), written.clone());
         writer = Some(start(&ended, move || {
-            let schedule = schedule(&writing, 0, 1);
+            let schedules = schedules(&writing, &run, (0, 1), producers.len());
             let outcome =
-                Load::new(run, (DividedTally::whole(writes), None), producers, schedule, &writing).and_then(Load::run);
+                Load::new(run, (DividedTally::whole(writes), None), producers, schedules, &writing).and_then(Load::run);
             written.ended(outcome.as_ref().ok(), run_clock.clock.now_ns());
             outcome.map(drop)
         }));

@@ -42,11 +42,11 @@ pub struct Options {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Write, as fast as the requests in flight allow or at a fixed rate
+    /// Write, as fast as the requests in flight allow or at a --rate
     Produce(Produce),
     /// Read, as fast as the broker answers; walks the batches' headers only
     Consume(Consume),
-    /// Write at a fixed rate and read it back at once: latency of the acknowledgement and of the delivery
+    /// Write at a --rate and read it back at once: latency of the acknowledgement and of the delivery
     EndToEnd(EndToEnd),
     /// Write numbered records through the broker's deaths and restarts, then read all back and report what is lost, duplicated,
     /// changed or elsewhere; exit status 3 if anything is

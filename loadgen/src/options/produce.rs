@@ -1,6 +1,7 @@
 //! `produce`, and what every load that writes can be asked for.
 
-use super::{Target, positive};
+use super::Target;
+use crate::schedule::{Arrival, Rate};
 use clap::{Args, ValueEnum};
 use klamm::wire::batch::Compression;
 
@@ -27,9 +28,14 @@ pub struct Writing {
     /// Number the batches so that the broker can tell repeated ones (at most 5 requests in flight)
     #[arg(long)]
     pub idempotent: bool,
-    /// Records a second, sent on schedule whatever the broker does; latency counts from the scheduled time
-    #[arg(long, value_name = "R", value_parser = positive)]
-    pub rate: Option<f64>,
+    /// Records a second, sent on schedule whatever the broker does; latency counts from the scheduled time. 5000, 5k, or a ramp
+    /// such as 1k..50k/60s: after the warm-up evenly from one rate to the other in that time, then at the latter
+    #[arg(long, value_name = "R")]
+    pub rate: Option<Rate>,
+    /// How requests of a --rate lie in time: even; poisson: independent of each other; burst:TIME: what is due in each TIME (such
+    /// as 100ms) comes at its start, at once [default: even]
+    #[arg(long, value_name = "ARRIVAL", requires = "rate")]
+    pub arrival: Option<Arrival>,
     /// Partitions that one request writes to, at most those of a connection (verify: always 1)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub partitions_per_request: u32,

@@ -2,6 +2,7 @@
 
 use super::{key_value, not_negative, positive};
 use crate::gate::LOG_FILE;
+use crate::schedule::Rate;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -30,7 +31,7 @@ pub struct Target {
     /// Threads that serve the connections [default: the cores that the process may use, at most one per connection]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub threads: Option<u32>,
-    /// Seconds to run, after the warm-up [default: 10 if --records is not given either]
+    /// Seconds to run, after the warm-up [default: 10, or as long as the ramp of a --rate takes, if --records is not given either]
     #[arg(long, value_name = "S", value_parser = positive)]
     pub seconds: Option<f64>,
     /// Records to run for after the warm-up, in whole requests
@@ -65,6 +66,12 @@ impl Target {
     /// How long to run after the warm-up; `None` if something else ends the run: the number of records, or `ends_itself`.
     pub fn seconds(&self, ends_itself: bool) -> Option<f64> {
         if self.records.is_some() || ends_itself { self.seconds } else { Some(self.seconds.unwrap_or(SECONDS_DEFAULT)) }
+    }
+
+    /// The same for a load that has this rate: with a ramp and nothing else that ends it, it ends with the ramp.
+    pub fn seconds_of(&self, rate: Option<Rate>) -> Option<f64> {
+        let is_open = self.seconds.is_none() && self.records.is_none();
+        rate.and_then(Rate::ramp_seconds).filter(|_| is_open).or_else(|| self.seconds(false))
     }
 
     /// Where the interval log goes.

@@ -9,7 +9,7 @@ mod writer;
 
 use crate::cluster::{Broker, Fault, LATEST, Shares, offsets, open_topic};
 use crate::options::{Acks, Target, Verify};
-use crate::produce::schedule;
+use crate::produce::pace;
 use crate::producer;
 use crate::report::Report;
 use crate::run::{Run, Watched, endings, start, watch};
@@ -86,13 +86,13 @@ fn write(
 ) -> Result<(Report, Vec<Written>), Fault> {
     let Verify { target, writing, .. } = options;
     let watched = [Watched::divided(None, shares.len())];
-    let run = Arc::new(Run::begin(target, target.seconds(false)));
+    let run = Arc::new(Run::begin(target, target.seconds_of(writing.rate)));
     let (ended, endings) = endings();
     let (mut handles, mut stream_first) = (Vec::new(), 0);
-    let writers = shares.len();
+    let (writers, pace) = (shares.len(), pace(writing, &run));
     for (i, (_, partitions)) in shares.into_iter().enumerate() {
         let (run, tally) = (run.clone(), watched[0].divided_tally(&run, i));
-        let (options, schedule) = (options.clone(), schedule(writing, i, writers));
+        let (options, schedule) = (options.clone(), pace.map(|pace| pace.schedule(i, writers)));
         let (count, entries) = (partitions.len() as u32, (stream_first, file.cloned()));
         handles.push(start(&ended, move || {
             let writer = Writer::new(run.clone(), tally, &options, schedule, partitions, run_id, entries);

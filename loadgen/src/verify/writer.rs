@@ -164,13 +164,13 @@ impl Writer {
         for pending in std::mem::take(&mut self.pending) {
             self.miss(Miss::Unanswered, pending.intended_ns);
         }
-        while let Some(schedule) = self.schedule {
-            let intended_ns = schedule.intended_ns(self.taken);
+        while let Some(schedule) = &self.schedule {
+            let intended_ns = schedule.intended_ns();
             let is_due = intended_ns < self.run.end_ns.min(end_ns);
             if !is_due || !self.run.take(self.batch_records as u64, intended_ns) {
                 break;
             }
-            self.taken += 1;
+            self.taken();
             self.miss(Miss::Unsent, intended_ns);
         }
         for &intended_ns in &self.missed {
@@ -179,6 +179,15 @@ impl Writer {
                 tally.last_ns = tally.last_ns.max(end_ns);
             });
         }
+    }
+
+    /// Takes the number of the next request.
+    fn taken(&mut self) -> u64 {
+        if let Some(schedule) = &mut self.schedule {
+            schedule.advance();
+        }
+        self.taken += 1;
+        self.taken - 1
     }
 
     /// Connects to the leaders of this writer's partitions, and sends again what is pending.
@@ -231,9 +240,9 @@ impl Writer {
             for (link, _) in &mut session.links {
                 link.check(now_ns).and_then(|()| link.flush()).map_err(fault)?;
             }
-            let wait = match self.schedule {
+            let wait = match &self.schedule {
                 Some(schedule) if self.pending.len() < self.options.writing.in_flight as usize => {
-                    Duration::from_nanos(schedule.intended_ns(self.taken).saturating_sub(now_ns)).min(WAIT_MAX)
+                    Duration::from_nanos(schedule.intended_ns().saturating_sub(now_ns)).min(WAIT_MAX)
                 }
                 _ => WAIT_MAX,
             };
@@ -249,14 +258,13 @@ impl Writer {
     /// Makes new requests, to the partitions in turn.
     fn fill(&mut self, session: &mut Session, now_ns: u64) {
         while self.pending.len() < self.options.writing.in_flight as usize {
-            let intended_ns = self.schedule.map_or(now_ns, |schedule| schedule.intended_ns(self.taken));
+            let intended_ns = self.schedule.as_ref().map_or(now_ns, Schedule::intended_ns);
             if intended_ns > now_ns || !self.run.take(self.batch_records as u64, intended_ns) {
                 return;
             }
             let slot = self.slot_next;
             self.slot_next = (slot + 1) % self.partitions.len();
-            let number = self.taken;
-            self.taken += 1;
+            let number = self.taken();
             let base_sequence = self.sequences[slot];
             self.sequences[slot] = base_sequence.wrapping_add(self.batch_records as i32) & i32::MAX;
             let numbers = self.streams[slot].send(self.batch_records);
