@@ -216,7 +216,7 @@ impl Journal {
     pub fn plan_block(&mut self) -> Option<BlockWrite> {
         let block = self.waiting.front().filter(|_| !self.failed)?;
         let large = self.waiting.len() > 1 || block.bytes >= BLOCK_BYTES_LARGE;
-        if !self.in_flight.is_empty() && (!large || self.in_flight.len() >= IN_FLIGHT_MAX) {
+        if !self.in_flight.is_empty() && (!large || self.in_flight.len() >= IN_FLIGHT_MAX || self.is_file_begun()) {
             return None;
         }
         let bytes = block.bytes.next_multiple_of(ALIGNMENT);
@@ -248,6 +248,13 @@ impl Journal {
         self.waiting_bytes -= block.bytes - BLOCK_HEADER_BYTES;
         self.in_flight.push_back((block.sequence, false));
         Some(write)
+    }
+
+    /// Whether the first block of the file that is written is under way. No other is begun until the device has it: a replay
+    /// knows by a file's first block that later ones may be in it, and those prove what was durable.
+    fn is_file_begun(&self) -> bool {
+        let first = self.used.back().map(|file| (file.sequence_first, false));
+        first.is_some_and(|first| self.in_flight.contains(&first))
     }
 
     /// A block is on the device. It is durable once all before it are.
@@ -406,19 +413,35 @@ mod tests {
         let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1], 2);
         let bytes = BLOCK_BYTES_LARGE;
         let mut writes = Vec::new();
+        fill(&mut journal, bytes);
         for offset in 0..IN_FLIGHT_MAX as i64 + 1 {
             append(&mut journal, &entry(offset, bytes), Bytes::from(vec![7; bytes]));
             writes.extend(journal.plan_block());
         }
-        assert_eq!(writes.iter().map(|write| write.sequence).collect::<Vec<_>>(), [1, 2, 3, 4]);
+        assert_eq!(writes.iter().map(|write| write.sequence).collect::<Vec<_>>(), [2, 3, 4, 5]);
         assert!(journal.plan_block().is_none(), "enough are under way");
-        for (sequence, durable) in [(2, 0), (4, 0), (1, 2), (3, 4)] {
+        for (sequence, durable) in [(3, 1), (5, 1), (2, 3), (4, 5)] {
             journal.written(sequence);
             assert_eq!(journal.sequence_durable(), durable);
         }
-        assert_eq!(journal.plan_block().unwrap().sequence, 5);
+        assert_eq!(journal.plan_block().unwrap().sequence, 6);
         append(&mut journal, &entry(9, 10), Bytes::from_static(&[1; 10]));
         assert!(journal.plan_block().is_none(), "a small block waits for those before it");
+    }
+
+    #[test]
+    fn the_first_block_of_a_file_is_there_before_others_are_begun() {
+        let mut journal = Journal::new(Limits { waiting_bytes_max: 8 << 20, ..limits() }, 0, 1, vec![0, 1], 2);
+        let (bytes, rest) = (BLOCK_BYTES_LARGE, (4 << 20) - BLOCK_BYTES_LARGE);
+        fill(&mut journal, rest - 2 * ALIGNMENT);
+        for offset in 0..3 {
+            append(&mut journal, &entry(offset, bytes), Bytes::from(vec![7; bytes]));
+        }
+        let mut next = || journal.plan_block().map(|write| (write.file, write.sequence));
+        assert_eq!([next(), next(), next()], [Some((0, 2)), Some((1, 3)), None]);
+        journal.written(3);
+        assert_eq!(journal.sequence_durable(), 1);
+        assert_eq!(journal.plan_block().map(|write| (write.file, write.sequence)), Some((1, 4)));
     }
 
     #[test]

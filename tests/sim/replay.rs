@@ -22,8 +22,8 @@ const DESCRIBE: (ApiKey, i16) = (ApiKey::DescribeGroups, 6);
 /// Asks the broker, which may die.
 pub type Ask<'a> = dyn FnMut((ApiKey, i16), &dyn Fn(&mut Writer)) -> Result<Bytes, Crashed> + 'a;
 
-/// All batches of each partition.
-pub fn read(ask: &mut Ask<'_>) -> Result<Vec<Vec<u8>>, Crashed> {
+/// All batches of each partition; nothing if the topic is not made yet, which may be so unless it `was_there`.
+pub fn read(ask: &mut Ask<'_>, was_there: bool) -> Result<Vec<Vec<u8>>, Crashed> {
     let mut logs = Vec::new();
     for partition in 0..PARTITIONS {
         let (mut log, mut next) = (Vec::new(), 0);
@@ -31,6 +31,9 @@ pub fn read(ask: &mut Ask<'_>) -> Result<Vec<Vec<u8>>, Crashed> {
             let answer = ask(FETCH, &|w| fetch(partition, next).encode(w, FETCH.1))?;
             let answer = FetchResponse::decode(&mut Reader::new(&answer), FETCH.1).expect("an answer");
             let data = &answer.responses[0].partitions[0];
+            if !was_there && logs.is_empty() && data.error_code == ErrorCode::UnknownTopicOrPartition.code() {
+                return Ok(logs);
+            }
             assert_eq!(data.error_code, ErrorCode::None.code(), "{OFFSETS}-{partition} from {next}");
             let Some(Records::Slice(bytes)) = &data.records else { break };
             let Some(last) = batches(bytes).last() else { break };
