@@ -84,6 +84,11 @@ impl Image {
         self.topics.get(name)
     }
 
+    /// The id of the topic with this name, if it has a partition of this index.
+    pub fn topic_of(&self, name: &str, index: PartitionIndex) -> Option<Uuid> {
+        self.topic(name).filter(|topic| (0..topic.partition_count()).contains(&index)).map(|topic| topic.id)
+    }
+
     /// The topic with this id.
     pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
         self.topics_by_id.get(&id)

@@ -114,6 +114,18 @@ fn index_marks(segment: &Segment) -> impl Iterator<Item = flat::IndexMark> {
     })
 }
 
+const FILE_START: &str = "checkpoint-";
+
+/// The file of a core's checkpoint, as one of so many cores.
+pub fn file_name(core: u16, cores: u16) -> String {
+    format!("{FILE_START}{core:02}-{cores:02}")
+}
+
+/// The number of cores in the name of a checkpoint's file; `None` if it is none, or one not finished.
+pub fn cores_of(name: &str) -> Option<u16> {
+    name.strip_prefix(FILE_START)?.split_once('-')?.1.parse().ok()
+}
+
 /// Reads a checkpoint; `None` if the bytes are none.
 pub fn decode(bytes: &[u8]) -> Option<(CheckpointHead, Vec<(PartitionId, Restored)>)> {
     let (bytes, crc) = bytes.split_last_chunk::<4>()?;

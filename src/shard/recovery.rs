@@ -29,6 +29,16 @@ pub struct Found {
     pub checkpoints: Vec<(String, Vec<u8>)>,
 }
 
+impl Found {
+    /// What nobody needs once a node of so many cores has recovered: journals of cores that it does not have, and checkpoints of
+    /// other numbers of cores. All they held is in segments and in the checkpoints of this number.
+    pub fn leftovers(&self, cores: u16) -> (Vec<u16>, Vec<&str>) {
+        let journals = self.journals.iter().copied().filter(|core| *core >= cores);
+        let names = self.checkpoints.iter().map(|(name, _)| name.as_str());
+        (journals.collect(), names.filter(|name| checkpoint::cores_of(name) != Some(cores)).collect())
+    }
+}
+
 /// What a core has replayed: blocks of journals, and the batches in them that were its own and in no checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Replayed {
@@ -126,7 +136,7 @@ impl Recovery {
     /// A recovery of the core `id`. `found` is what the files said when the node started, before any core wrote.
     pub fn new(id: ShardId, node: Arc<Node>, image: Image, found: &Found) -> Result<Recovery, String> {
         assert!(id.0 < node.shards);
-        let config = dynamic_config(&node.config, &image, node.id);
+        let config = dynamic_config(&node, &image);
         let mut recovery = Recovery {
             id,
             others: false,
@@ -426,6 +436,16 @@ impl Recovery {
         let ours = |core: u16| core == self.id.0 || (core >= cores && self.id == ShardId(0));
         let damaged = self.replays.iter().filter(|(core, replay)| ours(*core) && !replay.damages().is_empty());
         damaged.flat_map(|(core, replay)| replay.files().map(|file| (*core, file))).collect()
+    }
+
+    /// Which of the core's journal files, each with its bytes, its new journal can write over: those of the ring's size. What
+    /// others held has been read, or they were being made when a process ended. Also gives the number of the next file that is
+    /// made.
+    pub fn reusable(&self, files: &[(FileIndex, u64)]) -> (Vec<FileIndex>, FileIndex) {
+        let file_bytes = u64::from(self.node.config.journal_file_bytes);
+        let whole = files.iter().filter(|(_, bytes)| *bytes == file_bytes).map(|(file, _)| *file);
+        let last = files.iter().map(|(file, _)| *file).max();
+        (whole.collect(), last.map_or(0, |file| file + 1))
     }
 
     /// All blocks have been shown. The new journal of this start writes to `files`, but not to those that

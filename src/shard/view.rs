@@ -109,24 +109,31 @@ impl View {
         let brokers = &delta.broker_settings;
         let all = brokers.contains(&self.node.id) || brokers.contains(&BrokerId::ALL);
         if all {
-            self.config = dynamic_config(&self.node.config, &self.image, self.node.id);
+            let (config, left_out) = with_dynamic(&self.node, &self.image);
+            for setting in left_out {
+                tracing::warn!("dynamic setting {setting} is left out: its value is not valid with the others");
+            }
+            self.config = config;
             self.rules.clear();
         }
         all
     }
 }
 
-/// The node's settings with the dynamic ones on top.
-pub fn dynamic_config(config: &Arc<Config>, image: &Image, node: BrokerId) -> Arc<Config> {
-    let own = image.broker_settings(node);
+/// The node's settings with those that were set while it runs, and the names of those that are left out because a newer check
+/// refuses them.
+fn with_dynamic(node: &Node, image: &Image) -> (Arc<Config>, Vec<String>) {
+    let own = image.broker_settings(node.id);
     let all = image.broker_settings(BrokerId::ALL);
     if own.is_none() && all.is_none() {
-        return config.clone();
+        return (node.config.clone(), Vec::new());
     }
     let none = Default::default();
-    let (config, left_out) = config.with_dynamic(own.unwrap_or(&none), all.unwrap_or(&none));
-    for setting in left_out {
-        tracing::warn!("dynamic setting {setting} is left out: its value is not valid with the others");
-    }
-    Arc::new(config)
+    let (config, left_out) = node.config.with_dynamic(own.unwrap_or(&none), all.unwrap_or(&none));
+    (Arc::new(config), left_out)
+}
+
+/// The node's settings with those that were set while it runs.
+pub fn dynamic_config(node: &Node, image: &Image) -> Arc<Config> {
+    with_dynamic(node, image).0
 }

@@ -17,6 +17,7 @@ use super::data_dir::PROBE;
 use super::report::{self, succeeded};
 use crate::journal::{BlockWrite, FileIndex};
 use crate::log::directory::Directories;
+use crate::shard::checkpoint;
 use crate::shard::store::{DiskOp, Done, LogIndex};
 use glommio::GlommioError;
 use glommio::io::{DmaBuffer, DmaFile, OpenOptions};
@@ -73,17 +74,6 @@ pub fn journal_path(root: &Path, core: u16, file: FileIndex) -> PathBuf {
 
 /// Room that is kept for the next checkpoint, at least.
 const RESERVE_BYTES_MIN: usize = 64 << 10;
-
-const CHECKPOINT_START: &str = "checkpoint-";
-
-fn checkpoint_path(root: &Path, core: u16, cores: u16) -> PathBuf {
-    root.join(format!("{CHECKPOINT_START}{core:02}-{cores:02}"))
-}
-
-/// The number of cores in the name of a checkpoint's file; `None` if it is none, or one not finished.
-pub fn checkpoint_cores(name: &str) -> Option<u16> {
-    name.strip_prefix(CHECKPOINT_START)?.split_once('-')?.1.parse().ok()
-}
 
 /// The system's error, where there is one: glommio's conversion leaves its number out.
 pub fn plain<T>(error: GlommioError<T>) -> io::Error {
@@ -304,7 +294,7 @@ impl Disk {
             }
             DiskOp::Sync => succeeded(report::SYNC, self.root.display(), self.sync().await),
             DiskOp::Checkpoint(bytes) => {
-                let path = checkpoint_path(&self.root, self.core, self.cores);
+                let path = self.root.join(checkpoint::file_name(self.core, self.cores));
                 let place = path.display().to_string();
                 succeeded(report::CHECKPOINT, place, self.checkpoint(path, bytes).await)
             }

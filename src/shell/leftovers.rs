@@ -1,7 +1,7 @@
 //! What a crash leaves behind: files that nothing names any more. All of it is looked for before the first client is served, so
 //! that nobody makes files of the same names meanwhile.
 
-use super::disk::{self, check_owner, checkpoint_cores, remove_partition_dir, sync_dir};
+use super::disk::{self, check_owner, remove_partition_dir, sync_dir};
 use crate::log::SegmentId;
 use crate::log::directory::{PARTITION_METADATA, is_deleted, is_stray, is_unknown, stray_name};
 use crate::metadata::Image;
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 /// Of a journal that is to be removed.
 const JOURNAL_DELETE: &str = "delete";
 
-/// Removes journals of cores that the node no longer has, and checkpoints of other numbers of cores: all they held is in
-/// segments and in the checkpoints of this number.
+/// Removes what [`Found::leftovers`] names.
 pub fn remove_orphans(root: &Path, found: &Found, cores: u16) {
-    for core in found.journals.iter().filter(|core| **core >= cores) {
-        let dir = disk::journal_dir(root, *core);
+    let (journals, checkpoints) = found.leftovers(cores);
+    for core in journals {
+        let dir = disk::journal_dir(root, core);
         // At once: one that is there in part would be taken for a damaged one.
         let aside = dir.with_extension(JOURNAL_DELETE);
         warn(&dir, fs::rename(&dir, aside).and_then(|()| sync_dir(&root.join("journal"))));
@@ -29,7 +29,7 @@ pub fn remove_orphans(root: &Path, found: &Found, cores: u16) {
             warn(&dir, remove_partition_dir(&dir));
         }
     }
-    for (name, _) in found.checkpoints.iter().filter(|(name, _)| checkpoint_cores(name) != Some(cores)) {
+    for name in checkpoints {
         let path = root.join(name);
         warn(&path, fs::remove_file(&path));
     }
@@ -61,10 +61,7 @@ fn is_of_nobody(dir: &Path, name: &str, image: &Image) -> io::Result<bool> {
         }
         content => content?,
     };
-    let known = |topic: &str, index| {
-        image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index)).map(|topic| topic.id)
-    };
-    Ok(is_unknown(name, &content, known))
+    Ok(is_unknown(name, &content, |topic, index| image.topic_of(topic, index)))
 }
 
 /// Removes the files of a partition's segments that are not among `named`: a crash came between the checkpoint that no longer

@@ -1,9 +1,10 @@
 //! Feeds a core's [`Recovery`] with checkpoints and journals, and carries out what it asks of the disk.
 
 use super::core::now;
-use super::disk::{Disk, LOCK_STEP, checkpoint_cores, journal_dir, journal_path, sync_dir, try_lock};
+use super::disk::{Disk, LOCK_STEP, journal_dir, journal_path, sync_dir, try_lock};
 use crate::journal::{ALIGNMENT, FileIndex, HEAD_BYTES, Wanted};
 use crate::metadata::Image;
+use crate::shard::checkpoint;
 use crate::shard::node::Node;
 use crate::shard::recovery::{Found, Recovery};
 use crate::types::ShardId;
@@ -48,7 +49,7 @@ pub fn look(root: &Path) -> io::Result<Found> {
     for entry in fs::read_dir(root)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if checkpoint_cores(&name).is_some() {
+        if checkpoint::cores_of(&name).is_some() {
             found.checkpoints.push((name, fs::read(entry.path())?));
         }
     }
@@ -89,7 +90,7 @@ pub async fn recover(
     }
     recovery.begin();
     replay(root, &mut recovery, start).await?;
-    let (files, file_next) = own_files(root, id, &node).await?;
+    let (files, file_next) = own_files(root, id, &node, &recovery).await?;
     let random = super::data_dir::random().map_err(|error| format!("/dev/urandom: {error}"))?;
     recovery.ring(files, file_next, random as u32);
     for line in recovery.report() {
@@ -108,23 +109,21 @@ pub async fn recover(
     Ok(recovery)
 }
 
-/// The core's files of the right size, and the number that the next one gets. Those of another size are removed: what they
-/// held has been read, or they were being made when an earlier process ended. At the first start one is made: allocated but
-/// not written, which takes no time; without room for it the core starts without any.
-async fn own_files(root: &Path, id: ShardId, node: &Node) -> Result<(Vec<FileIndex>, FileIndex), String> {
+/// The files that the core's journal begins with, and the number that the next one gets. Without any, as at the first start,
+/// one is made: allocated but not written, which takes no time; without room for it the core starts without any.
+async fn own_files(
+    root: &Path,
+    id: ShardId,
+    node: &Node,
+    recovery: &Recovery,
+) -> Result<(Vec<FileIndex>, FileIndex), String> {
     let dir = journal_dir(root, id.0);
     let bytes = u64::from(node.config.journal_file_bytes);
     let wrong = |error: io::Error| format!("{}: {error}", dir.display());
     fs::create_dir_all(&dir).map_err(wrong)?;
-    let all = journal_files(root, id.0).map_err(wrong)?;
-    let size = |file: &FileIndex| fs::metadata(journal_path(root, id.0, *file)).map(|known| known.len());
-    let mut files = Vec::new();
-    for file in &all {
-        if size(file).map_err(wrong)? == bytes {
-            files.push(*file);
-        }
-    }
-    let mut file_next = all.last().map_or(0, |file| file + 1);
+    let sized = |file| Ok((file, fs::metadata(journal_path(root, id.0, file))?.len()));
+    let all: io::Result<Vec<_>> = journal_files(root, id.0).map_err(wrong)?.into_iter().map(sized).collect();
+    let (mut files, mut file_next) = recovery.reusable(&all.map_err(wrong)?);
     if files.is_empty() {
         match allocate(root, id.0, file_next, bytes).await {
             Ok(()) => {

@@ -9,6 +9,7 @@ use klamm::journal::ALIGNMENT;
 use klamm::log::directory::Whose;
 use klamm::log::{Close, Flush, SegmentId};
 use klamm::metadata::{Part, Write, Written, file_name};
+use klamm::shard::checkpoint;
 use klamm::shard::port::Reader;
 use klamm::shard::store::{DiskOp, Done, LogIndex};
 use klamm::types::{PartitionId, Uuid};
@@ -118,11 +119,6 @@ pub struct Job {
 
 pub fn journal_path(core: u16, file: u32) -> String {
     format!("journal/{core:02}/{file:06}.journal")
-}
-
-/// As one of so many cores.
-fn checkpoint_path(core: u16, cores: u16) -> String {
-    format!("checkpoint-{core:02}-{cores:02}")
 }
 
 fn group_checkpoint_path(name: &str) -> String {
@@ -245,7 +241,7 @@ impl Job {
                 Outcome::Disk(Done::Sync { ok })
             }
             Work::Checkpoint(bytes) => {
-                let ok = ended(replace(disk, &checkpoint_path(core, self.cores), bytes, step, no))?;
+                let ok = ended(replace(disk, &checkpoint::file_name(core, self.cores), bytes, step, no))?;
                 Outcome::Disk(Done::Checkpoint { ok })
             }
             Work::Read { reader, read } => {

@@ -3,19 +3,20 @@
 
 use crate::device::{Job, Outcome, Refusal, Work, journal_path, metadata_path, metadata_write};
 use crate::disk::Disk;
-use crate::segments::{Files, SegmentRead};
+use crate::segments::{Files, SegmentRead, whose_dir};
 use bytes::{Bytes, BytesMut};
 use klamm::config::Config;
 use klamm::journal::{ALIGNMENT, HEAD_BYTES};
 use klamm::log::SegmentId;
-use klamm::log::directory::{PARTITION_METADATA, is_deleted, is_stray, is_unknown, stray_name};
+use klamm::log::directory::{PARTITION_METADATA, Whose, is_deleted, is_stray, is_unknown, stray_name};
 use klamm::metadata::{Broker, Controller, Image, Listener, Recovered, file_index};
+use klamm::shard::checkpoint;
 use klamm::shard::message::Message;
 use klamm::shard::node::Node;
 use klamm::shard::port::ConnectionId;
 use klamm::shard::recovery::{Found, Recovery};
 use klamm::shard::{Input, Output, Shard};
-use klamm::types::{BrokerId, Now, Offset, PartitionId, ShardId, Time};
+use klamm::types::{BrokerId, Now, PartitionId, ShardId, Time};
 use rand::Rng;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -180,7 +181,7 @@ impl World {
         let journals = self.disk.list("journal").into_iter().filter_map(|name| name[8..10].parse::<u16>().ok());
         let mut journals: Vec<u16> = journals.collect();
         journals.dedup();
-        let names = self.disk.starting("checkpoint-").into_iter().filter(|name| !name.ends_with(".tmp"));
+        let names = self.disk.starting("").into_iter().filter(|name| checkpoint::cores_of(name).is_some());
         let checkpoints = names.map(|name| {
             let bytes = self.disk.read(&name).expect("it was just listed").to_vec();
             (name, bytes)
@@ -195,12 +196,11 @@ impl World {
     }
 
     /// The files of a core's ring, and the number that the next one gets.
-    fn own_files(&mut self, core: u16) -> (Vec<u32>, u32) {
+    fn own_files(&mut self, core: u16, recovery: &Recovery) -> (Vec<u32>, u32) {
         let bytes = self.config.journal_file_bytes as usize;
-        let all = self.journal_files(core);
-        let mut file_next = all.last().map_or(0, |file| file + 1);
-        let whole = |file: &u32| self.disk.read(&journal_path(core, *file)).is_some_and(|known| known.len() == bytes);
-        let mut files: Vec<u32> = all.into_iter().filter(whole).collect();
+        let known = |file| self.disk.read(&journal_path(core, file)).expect("it was just listed").len();
+        let all: Vec<_> = self.journal_files(core).into_iter().map(|file| (file, known(file) as u64)).collect();
+        let (mut files, mut file_next) = recovery.reusable(&all);
         if files.is_empty() && !self.full {
             self.disk.create(&journal_path(core, file_next));
             self.disk.set_length(&journal_path(core, file_next), bytes);
@@ -288,33 +288,28 @@ impl World {
             self.disk.sync_names();
             self.tick()?;
         }
-        let ours = format!("-{cores:02}");
-        let checkpoints = found.checkpoints.iter().map(|(name, _)| name.clone()).filter(|name| !name.ends_with(&ours));
-        for core in found.journals.iter().filter(|core| **core >= cores) {
+        let (journals, checkpoints) = found.leftovers(cores);
+        for core in journals {
             // At once: one that is there in part would be taken for a damaged one.
             self.disk.rename(&format!("journal/{core:02}"), &format!("journal-delete/{core:02}"));
             self.tick()?;
         }
         let files = self.disk.list("journal-delete").into_iter();
-        for name in files.chain(checkpoints).collect::<Vec<_>>() {
-            self.disk.unlink(&name);
-            self.tick()?;
-        }
+        self.unlink(files.chain(checkpoints.into_iter().map(String::from)).collect())?;
         self.clear(&shards, &image)?;
         Ok(Process { shards, mail: BTreeMap::new(), answers: VecDeque::new() })
     }
 
     /// Removes what an earlier process has left of partitions.
     fn clear(&mut self, shards: &[Shard], image: &Image) -> Result<(), Crashed> {
-        let firsts: Vec<(Arc<str>, Offset)> = shards
-            .iter()
-            .flat_map(|shard| shard.store().logs())
-            .filter_map(|(_, log)| Some((log.name().clone(), log.segments().next()?.base)))
-            .collect();
-        for (dir, first) in firsts {
-            let old =
-                |path: &String| SegmentId::of_file(&path[dir.len() + 1..]).is_some_and(|segment| segment.base < first);
-            self.unlink(self.disk.list(&dir).into_iter().filter(old).collect())?;
+        for (dir, topic, named) in shards.iter().flat_map(|shard| shard.store().leftovers()) {
+            if whose_dir(&self.disk, &dir, topic) != Whose::Ours {
+                continue;
+            }
+            let unnamed = |path: &String| {
+                SegmentId::of_file(&path[dir.len() + 1..]).is_some_and(|segment| !named.contains(&segment))
+            };
+            self.unlink(self.disk.list(&dir).into_iter().filter(unnamed).collect())?;
         }
         let paths: Vec<(String, String)> = self
             .disk
@@ -327,12 +322,9 @@ impl World {
             .collect();
         let deleted = paths.iter().filter(|(dir, _)| is_deleted(dir)).map(|(dir, file)| format!("{dir}/{file}"));
         self.unlink(deleted.collect())?;
-        let known = |topic: &str, index| {
-            image.topic(topic).filter(|topic| (0..topic.partition_count()).contains(&index)).map(|topic| topic.id)
-        };
         for (dir, _) in paths.iter().filter(|(dir, file)| file == PARTITION_METADATA && !is_deleted(dir)) {
             let content = self.disk.read(&format!("{dir}/{PARTITION_METADATA}")).expect("it was just listed");
-            if !is_stray(dir) && is_unknown(dir, content, known) {
+            if !is_stray(dir) && is_unknown(dir, content, |topic, index| image.topic_of(topic, index)) {
                 self.disk.rename(dir, &stray_name(dir, self.steps));
                 self.tick()?;
             }
@@ -364,7 +356,7 @@ impl World {
             let content = Bytes::copy_from_slice(content);
             recovery.feed(self.now, &content).unwrap_or_else(|error| panic!("core {core} recovers: {error}"));
         }
-        let (files, file_next) = self.own_files(core);
+        let (files, file_next) = self.own_files(core, recovery);
         let random = self.random.random();
         recovery.ring(files, file_next, random);
         recovery.report().iter().for_each(|line| self.trace(|| format!("core {core} reports: {line}")));

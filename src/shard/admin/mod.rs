@@ -11,7 +11,8 @@ mod topics;
 use super::context::{Apis, Caller, Context};
 use super::node::Node;
 use super::query::metadata::{Refused, answer_refused, missing};
-use super::query::{config_effective, reply};
+use super::query::reply;
+use super::view::dynamic_config;
 use crate::config::Config;
 use crate::metadata::{Controller, Defaults, Rejection, Terms, TopicSpec};
 use crate::types::{Now, Uuid};
@@ -19,6 +20,7 @@ use crate::wire::codec::DecodeError;
 use crate::wire::error::ErrorCode;
 use crate::wire::frame::Head;
 use bytes::Bytes;
+use std::sync::Arc;
 
 pub use offsets::make_offsets_topic;
 pub use producer::ProducerIds;
@@ -47,8 +49,8 @@ pub struct Decision<'a> {
 
 impl Decision<'_> {
     /// The settings in force, those that are decided and not yet durable included.
-    fn config(&self) -> Config {
-        config_effective(self.node, self.controller.image_decided()).into_owned()
+    fn config(&self) -> Arc<Config> {
+        dynamic_config(self.node, self.controller.image_decided())
     }
 
     /// What a query is answered with: `config` is [`Decision::config`].

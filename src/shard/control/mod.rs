@@ -78,7 +78,7 @@ impl Commands {
         let (frame, listener, caller) = match request {
             CommandRequest::Frame { frame, listener, caller, .. } => (frame, *listener, caller),
             CommandRequest::MakeOffsetsTopic => {
-                let config = dynamic_config(&node.config, controller.image_decided(), node.id);
+                let config = dynamic_config(node, controller.image_decided());
                 admin::make_offsets_topic(&config, controller, ids);
                 return (false, None);
             }

@@ -7,7 +7,7 @@ use crate::shard::api::{api as row, versions};
 use crate::shard::context::{Caller, Context, Principal};
 use crate::shard::front::route::Route;
 use crate::shard::node::Node;
-use crate::shard::query::config_effective;
+use crate::shard::view::dynamic_config;
 use crate::types::{BrokerId, Now, Time, Uuid};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::frame::{Head, LENGTH_BYTES, request_frame};
@@ -87,7 +87,7 @@ impl World {
     /// What a query is answered with at this time, from the image that is decided.
     pub fn with_context<T>(&self, now: Now, ask: impl FnOnce(&Context<'_>) -> T) -> T {
         let image = self.controller.image_decided();
-        let (node, config) = (&self.node, &*config_effective(&self.node, image));
+        let (node, config) = (&self.node, &*dynamic_config(&self.node, image));
         ask(&Context { now, node, image, config, apis: versions, listener: 0, caller: &CALLER, client_id: "test" })
     }
 

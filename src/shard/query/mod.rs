@@ -16,14 +16,10 @@ pub(in crate::shard) mod quorum;
 pub(in crate::shard) mod reassignment;
 pub(in crate::shard) mod resources;
 
-use super::node::Node;
-use crate::config::Config;
-use crate::metadata::Image;
-use crate::types::{BrokerId, PartitionIndex};
+use crate::types::PartitionIndex;
 use crate::wire::codec::Writer;
 use crate::wire::frame::{Head, response_frame};
 use bytes::Bytes;
-use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 
 pub use api_versions::unsupported as api_versions_unsupported;
@@ -92,18 +88,6 @@ pub(in crate::shard) fn partitions_once<'a, T>(
 /// The response frame to a request with this head.
 pub(in crate::shard) fn reply(head: &Head<'_>, body: impl FnOnce(&mut Writer)) -> Vec<Bytes> {
     response_frame(head.api.header_versions(head.version).1, head.correlation_id, body)
-}
-
-/// The node's settings with those that were set while it runs. One that a newer check refuses counts as not set.
-pub(in crate::shard) fn config_effective<'a>(node: &'a Node, image: &Image) -> Cow<'a, Config> {
-    let none = BTreeMap::new();
-    match (image.broker_settings(node.id), image.broker_settings(BrokerId::ALL)) {
-        (None, None) => Cow::Borrowed(&*node.config),
-        (own, all) => {
-            let (own, all) = (own.map_or(&none, |own| own), all.map_or(&none, |all| all));
-            Cow::Owned(node.config.with_dynamic(own, all).0)
-        }
-    }
 }
 
 #[cfg(test)]
