@@ -204,8 +204,8 @@ pub fn watch(
     usage(target)?;
     let mut looks = Looks::begin(target);
     let mut measuring = run.measure_ns == 0;
-    let (mut tick_ns, mut running) = (0, threads);
-    while running > 0 {
+    let (mut tick_ns, mut running, mut goes_on) = (0, threads, true);
+    while goes_on {
         running -= wait(run, run.tick_ns(tick_ns), running, ended);
         let now_ns = run.clock.now_ns();
         let seconds = (now_ns - tick_ns).max(1) as f64 / SECOND_NS as f64;
@@ -227,10 +227,13 @@ pub fn watch(
                 total.take(interval);
             }
         }
-        if !measuring && now_ns >= run.measure_ns {
+        let begins = !measuring && now_ns >= run.measure_ns;
+        if begins {
             measuring = true;
             looks.measure();
         }
+        // Threads may have ended before it was seen that the measured part had begun.
+        goes_on = running > 0 || begins;
         tick_ns = now_ns;
     }
     drop(log);
