@@ -4,6 +4,7 @@
 use crate::cluster::{Broker, Fault, LATEST, check, offsets, open_topic};
 use crate::epoll::Epoll;
 use crate::link::{ANSWER_MS, Asking, lost_code};
+use crate::live::say;
 use crate::options::Commit;
 use crate::process::raise_file_limit;
 use crate::report::Report;
@@ -191,7 +192,7 @@ impl Load {
         let committer = &mut self.committers[i];
         committer.alive = false;
         let lost = committer.asking.give_up().count().max(1) as u64;
-        eprintln!("connection lost: {error}");
+        say(format!("connection lost: {error}"));
         self.tally.with(|tally| tally.error(lost_code(error), lost));
     }
 }

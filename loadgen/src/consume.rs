@@ -5,6 +5,7 @@ use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topi
 use crate::epoll::Epoll;
 use crate::fetch::{Brought, Positions, Rest, Span};
 use crate::link::{ANSWER_MS, Asking, lost_code};
+use crate::live::say;
 use crate::options::{Consume, Fetching, From, Target};
 use crate::report::Report;
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
@@ -249,7 +250,7 @@ impl Readers {
         let Some(mut asking) = consumer.asking.take() else { return };
         let lost = asking.give_up().count().max(1) as u64;
         let rest = consumer.positions.leave_all();
-        eprintln!("connection lost: {error}");
+        say(format!("connection lost: {error}"));
         self.tally.at(now_ns).with(|tally| {
             tally.error(lost_code(&error), lost);
             tally.lose(error.to_string());
@@ -279,7 +280,7 @@ impl Readers {
                 }
             }
             Some(Ok(Err(fault))) => {
-                eprintln!("no leader yet: {fault}");
+                say(format!("no leader yet: {fault}"));
                 self.leave(Rest::new());
             }
             Some(Err(TryRecvError::Disconnected)) | None => {}

@@ -8,6 +8,7 @@
 use crate::cluster::Fault;
 use crate::epoll::Epoll;
 use crate::link::lost_code;
+use crate::live::say;
 use crate::options::{Acks, Writing};
 use crate::producer::{Making, Placed, Producer, Sent, State, place};
 use crate::run::{DividedTally, Run};
@@ -214,7 +215,7 @@ impl Load {
                         self.pump(i);
                     }
                     Err(fault) => {
-                        eprintln!("no leader yet: {fault}");
+                        say(format!("no leader yet: {fault}"));
                         self.producers[i].state = State::Ready;
                         self.trouble(i);
                     }
@@ -447,7 +448,7 @@ impl Load {
         let lane = &mut self.producers[i].lanes[lane];
         let Some(mut asking) = lane.asking.take() else { return };
         let (address, lost) = (lane.address, asking.give_up().collect::<Vec<Sent>>());
-        eprintln!("connection to {address} lost: {error}");
+        say(format!("connection to {address} lost: {error}"));
         self.tally.at(now_ns).with(|tally| {
             tally.error(lost_code(&error), lost.len().max(1) as u64);
             tally.lose(error.to_string());

@@ -13,6 +13,7 @@ mod gate;
 mod group;
 mod health;
 mod link;
+mod live;
 mod load;
 mod mark;
 mod options;

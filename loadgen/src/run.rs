@@ -3,9 +3,10 @@
 use crate::cluster::Fault;
 use crate::gate::{self, Row};
 use crate::health::{BrokerUse, Health, Observer, Sample};
+use crate::live::Screen;
 use crate::options::Target;
 use crate::process::{ROOT, Usage};
-use crate::report::{Report, progress};
+use crate::report::Report;
 use crate::tally::{Clock, SharedTally, Tally, gather};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -180,7 +181,7 @@ pub fn endings() -> (Sender<()>, Receiver<()>) {
     channel()
 }
 
-/// Follows `threads` threads to their end, with a line a second on standard error. The report's main tally is that of the first of
+/// Follows `threads` threads to their end, and shows on standard error how they go on. The report's main tally is that of the first of
 /// `watched`; the other totals come with it.
 pub fn watch(
     target: &Target,
@@ -203,6 +204,7 @@ pub fn watch(
     let mut rows = Vec::new();
     usage(target)?;
     let mut looks = Looks::begin(target);
+    let mut screen = Screen::open(target.live);
     let mut measuring = run.measure_ns == 0;
     let (mut tick_ns, mut running, mut goes_on) = (0, threads, true);
     while goes_on {
@@ -211,9 +213,7 @@ pub fn watch(
         let seconds = (now_ns - tick_ns).max(1) as f64 / SECOND_NS as f64;
         let mut intervals: Vec<(Tally, bool)> = watched.iter().map(|watched| watched.interval(measuring)).collect();
         if running > 0 {
-            let second = watched.iter().position(|watched| watched.tag == Some("delivery"));
-            let second = second.map(|at| &intervals[at].0.latency);
-            eprintln!("{}", progress(now_ns as f64 / SECOND_NS as f64, seconds, &intervals[0].0, second));
+            screen.show(now_ns, seconds, watched, &intervals);
         }
         let (health, broker) = looks.look(run);
         let row = || Row::new((tick_ns, now_ns), watched, &intervals, (&health, broker.as_ref()));

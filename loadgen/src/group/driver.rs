@@ -6,6 +6,7 @@ use super::{Plan, Written};
 use crate::cluster::resolve;
 use crate::epoll::{self, Epoll};
 use crate::link::{ANSWER_MS, Asking, lost_code};
+use crate::live::say;
 use crate::options::Fetching;
 use crate::run::Run;
 use crate::tally::{SharedTally, histogram};
@@ -543,7 +544,7 @@ impl Driver {
     }
 
     fn count_lost(&self, error: &io::Error) {
-        eprintln!("a member's connection is lost: {error}");
+        say(format!("a member's connection is lost: {error}"));
         self.tally.with(|tally| tally.error(lost_code(error), 1));
     }
 

@@ -51,6 +51,10 @@ pub struct Target {
     /// its own. Charged to it is also what the kernel's threads, interrupts and softirqs do, so nothing else ought to run
     #[arg(long, value_name = "PID")]
     pub broker_pid: Option<u32>,
+    /// Draw the rate, p50, p99 and the load's own lag of the last seconds on standard error, if that is a terminal, instead of a
+    /// line a second
+    #[arg(long)]
+    pub live: bool,
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
