@@ -6,8 +6,14 @@ mod fake;
 use serde_json::Value;
 use std::process::Command;
 
-const LOADS: [&str; 4] =
-    ["--batch-bytes 65536", "--batch-bytes 1048576", "--batch-bytes 65536 --acks 0", "--batch-bytes 0 --in-flight 64"];
+const LOADS: [&str; 6] = [
+    "--batch-bytes 65536",
+    "--batch-bytes 65536 --prepared 16",
+    "--batch-bytes 1048576",
+    "--batch-bytes 65536 --acks 0",
+    "--batch-bytes 0 --in-flight 64",
+    "--batch-bytes 0 --in-flight 64 --prepared 16",
+];
 
 fn main() {
     for options in LOADS {

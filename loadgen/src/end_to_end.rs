@@ -23,15 +23,17 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const ARRIVAL_NS: u64 = 10_000_000_000;
 
 pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
-    let EndToEnd { target, fetching, .. } = options;
+    let EndToEnd { target, fetching, shape, .. } = options;
     let mut writing = options.writing.clone();
     writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
     producer::check(&writing)?;
     if writing.rate.is_none() {
         return Err(Fault::Other("end-to-end needs a --rate".to_string()));
     }
-    if (writing.record_bytes as usize) < MARK_BYTES {
-        return Err(Fault::Other(format!("end-to-end needs --record-bytes of at least {MARK_BYTES}")));
+    if (writing.record_bytes.min() as usize) < MARK_BYTES || shape.tombstones > 0.0 {
+        return Err(Fault::Other(format!(
+            "end-to-end needs --record-bytes of at least {MARK_BYTES}, and no --tombstones"
+        )));
     }
     let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
@@ -40,8 +42,8 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
     let shares = layout.share(target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    let book = Arc::new(Book::new(rand::random(), shares.len(), writing.batch_records()));
-    let producers = producer::connect(&mut broker, &layout, shares, (target, &writing), Some(book.clone()))?;
+    let book = Arc::new(Book::new(rand::random(), shares.len()));
+    let producers = producer::connect(&mut broker, &layout, shares, (target, &writing, shape), Some(book.clone()))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
     let mut watched = vec![Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
     watched.extend(on_schedule(&writing, writers));
@@ -200,8 +202,8 @@ mod tests {
 
     #[test]
     fn arrivals_of_this_run_are_counted_and_timed() {
-        let book = Arc::new(Book::new(7, 1, 2));
-        let first = book.send(0, 1_000_000, 1);
+        let book = Arc::new(Book::new(7, 1));
+        let first = book.send(0, [1_000_000; 2].into_iter());
         let value = |run_id, intended_ns, number| {
             let mut value = [0; 40];
             Mark { run_id, intended_ns, number }.write(&mut value);
@@ -231,10 +233,10 @@ mod tests {
 
     #[test]
     fn reading_goes_on_until_all_arrived_or_patience_ends() {
-        let book = Arc::new(Book::new(7, 1, 1));
+        let book = Arc::new(Book::new(7, 1));
         let tally = SharedTally::new();
         let flow = Flow::new(book.clone(), (2, 3), 1_000, DividedTally::whole(tally.clone()));
-        let first = book.send(0, 50, 2);
+        let first = book.send(0, [50; 2].into_iter());
         flow.writer_ended(None, 100);
         flow.thread_ended(100);
         assert!(flow.goes_on(u64::MAX));

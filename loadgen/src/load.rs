@@ -92,7 +92,6 @@ pub struct Load {
     in_flight: usize,
     acks: bool,
     batch_records: u64,
-    batch_bytes: u64,
     partitions_per_request: u64,
     written: u64,
 }
@@ -125,7 +124,6 @@ impl Load {
             in_flight: writing.in_flight as usize,
             acks: writing.acks != Acks::None,
             batch_records: writing.batch_records() as u64,
-            batch_bytes: writing.batch_records() as u64 * u64::from(writing.record_bytes),
             partitions_per_request: writing.partitions_per_request.into(),
             written: 0,
         };
@@ -307,7 +305,8 @@ impl Load {
                 if !due || !self.run.take(self.batch_records * self.partitions_per_request, intended_ns) {
                     break;
                 }
-                self.producers[i].push(now_ns, intended_ns);
+                let records = self.batch_records * self.partitions_per_request;
+                self.producers[i].push(now_ns, intended_ns, records as usize);
                 self.made(i);
             }
             let mut sent = 0;
@@ -371,7 +370,7 @@ impl Load {
 
     /// A request is done, and all of it is written.
     fn count(&mut self, i: usize, now_ns: u64, sent: Sent) {
-        let (records, bytes) = (sent.batches * self.batch_records, sent.batches * self.batch_bytes);
+        let Sent { records, bytes, .. } = sent;
         self.producers[i].acknowledged(sent);
         let is_late = now_ns > self.run.end_ns;
         if let Some(own) = &self.own {
@@ -424,13 +423,14 @@ impl Load {
             return true;
         }
         // What is not all written is not done: its latency is as long as that of a request without an answer.
-        self.written += written * self.batch_records;
+        let records = sent.records * written / sent.batches;
+        self.written += records;
         self.tally.at(sent.intended_ns).with(|tally| {
-            tally.records += written * self.batch_records;
-            tally.bytes += written * self.batch_bytes;
+            tally.records += records;
+            tally.bytes += sent.bytes * written / sent.batches;
             codes.iter().filter(|code| !is_done(code)).for_each(|&code| tally.error(code, 1));
         });
-        self.miss(Miss::Refused, Sent { batches: sent.batches - written, ..sent });
+        self.miss(Miss::Refused, Sent { records: sent.records - records, ..sent });
         false
     }
 
@@ -439,7 +439,7 @@ impl Load {
         if sent.intended_ns >= self.run.measure_ns {
             *self.missed.entry(sent.intended_ns / MS_NS).or_default() += 1;
         }
-        self.tally.at(sent.intended_ns).with(|tally| tally.miss(miss, sent.batches * self.batch_records));
+        self.tally.at(sent.intended_ns).with(|tally| tally.miss(miss, sent.records));
     }
 
     /// A connection is lost, and with it the requests that it had in flight.
@@ -467,8 +467,8 @@ impl Load {
             unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
             while !self.paced.is_empty() {
                 let (intended_ns, batches) = (self.intended_ns(i, end_ns), self.partitions_per_request);
-                let sent = Sent { intended_ns, sent_ns: end_ns, batches, first: 0 };
-                let records = sent.batches * self.batch_records;
+                let records = batches * self.batch_records;
+                let sent = Sent { intended_ns, sent_ns: end_ns, batches, records, bytes: 0, first: 0 };
                 let is_due = sent.intended_ns < self.run.end_ns.min(end_ns);
                 if !is_due || !self.run.take(records, sent.intended_ns) {
                     break;

@@ -25,6 +25,7 @@ mod report;
 mod request;
 mod run;
 mod schedule;
+mod shape;
 mod tally;
 mod verify;
 

@@ -35,7 +35,7 @@ const SEEN: u8 = 2;
 /// The records of one connection, in the order in which they were sent.
 #[derive(Default)]
 struct Page {
-    /// When each batch ought to have been sent.
+    /// When each ought to have been sent.
     intended_ns: Vec<u64>,
     /// What became of each record.
     flags: Vec<u8>,
@@ -44,7 +44,6 @@ struct Page {
 /// What became of the records of a run, shared by those who write and those who read.
 pub struct Book {
     run_id: u64,
-    batch_records: usize,
     pages: Vec<Mutex<Page>>,
     /// Records that are acknowledged and have not been read.
     awaited: AtomicI64,
@@ -56,11 +55,9 @@ pub struct Book {
 }
 
 impl Book {
-    pub fn new(run_id: u64, connections: usize, batch_records: usize) -> Book {
-        assert!(batch_records > 0);
+    pub fn new(run_id: u64, connections: usize) -> Book {
         Book {
             run_id,
-            batch_records,
             pages: (0..connections).map(|_| Mutex::default()).collect(),
             awaited: AtomicI64::new(0),
             delivered: AtomicU64::new(0),
@@ -77,21 +74,23 @@ impl Book {
         self.pages[connection].lock().expect("no thread panics while it holds a page")
     }
 
-    /// A connection sends a request of so many batches: the number of its first record, behind which the others follow.
-    pub fn send(&self, connection: usize, intended_ns: u64, batches: usize) -> u64 {
+    /// A connection sends a request, whose records ought to have been sent at these times: the number of the first one, behind
+    /// which the others follow.
+    pub fn send(&self, connection: usize, intended_ns: impl Iterator<Item = u64>) -> u64 {
         let mut page = self.page(connection);
-        let (first, count) = (page.flags.len(), batches * self.batch_records);
-        page.flags.resize(first + count, 0);
-        page.intended_ns.extend(std::iter::repeat_n(intended_ns, batches));
+        let first = page.flags.len();
+        page.intended_ns.extend(intended_ns);
+        let end = page.intended_ns.len();
+        page.flags.resize(end, 0);
         (connection as u64) << NUMBER_BITS | first as u64
     }
 
     /// The request whose first record has this number was acknowledged.
-    pub fn acknowledge(&self, first: u64, batches: usize) {
+    pub fn acknowledge(&self, first: u64, records: usize) {
         let mut page = self.page((first >> NUMBER_BITS) as usize);
         let start = (first & ((1 << NUMBER_BITS) - 1)) as usize;
         let mut unseen = 0;
-        for flags in &mut page.flags[start..start + batches * self.batch_records] {
+        for flags in &mut page.flags[start..start + records] {
             unseen += i64::from(*flags & SEEN == 0);
             *flags |= ACKNOWLEDGED;
         }
@@ -131,9 +130,8 @@ impl Book {
     pub fn unseen(&self, mut tell: impl FnMut(u64)) {
         for connection in 0..self.pages.len() {
             let page = self.page(connection);
-            for (batch, intended_ns) in page.flags.chunks(self.batch_records).zip(&page.intended_ns) {
-                batch.iter().filter(|&flags| flags & SEEN == 0).for_each(|_| tell(*intended_ns));
-            }
+            let records = page.flags.iter().zip(&page.intended_ns);
+            records.filter(|(flags, _)| **flags & SEEN == 0).for_each(|(_, intended_ns)| tell(*intended_ns));
         }
     }
 }
@@ -153,14 +151,14 @@ mod tests {
 
     #[test]
     fn a_lost_and_a_doubled_record_do_not_cancel_out() {
-        let book = Book::new(7, 2, 3);
-        let first = book.send(1, 500, 2);
+        let book = Book::new(7, 2);
+        let first = book.send(1, [500; 6].into_iter());
         assert_eq!(first, 1 << NUMBER_BITS);
-        let second = book.send(1, 900, 1);
+        let second = book.send(1, [900; 3].into_iter());
         assert_eq!(second, first + 6);
         // An answer may come after the record.
         assert!(book.see(first) && book.see(first + 1));
-        book.acknowledge(first, 2);
+        book.acknowledge(first, 6);
         assert_eq!(book.awaited(), 4);
         assert!(!book.see(first + 1) && book.see(first + 3) && book.see(first + 4));
         assert!(!book.see(second + 3) && !book.see(9 << NUMBER_BITS) && !book.see(0));

@@ -1,12 +1,12 @@
-//! Record batches made once and sent often: what changes from one send to the next is a header of 61 bytes, and its checksum
-//! follows from the records' checksum without reading them again.
+//! Record batches that can be sent more than once: what changes from one send to the next is a header of 61 bytes, and its
+//! checksum follows from the records' checksum without reading them again.
 
 use crate::compression::compress;
 use bytes::Bytes;
-use klamm::wire::batch::{BatchBuilder, BatchHeader, CRC_START, Compression, HEADER_BYTES, LENGTH_OVERHEAD};
+use klamm::wire::batch::{BatchHeader, CRC_START, Compression, HEADER_BYTES, LENGTH_OVERHEAD};
 use klamm::wire::crc::combine;
-use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
-use zerocopy::{FromBytes, IntoBytes};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use zerocopy::IntoBytes;
 
 /// What a batch says about itself when it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -19,9 +19,7 @@ pub struct Stamp {
 
 impl Stamp {
     /// Of a producer that is not idempotent.
-    pub fn plain(timestamp_ms: i64) -> Self {
-        Stamp { timestamp_ms, producer_id: -1, producer_epoch: -1, base_sequence: -1 }
-    }
+    pub const PLAIN: Stamp = Stamp { timestamp_ms: 0, producer_id: -1, producer_epoch: -1, base_sequence: -1 };
 }
 
 /// The records of a batch as they are sent, and the header that goes before them.
@@ -33,7 +31,15 @@ pub struct Payload {
 }
 
 impl Payload {
-    fn new(header: BatchHeader, body: Bytes) -> Self {
+    /// Of records as they are without compression, and a header that says how many they are.
+    pub fn new(mut header: BatchHeader, records: Bytes, compression: Compression) -> Self {
+        let body = match compression {
+            Compression::None => records,
+            compression => compress(&records, compression).into(),
+        };
+        header.attributes = (compression as i16).into();
+        let length = i32::try_from(HEADER_BYTES + body.len() - LENGTH_OVERHEAD).expect("a batch is shorter than 2 GiB");
+        header.batch_length = length.into();
         Payload { header, body_crc: crc32c::crc32c(&body), body }
     }
 
@@ -61,55 +67,6 @@ impl Payload {
     }
 }
 
-/// A batch whose values are still being written: for loads whose records say something.
-#[derive(Clone, Debug)]
-pub struct Draft {
-    header: BatchHeader,
-    records: Vec<u8>,
-    /// Where each record's value begins in `records`.
-    values: Vec<usize>,
-    record_bytes: usize,
-}
-
-impl Draft {
-    /// `records` records with random values of `record_bytes` bytes each.
-    pub fn new(records: usize, record_bytes: usize, random: &mut SmallRng) -> Self {
-        assert!(records > 0);
-        let mut value = vec![0; record_bytes];
-        let mut builder = BatchBuilder::new(0);
-        let mut values = Vec::with_capacity(records);
-        for _ in 0..records {
-            random.fill_bytes(&mut value);
-            builder = builder.record(0, None, Some(&value));
-            // The record ends with its value and a count of headers, 0, in one byte.
-            values.push(builder.size() - HEADER_BYTES - 1 - record_bytes);
-        }
-        let batch = builder.build();
-        let (header, body) = BatchHeader::read_from_prefix(&batch).expect("a batch has a header");
-        Draft { header, records: body.to_vec(), values, record_bytes }
-    }
-
-    /// Lets `write` change each value, in order; its first argument counts from 0.
-    pub fn write_values(&mut self, mut write: impl FnMut(usize, &mut [u8])) {
-        for (i, &at) in self.values.iter().enumerate() {
-            write(i, &mut self.records[at..at + self.record_bytes]);
-        }
-    }
-
-    /// The batch with the values that it has.
-    pub fn payload(&self, compression: Compression) -> Payload {
-        let body = match compression {
-            Compression::None => Bytes::copy_from_slice(&self.records),
-            compression => compress(&self.records, compression).into(),
-        };
-        let mut header = self.header;
-        header.attributes = (compression as i16).into();
-        let length = i32::try_from(HEADER_BYTES + body.len() - LENGTH_OVERHEAD).expect("a batch is shorter than 2 GiB");
-        header.batch_length = length.into();
-        Payload::new(header, body)
-    }
-}
-
 /// A source of random numbers that differs from run to run.
 pub fn random() -> SmallRng {
     SmallRng::seed_from_u64(rand::rng().random())
@@ -118,7 +75,7 @@ pub fn random() -> SmallRng {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use klamm::wire::batch::{Batch, crc_ok};
+    use klamm::wire::batch::{Batch, BatchBuilder, crc_ok};
 
     fn whole(payload: &Payload, stamp: &Stamp) -> Vec<u8> {
         [&payload.header(stamp)[..], payload.body()].concat()
@@ -126,12 +83,16 @@ mod tests {
 
     #[test]
     fn the_checksum_is_right_for_every_stamp_and_compression() {
-        let mut random = SmallRng::seed_from_u64(1);
+        let random = SmallRng::seed_from_u64(1);
         for compression in
             [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
         {
             for (records, record_bytes) in [(1, 0), (1, 1), (3, 100), (64, 1024)] {
-                let payload = Draft::new(records, record_bytes, &mut random).payload(compression);
+                let value: Vec<u8> = random.clone().random_iter().take(record_bytes).collect();
+                let builder = (0..records).fold(BatchBuilder::new(0), |batch, _| batch.record(0, None, Some(&value)));
+                let batch = builder.build();
+                let header = *Batch::first(&batch).unwrap().header;
+                let payload = Payload::new(header, batch.slice(HEADER_BYTES..), compression);
                 for base_sequence in [-1, 0, 1, 77_777] {
                     let stamp = Stamp {
                         timestamp_ms: 1_700_000_000_000 + i64::from(base_sequence),
@@ -144,26 +105,10 @@ mod tests {
                     let batch = Batch::first(&bytes).unwrap();
                     assert_eq!(batch.bytes.len(), payload.size());
                     assert_eq!(batch.header.compression(), Some(compression));
-                    assert_eq!(batch.header.records_count.get(), records as i32);
+                    assert_eq!(batch.header.records_count.get(), records);
                     assert_eq!(batch.header.base_sequence.get(), base_sequence);
                     assert_eq!(batch.header.max_timestamp.get(), stamp.timestamp_ms);
                 }
-            }
-        }
-    }
-
-    #[test]
-    fn values_are_where_they_are_written() {
-        for record_bytes in [8, 63, 64, 200, 10_000] {
-            let mut draft = Draft::new(200, record_bytes, &mut SmallRng::seed_from_u64(2));
-            draft.write_values(|i, value| value[..8].copy_from_slice(&(i as u64).to_be_bytes()));
-            let payload = draft.payload(Compression::None);
-            let bytes = whole(&payload, &Stamp::plain(5));
-            let records: Vec<_> = Batch::first(&bytes).unwrap().records().map(Result::unwrap).collect();
-            assert_eq!(records.len(), 200);
-            for (i, record) in records.iter().enumerate() {
-                let value = record.value.unwrap();
-                assert_eq!((value.len(), &value[..8]), (record_bytes, &(i as u64).to_be_bytes()[..]));
             }
         }
     }

@@ -12,13 +12,13 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub fn produce(options: &Produce) -> Result<Report, Fault> {
-    let Produce { target, writing } = options;
+    let Produce { target, writing, shape } = options;
     producer::check(writing)?;
     let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
     let shares = layout.share(target.connections as usize);
     let writing = &producer::fit(writing, &shares);
-    let producers = producer::connect(&mut broker, &layout, shares, (target, writing), None)?;
+    let producers = producer::connect(&mut broker, &layout, shares, (target, writing, shape), None)?;
     let threads = target.threads(producers.len());
     let mut watched = vec![Watched::divided(None, threads)];
     watched.extend(on_schedule(writing, threads));

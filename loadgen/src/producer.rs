@@ -1,14 +1,14 @@
-//! One connection that writes, and the requests that it has prepared. When the leader of some of its partitions moves, it becomes
+//! One connection that writes, and the requests that it makes. When the leader of some of its partitions moves, it becomes
 //! a connection to each of their leaders, and goes on with its requests in the same order.
 
 use crate::cluster::{Broker, Fault, Layout, Shares, topic_layout};
 use crate::link::{ANSWER_MS, Asking};
 use crate::mark::{Book, Mark};
-use crate::options::{Acks, Target, Writing};
-use crate::payload::{Draft, Payload, Stamp, random};
+use crate::options::{Acks, Shape, Target, Writing};
+use crate::payload::Stamp;
 use crate::request::{Template, Topic};
+use crate::shape::{self, Made, Maker};
 use klamm::client::patience::Patience;
-use klamm::wire::batch::Compression;
 use klamm::wire::messages::ApiKey;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,9 +16,6 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Different batches that are prepared, if their bytes allow; more would not stay in a core's cache.
-const PAYLOADS_MAX: usize = 16;
-const PAYLOADS_BYTES: usize = 1 << 20;
 /// Requests in flight that a broker keeps apart for an idempotent producer.
 const IDEMPOTENT_IN_FLIGHT_MAX: u32 = 5;
 /// Pauses between two attempts to find a leader and connect to it.
@@ -49,55 +46,24 @@ pub fn wall_ms() -> i64 {
 pub struct Making {
     target: Target,
     writing: Writing,
-    drafts: Vec<Draft>,
-    payloads: Vec<Payload>,
+    shape: Shape,
+    /// Partitions of the load.
+    partitions: usize,
+    seed: u64,
+    /// Batches that are sent again and again; none if each is made when it is sent.
+    prepared: Vec<Made>,
     /// Records carry marks, and are written down in it, if it is there.
     book: Option<Arc<Book>>,
 }
 
-/// The requests to some partitions of one leader that are written to together.
-enum Content {
-    /// Always the same records.
-    Same(Template),
-    /// Records that carry marks, made for each send.
-    Marked(Box<Marked>),
-}
-
-struct Marked {
-    draft: Draft,
-    run_id: u64,
-    partitions: Vec<i32>,
-    topic: Topic,
-    version: i16,
-    acks: i16,
-    compression: Compression,
-}
-
-impl Marked {
-    fn template(&mut self, intended_ns: u64, mut number: u64) -> Template {
-        let run_id = self.run_id;
-        let mut batches = Vec::with_capacity(self.partitions.len());
-        for &partition in &self.partitions {
-            self.draft.write_values(|_, value| {
-                Mark { run_id, intended_ns, number }.write(value);
-                number += 1;
-            });
-            batches.push((partition, self.draft.payload(self.compression)));
-        }
-        Template::new(self.version, self.acks, &self.topic, batches)
-    }
-}
-
-/// One request, or one to each leader of its partitions where they have several.
-struct Group {
-    parts: Vec<Part>,
-}
-
-struct Part {
+/// One partition of a connection.
+struct Slot {
+    partition: i32,
     lane: usize,
-    content: Content,
-    /// Its partitions, by their places among the connection's.
-    slots: Vec<usize>,
+    /// Sequence of its next batch.
+    sequence: i32,
+    /// The last request that was for this partition alone, to be sent again with another batch.
+    template: Option<Template>,
 }
 
 /// A request that is under way.
@@ -107,8 +73,11 @@ pub struct Sent {
     pub intended_ns: u64,
     /// When it was.
     pub sent_ns: u64,
-    /// Its batches, one a partition.
+    /// Its batches, one a partition, and what is in all of them.
     pub batches: u64,
+    pub records: u64,
+    /// Of keys and values.
+    pub bytes: u64,
     /// The number of its first record, if records have some.
     pub first: u64,
 }
@@ -135,31 +104,19 @@ pub enum State {
     GivenUp,
 }
 
-/// Groups of `size` of `count` things, in turn, so that each thing is in as many groups as the others.
-fn groups(count: usize, size: usize) -> Vec<Vec<usize>> {
-    assert!(0 < size && size <= count);
-    let mut groups = Vec::new();
-    let mut first = 0;
-    loop {
-        groups.push((first..first + size).map(|i| i % count).collect());
-        first = (first + size) % count;
-        if first == 0 {
-            return groups;
-        }
-    }
-}
-
 /// One connection and its partitions.
 pub struct Producer {
     making: Arc<Making>,
     /// Its number among the connections of the load.
     number: usize,
-    partitions: Vec<i32>,
+    maker: Maker,
+    /// Batches made so far, of those that are prepared.
+    prepared_next: usize,
     pub lanes: Vec<Lane>,
-    groups: Vec<Group>,
-    group_next: usize,
-    /// Sequence of the next batch of each partition.
-    sequences: Vec<i32>,
+    slots: Vec<Slot>,
+    /// Whose turn it is.
+    slot_next: usize,
+    topic: Topic,
     /// Id and epoch of an idempotent producer.
     identity: Option<(i64, i16)>,
     pub state: State,
@@ -168,15 +125,17 @@ pub struct Producer {
 
 impl Producer {
     /// Without connections yet; they come with `install`.
-    fn new(making: Arc<Making>, number: usize, partitions: Vec<i32>, patience_ms: u64) -> Producer {
+    fn new(making: Arc<Making>, number: usize, partitions: &[i32], topic: &Topic, patience_ms: u64) -> Producer {
+        let slot = |&partition: &i32| Slot { partition, lane: 0, sequence: 0, template: None };
         Producer {
+            maker: making.maker(number),
             making,
             number,
-            sequences: vec![0; partitions.len()],
-            partitions,
+            prepared_next: number,
             lanes: Vec::new(),
-            groups: Vec::new(),
-            group_next: 0,
+            slots: partitions.iter().map(slot).collect(),
+            slot_next: 0,
+            topic: topic.clone(),
             identity: None,
             state: State::Ready,
             patience: Patience::new(patience_ms, PAUSES_MS),
@@ -191,47 +150,92 @@ impl Producer {
     /// All of a request is written.
     pub fn acknowledged(&self, sent: Sent) {
         if let Some(book) = &self.making.book {
-            book.acknowledge(sent.first, sent.batches as usize);
+            book.acknowledge(sent.first, sent.records as usize);
         }
+    }
+
+    /// The places of the next partitions, in turn.
+    fn turn(&self, count: usize) -> impl Iterator<Item = usize> {
+        let (first, slots) = (self.slot_next, self.slots.len());
+        assert!(count <= slots);
+        (first..first + count).map(move |at| at % slots)
     }
 
     /// Whether the next request can go without more than `in_flight` unanswered ones.
     pub fn may_push(&self, in_flight: usize) -> bool {
-        let has_room = |part: &Part| {
-            let asking = self.lanes[part.lane].asking.as_ref();
+        let has_room = |slot: usize| {
+            let asking = self.lanes[self.slots[slot].lane].asking.as_ref();
             asking.is_some_and(|asking| asking.under_way() < in_flight)
         };
-        self.state == State::Ready && self.groups[self.group_next].parts.iter().all(has_room)
+        let count = self.making.writing.partitions_per_request as usize;
+        self.state == State::Ready && self.turn(count).all(has_room)
     }
 
-    /// Puts the next request in the queues of its connections.
-    pub fn push(&mut self, now_ns: u64, intended_ns: u64) {
-        let groups = self.groups.len();
-        let plain = Stamp::plain(wall_ms());
-        for part in &mut self.groups[self.group_next].parts {
-            let (identity, sequences, slots) = (self.identity, &self.sequences, &part.slots);
-            let stamp = |i: usize| match identity {
+    /// Puts the next request in the queues of its connections, with so many records: a batch for each partition whose turn it
+    /// is, the last of which may not be full.
+    pub fn push(&mut self, now_ns: u64, intended_ns: u64, records: usize) {
+        let full = self.making.writing.batch_records();
+        let count = records.div_ceil(full);
+        let mut left = records;
+        let mut lanes: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+        for slot in self.turn(count) {
+            let records = left.min(full);
+            lanes.entry(self.slots[slot].lane).or_default().push((slot, records));
+            left -= records;
+        }
+        lanes.into_iter().for_each(|(lane, batches)| self.push_to(lane, &batches, (now_ns, intended_ns)));
+        self.slot_next = (self.slot_next + count) % self.slots.len();
+    }
+
+    /// One request to one leader, of batches by the places of their partitions and their records.
+    fn push_to(&mut self, lane: usize, batches: &[(usize, usize)], (now_ns, intended_ns): (u64, u64)) {
+        let plain = Stamp { timestamp_ms: wall_ms(), ..Stamp::PLAIN };
+        let records: usize = batches.iter().map(|(_, records)| records).sum();
+        let book = self.making.book.clone();
+        let first = book.map_or(0, |book| book.send(self.number, std::iter::repeat_n(intended_ns, records)));
+        let (mut number, mut bytes) = (first, 0);
+        let mut stamps = Vec::with_capacity(batches.len());
+        let mut payloads = Vec::with_capacity(batches.len());
+        for &(at, records) in batches {
+            let made = self.make(self.slots[at].partition, records, (intended_ns, number));
+            let slot = &mut self.slots[at];
+            stamps.push(match self.identity {
                 None => plain,
                 Some((producer_id, producer_epoch)) => {
-                    Stamp { producer_id, producer_epoch, base_sequence: sequences[slots[i]], ..plain }
+                    Stamp { producer_id, producer_epoch, base_sequence: slot.sequence, ..plain }
                 }
-            };
-            let lane = &mut self.lanes[part.lane];
-            let asking = lane.asking.as_mut().expect("it was looked for room");
-            let book = self.making.book.as_ref();
-            let first = book.map_or(0, |book| book.send(self.number, intended_ns, slots.len()));
-            let sent = Sent { intended_ns, sent_ns: now_ns, batches: slots.len() as u64, first };
-            let of = (ApiKey::Produce, lane.version);
-            asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| match &mut part.content {
-                Content::Same(template) => template.fill(frame, id, stamp),
-                Content::Marked(marked) => marked.template(intended_ns, first).fill(frame, id, stamp),
             });
-            for &slot in &part.slots {
-                let records = self.making.writing.batch_records() as i32;
-                self.sequences[slot] = self.sequences[slot].wrapping_add(records) & i32::MAX;
-            }
+            slot.sequence = slot.sequence.wrapping_add(records as i32) & i32::MAX;
+            payloads.push((slot.partition, made.payload));
+            bytes += made.bytes;
+            number += records as u64;
         }
-        self.group_next = (self.group_next + 1) % groups;
+        let (batches, records) = (batches.iter().map(|(at, _)| *at).collect::<Vec<_>>(), records as u64);
+        let sent = Sent { intended_ns, sent_ns: now_ns, batches: batches.len() as u64, records, bytes, first };
+        let Lane { version, asking, .. } = &mut self.lanes[lane];
+        let asking = asking.as_mut().expect("it was looked for room");
+        let (of, acks) = ((ApiKey::Produce, *version), self.making.writing.acks.number());
+        let fresh = |payloads| Template::new(of.1, acks, &self.topic, payloads);
+        let template = match &batches[..] {
+            [only] => Template::renewed(&mut self.slots[*only].template, payloads, fresh),
+            _ => &fresh(payloads),
+        };
+        asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| template.fill(frame, id, |i| stamps[i]));
+    }
+
+    /// A batch: the next of those that are prepared, or one that carries marks where records are numbered.
+    fn make(&mut self, partition: i32, records: usize, (intended_ns, number): (u64, u64)) -> Made {
+        let prepared = &self.making.prepared;
+        if !prepared.is_empty() && records == self.making.writing.batch_records() {
+            self.prepared_next = (self.prepared_next + 1) % prepared.len();
+            return prepared[self.prepared_next].clone();
+        }
+        let run_id = self.making.book.as_ref().map(|book| book.run_id());
+        self.maker.batch(records, partition, |i, value| {
+            if let Some(run_id) = run_id {
+                Mark { run_id, intended_ns, number: number + i as u64 }.write(value);
+            }
+        })
     }
 
     /// Requests without an answer.
@@ -242,7 +246,7 @@ impl Producer {
     /// What is needed to find the leaders of its partitions.
     pub fn need(&self) -> Need {
         Need {
-            partitions: self.partitions.clone(),
+            partitions: self.slots.iter().map(|slot| slot.partition).collect(),
             connected: self.lanes.iter().filter(|lane| lane.asking.is_some()).map(|lane| lane.address).collect(),
         }
     }
@@ -266,65 +270,41 @@ impl Producer {
         if placed.identity.is_some() {
             // A new producer has written nothing.
             self.identity = placed.identity;
-            self.sequences.fill(0);
+            self.slots.iter_mut().for_each(|slot| slot.sequence = 0);
         }
-        let lane = |address: &SocketAddr| {
-            let at = self.lanes.iter().position(|lane| lane.address == *address);
-            at.expect("each leader is connected to")
-        };
-        let leaders: Vec<usize> = placed.leaders.iter().map(lane).collect();
-        let size = self.making.writing.partitions_per_request as usize;
-        let mut payloads = self.making.payloads.iter().cycle().skip(self.partitions.first().map_or(0, |&p| p as usize));
-        let mut group = |slots: Vec<usize>| {
-            let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-            slots.into_iter().for_each(|slot| parts.entry(leaders[slot]).or_default().push(slot));
-            let part = |(lane, slots): (usize, Vec<usize>)| {
-                let partitions: Vec<i32> = slots.iter().map(|&slot| self.partitions[slot]).collect();
-                let version = self.lanes[lane].version;
-                let content = self.making.content(version, &placed.topic, &partitions, &mut payloads);
-                Part { lane, content, slots }
-            };
-            Group { parts: parts.into_iter().map(part).collect() }
-        };
-        self.groups = groups(self.partitions.len(), size).into_iter().map(&mut group).collect();
+        for (slot, leader) in self.slots.iter_mut().zip(&placed.leaders) {
+            let lane = self.lanes.iter().position(|lane| lane.address == *leader);
+            slot.lane = lane.expect("each leader is connected to");
+            slot.template = None;
+        }
+        self.topic = placed.topic;
         self.state = State::Ready;
         fresh
     }
 }
 
 impl Making {
-    fn new(target: &Target, writing: &Writing, book: Option<Arc<Book>>) -> Making {
-        let mut random = random();
-        let (records, record_bytes) = (writing.batch_records(), writing.record_bytes as usize);
-        let count = (PAYLOADS_BYTES / (records * record_bytes).max(1)).clamp(1, PAYLOADS_MAX);
-        let drafts: Vec<Draft> = (0..count).map(|_| Draft::new(records, record_bytes, &mut random)).collect();
-        let payloads = drafts.iter().map(|draft| draft.payload(writing.compression.into())).collect();
-        Making { target: target.clone(), writing: writing.clone(), drafts, payloads, book }
+    fn new((target, writing, shape): Asked<'_>, partitions: usize, book: Option<Arc<Book>>) -> Result<Making, Fault> {
+        shape::check(shape).map_err(Fault::Other)?;
+        if book.is_some() && shape.prepared > 0 {
+            return Err(Fault::Other("records that are told apart cannot be --prepared".to_string()));
+        }
+        let mut making = Making {
+            target: target.clone(),
+            writing: writing.clone(),
+            shape: shape.clone(),
+            partitions,
+            seed: shape.seed.unwrap_or_else(rand::random),
+            prepared: Vec::new(),
+            book,
+        };
+        let mut maker = making.maker(usize::MAX);
+        making.prepared = (0..shape.prepared).map(|_| maker.batch(writing.batch_records(), 0, |_, _| ())).collect();
+        Ok(making)
     }
 
-    fn content<'a>(
-        &'a self,
-        version: i16,
-        topic: &Topic,
-        partitions: &[i32],
-        payloads: &mut impl Iterator<Item = &'a Payload>,
-    ) -> Content {
-        let acks = self.writing.acks.number();
-        match &self.book {
-            None => {
-                let batches = partitions.iter().map(|&index| (index, payloads.next().expect("endless").clone()));
-                Content::Same(Template::new(version, acks, topic, batches.collect()))
-            }
-            Some(book) => Content::Marked(Box::new(Marked {
-                draft: self.drafts[0].clone(),
-                run_id: book.run_id(),
-                partitions: partitions.to_vec(),
-                topic: topic.clone(),
-                version,
-                acks,
-                compression: self.writing.compression.into(),
-            })),
-        }
+    fn maker(&self, connection: usize) -> Maker {
+        Maker::new((&self.writing, &self.shape), self.partitions, self.seed, connection)
     }
 }
 
@@ -400,36 +380,26 @@ pub fn fit(writing: &Writing, shares: &Shares) -> Writing {
     Writing { partitions_per_request: writing.partitions_per_request.min(partitions as u32), ..writing.clone() }
 }
 
-/// Makes the connections, each with its requests prepared; records carry marks if there is a book to write them down in.
+/// What was asked for of a load that writes.
+pub type Asked<'a> = (&'a Target, &'a Writing, &'a Shape);
+
+/// Makes the connections; records carry marks if there is a book to write them down in.
 pub fn connect(
     broker: &mut Broker,
     layout: &Layout,
     shares: Shares,
-    (target, writing): (&Target, &Writing),
+    asked: Asked<'_>,
     book: Option<Arc<Book>>,
 ) -> Result<Vec<Producer>, Fault> {
-    let making = Arc::new(Making::new(target, writing, book));
+    let making = Arc::new(Making::new(asked, layout.partitions(), book)?);
     // With a planned end the load goes on until then, whatever happens; without one it ends when nothing works any more.
-    let patience_ms = if target.seconds(false).is_some() { u64::MAX } else { GONE_MS };
+    let patience_ms = if asked.0.seconds(false).is_some() { u64::MAX } else { GONE_MS };
     let mut versions = BTreeMap::new();
     let mut producers = Vec::new();
     for (number, (_, partitions)) in shares.into_iter().enumerate() {
-        let mut producer = Producer::new(making.clone(), number, partitions, patience_ms);
+        let mut producer = Producer::new(making.clone(), number, &partitions, &layout.topic, patience_ms);
         producer.install(place_one(&making, broker, layout, producer.need(), &mut versions)?);
         producers.push(producer);
     }
     Ok(producers)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_take_turns_evenly() {
-        assert_eq!(groups(4, 1), [[0], [1], [2], [3]]);
-        assert_eq!(groups(4, 4), [[0, 1, 2, 3]]);
-        assert_eq!(groups(4, 2), [[0, 1], [2, 3]]);
-        assert_eq!(groups(4, 3), [[0, 1, 2], [3, 0, 1], [2, 3, 0], [1, 2, 3]]);
-    }
 }

@@ -84,6 +84,22 @@ impl Template {
         Template { fields: w.into_bytes().to_vec(), batches }
     }
 
+    /// The request in `place` with another batch to the same partition, or a `fresh` one where that has another length.
+    pub fn renewed(
+        place: &mut Option<Template>,
+        mut batch: Vec<(i32, Payload)>,
+        fresh: impl FnOnce(Vec<(i32, Payload)>) -> Template,
+    ) -> &Template {
+        assert_eq!(batch.len(), 1);
+        match place {
+            Some(Template { batches, .. }) if batches[0].payload.size() == batch[0].1.size() => {
+                batches[0].payload = batch.remove(0).1;
+                place.as_ref().expect("it was just there")
+            }
+            place => place.insert(fresh(batch)),
+        }
+    }
+
     /// One send; `stamp` says what the batch of that number says about itself.
     pub fn fill(&self, out: &mut Outgoing, correlation_id: i32, mut stamp: impl FnMut(usize) -> Stamp) {
         out.clear();
@@ -100,12 +116,11 @@ impl Template {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::Draft;
-    use klamm::wire::batch::Compression;
+    use klamm::wire::batch::{Batch, BatchBuilder, Compression};
     use klamm::wire::codec::{Reader, Records};
     use klamm::wire::frame::{Head, request_frame};
     use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-    use rand::{SeedableRng, rngs::SmallRng};
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
 
     #[test]
     fn a_request_is_what_the_codec_would_write() {
@@ -113,11 +128,16 @@ mod tests {
         let topic = Topic { name: "topic".to_string(), id: Uuid([7; 16]) };
         for version in ProduceRequest::VERSIONS {
             for record_bytes in [1, 100, 3_000] {
-                let payload = |r: &mut SmallRng| Draft::new(2, record_bytes, r).payload(Compression::None);
+                let payload = |r: &mut SmallRng| {
+                    let value: Vec<u8> = r.random_iter().take(record_bytes).collect();
+                    let batch = BatchBuilder::new(0).record(0, None, Some(&value)).record(0, None, None).build();
+                    let header = *Batch::first(&batch).unwrap().header;
+                    Payload::new(header, batch.slice(HEADER_BYTES..), Compression::None)
+                };
                 let batches = vec![(4, payload(&mut random)), (9, payload(&mut random))];
                 let template = Template::new(version, -1, &topic, batches.clone());
                 let mut out = Outgoing::default();
-                let stamp = |i| Stamp::plain(i as i64);
+                let stamp = |i| Stamp { timestamp_ms: i as i64, ..Stamp::PLAIN };
                 template.fill(&mut out, 1, stamp);
                 template.fill(&mut out, 77, stamp);
                 let whole: Vec<u8> = batches

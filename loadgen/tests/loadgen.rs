@@ -47,6 +47,27 @@ fn what_is_produced_is_consumed() {
 }
 
 #[test]
+fn records_are_of_the_shape_that_was_asked_for() {
+    let address = fake::start(Fault::None).to_string();
+    let shape = "--record-bytes 10..90 --batch-bytes 500 --keys zipf:100:1 --key-bytes 4 --tombstones 50 --headers 2";
+    let bytes = |seed: u32| {
+        let options = format!("--records 2000 --connections 1 --partitions 3 --compressibility 2 --seed {seed}");
+        let value = json(&run(&address, &format!("produce {options} --compression lz4 {shape}")));
+        assert_eq!((&value["records"], &value["errors"]), (&2000.into(), &serde_json::json!({})), "{value}");
+        value["bytes"].as_u64().unwrap()
+    };
+    // Keys of four bytes, and values of 50 on average in half of the records.
+    let (first, second) = (bytes(1), bytes(2));
+    assert!(first == bytes(1) && first != second && (50_000..66_000).contains(&first), "{first} {second}");
+    let value = json(&run(&address, "consume --to-end --check-crc"));
+    assert_eq!((&value["records"], &value["errors"]), (&6000.into(), &serde_json::json!({})), "{value}");
+    let value = json(&run(&address, "produce --records 100 --record-bytes 10 --batch-bytes 100 --prepared 3"));
+    assert_eq!(value["bytes"].as_u64().unwrap(), 10 * value["records"].as_u64().unwrap(), "{value}");
+    let output = run(&address, "produce --records 1 --keys uniform:1000 --key-bytes 2");
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no room"), "{output:?}");
+}
+
+#[test]
 fn a_rate_is_kept() {
     let value = json(&loadgen(Fault::None, "produce --rate 2000 --seconds 1 --batch-bytes 0"));
     // A host that is busy elsewhere may leave some unsent, but none unaccounted for.

@@ -169,7 +169,7 @@ fn writing(
     writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
     let shares = layout.share(options.target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    Ok(Some((producer::connect(broker, layout, shares, (&options.target, &writing), None)?, writing)))
+    Ok(Some((producer::connect(broker, layout, shares, (&options.target, &writing, &options.shape), None)?, writing)))
 }
 
 fn driver(

@@ -1,6 +1,6 @@
 //! `end-to-end`.
 
-use super::{Fetching, Target, Writing};
+use super::{Fetching, Shape, Target, Writing};
 use clap::Args;
 
 #[derive(Args, Clone, Debug)]
@@ -9,6 +9,8 @@ pub struct EndToEnd {
     pub target: Target,
     #[command(flatten)]
     pub writing: Writing,
+    #[command(flatten)]
+    pub shape: Shape,
     #[command(flatten)]
     pub fetching: Fetching,
     /// Connections that read, besides those that write

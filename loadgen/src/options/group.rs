@@ -1,6 +1,6 @@
 //! `group`.
 
-use super::{Fetching, Target, Writing};
+use super::{Fetching, Shape, Target, Writing};
 use crate::group::Pattern;
 use clap::{Args, ValueEnum};
 use klamm::client::assignment;
@@ -24,6 +24,8 @@ pub struct Group {
     pub target: Target,
     #[command(flatten)]
     pub writing: Writing,
+    #[command(flatten)]
+    pub shape: Shape,
     #[command(flatten)]
     pub fetching: Fetching,
     /// Members that join each group at the start

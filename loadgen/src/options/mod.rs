@@ -7,6 +7,7 @@ mod consume;
 mod end_to_end;
 mod group;
 mod produce;
+mod shape;
 mod target;
 mod verify;
 
@@ -17,6 +18,7 @@ pub use consume::{Consume, Fetching, From};
 pub use end_to_end::EndToEnd;
 pub use group::Group;
 pub use produce::{Acks, Produce, Writing};
+pub use shape::Shape;
 pub use target::Target;
 pub use verify::Verify;
 
@@ -28,7 +30,7 @@ use clap::{Parser, Subcommand};
     version,
     about = "Load for Kafka-compatible brokers, and what they do under it",
     long_about = "Load for Kafka-compatible brokers, and what they do under it.\n\n\
-        Speaks the protocol itself, prepares its batches before it begins, and runs one thread per core that it may use \
+        Speaks the protocol itself, writes records that are new in each batch, and runs one thread per core that it may use \
         (pin it with taskset), so that one core of load saturates a broker. Progress goes to standard error, one line a \
         second; the result goes to standard output, as text or as one JSON object. Exit status 3 if the figures are not what they \
         seem: records that were due have no acknowledgement, requests failed, connections were lost, nothing went through; or \

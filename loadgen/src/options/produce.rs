@@ -1,7 +1,8 @@
 //! `produce`, and what every load that writes can be asked for.
 
-use super::Target;
+use super::{Shape, Target};
 use crate::schedule::{Arrival, Rate};
+use crate::shape::Size;
 use clap::{Args, ValueEnum};
 use klamm::wire::batch::Compression;
 
@@ -10,11 +11,11 @@ const BATCH_BYTES_DEFAULT: u32 = 65536;
 /// What is written, and how.
 #[derive(Args, Clone, Debug)]
 pub struct Writing {
-    /// Bytes of a record's value, random and so incompressible
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
-    pub record_bytes: u32,
-    /// Bytes of values in a batch; one record a batch if it has no room for two [default: 65536, for end-to-end 0]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1 << 29))]
+    /// Bytes of a record's value: N; MIN..MAX, each as often; lognormal:MEDIAN:SIGMA; @FILE, of lines BYTES [WEIGHT] (verify: N)
+    #[arg(long, value_name = "SIZE", default_value = "1024")]
+    pub record_bytes: Size,
+    /// Bytes of values in a batch, on average; one record a batch if it has no room for two [default: 65536, for end-to-end 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=1 << 27))]
     pub batch_bytes: Option<u32>,
     /// Requests that a connection has unanswered at a time
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
@@ -45,7 +46,7 @@ impl Writing {
     /// Records of one batch.
     pub fn batch_records(&self) -> usize {
         let batch_bytes = self.batch_bytes.unwrap_or(BATCH_BYTES_DEFAULT);
-        ((batch_bytes / self.record_bytes.max(1)) as usize).max(1)
+        ((f64::from(batch_bytes) / self.record_bytes.mean().max(1.0)) as usize).max(1)
     }
 }
 
@@ -55,6 +56,8 @@ pub struct Produce {
     pub target: Target,
     #[command(flatten)]
     pub writing: Writing,
+    #[command(flatten)]
+    pub shape: Shape,
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -42,8 +42,8 @@ fn write_and_read(options: &Verify) -> Result<Report, Fault> {
     if writing.acks == Acks::None {
         return Err(Fault::Other("verify needs acknowledgements: --acks 1 or all".to_string()));
     }
-    if (writing.record_bytes as usize) < SEAL_BYTES {
-        return Err(Fault::Other(format!("verify needs --record-bytes of at least {SEAL_BYTES}")));
+    if writing.record_bytes.fixed().is_none_or(|bytes| (bytes as usize) < SEAL_BYTES) {
+        return Err(Fault::Other(format!("verify needs --record-bytes of at least {SEAL_BYTES}, all of one size")));
     }
     let run_id: u64 = rand::random();
     let mut broker = Broker::bootstrap(target)?;

@@ -93,7 +93,7 @@ impl Writer {
         run_id: u64,
         (stream_first, file): (u32, Option<Arc<LedgerFile>>),
     ) -> Self {
-        let (records, record_bytes) = (options.writing.batch_records(), options.writing.record_bytes as usize);
+        let (records, record_bytes) = (options.writing.batch_records(), options.writing.record_bytes.min() as usize);
         Writer {
             run,
             tally,
@@ -332,7 +332,7 @@ impl Writer {
         }
         let pending = self.pending.remove(at).expect("it was found");
         let records = pending.numbers.end - pending.numbers.start;
-        let bytes = records * u64::from(self.options.writing.record_bytes);
+        let bytes = records * u64::from(self.options.writing.record_bytes.min());
         // A broker that only knows that it has the batch does not say where.
         let offset = (code == 0).then_some(answer.base_offset);
         let promise = Promise { offset, append_ms: answer.append_ms };

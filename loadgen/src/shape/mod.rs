@@ -1,0 +1,266 @@
+//! What records are like: sizes, keys, headers, tombstones, and how far values can be compressed; and the batches of such records.
+
+mod keys;
+mod noise;
+mod size;
+
+pub use keys::Keys;
+pub use size::Size;
+
+use crate::options::{Shape, Writing};
+use crate::payload::Payload;
+use keys::Dealt;
+use klamm::wire::batch::{BatchBuilder, BatchHeader, Compression};
+use klamm::wire::codec::Writer;
+use noise::Noise;
+use rand::rngs::SmallRng;
+use rand::{Rng, SeedableRng};
+use zerocopy::FromBytes;
+
+/// Names of headers; the last one repeats if there are more.
+const HEADER_NAMES: [&str; 4] = ["trace", "source", "type", "more"];
+
+/// Why records of this shape cannot be made, if they cannot.
+pub fn check(shape: &Shape) -> Result<(), String> {
+    match &shape.keys {
+        Some(keys) if keys.digits() > shape.key_bytes as usize => {
+            Err(format!("--key-bytes {} has no room for the {} digits of --keys", shape.key_bytes, keys.digits()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes the batches of one connection.
+pub struct Maker {
+    shape: Shape,
+    size: Size,
+    compression: Compression,
+    keys: Option<Dealt>,
+    noise: Noise,
+    random: SmallRng,
+    /// Of a batch of one record, to be changed.
+    header: BatchHeader,
+    value: Vec<u8>,
+    key: Vec<u8>,
+    /// Bytes of the last batch's records.
+    body_bytes: usize,
+}
+
+/// A batch, and the bytes of its keys and values.
+#[derive(Clone, Debug)]
+pub struct Made {
+    pub payload: Payload,
+    pub bytes: u64,
+}
+
+impl Maker {
+    /// For connection `number` of a load on so many partitions.
+    pub fn new((writing, shape): (&Writing, &Shape), partitions: usize, seed: u64, number: usize) -> Maker {
+        let mut random = SmallRng::seed_from_u64(seed.wrapping_add(number as u64));
+        let batch = BatchBuilder::new(0).record(0, None, None).build();
+        let (header, _) = BatchHeader::read_from_prefix(&batch).expect("a batch has a header");
+        Maker {
+            shape: shape.clone(),
+            size: writing.record_bytes.clone(),
+            compression: writing.compression.into(),
+            keys: shape.keys.map(|keys| keys.dealt(partitions)),
+            noise: Noise::new(random.random()),
+            random,
+            header,
+            value: Vec::new(),
+            key: Vec::new(),
+            body_bytes: 0,
+        }
+    }
+
+    /// So many records for a partition. `mark` may change each value; its first argument counts from 0.
+    pub fn batch(&mut self, records: usize, partition: i32, mut mark: impl FnMut(usize, &mut [u8])) -> Made {
+        assert!(records > 0);
+        let mut body = Writer::with_capacity(self.body_bytes);
+        let mut bytes = 0;
+        for number in 0..records {
+            let is_tombstone = self.shape.tombstones > 0.0 && self.random.random_bool(self.shape.tombstones / 100.0);
+            if !is_tombstone {
+                let size = self.size.draw(&mut self.random);
+                self.value.resize(size, 0);
+                self.noise.fill_compressible(&mut self.value, self.shape.compressibility);
+                mark(number, &mut self.value);
+                bytes += size as u64;
+            }
+            self.draw_key(partition);
+            bytes += self.key.len() as u64;
+            self.put_record(&mut body, number as i32, !is_tombstone);
+        }
+        let body = body.into_bytes();
+        self.body_bytes = body.len();
+        self.header.last_offset_delta = (records as i32 - 1).into();
+        self.header.records_count = (records as i32).into();
+        Made { payload: Payload::new(self.header, body, self.compression), bytes }
+    }
+
+    fn draw_key(&mut self, partition: i32) {
+        let Some(keys) = &self.keys else { return };
+        let mut number = keys.draw(&mut self.random, partition);
+        self.key.resize(self.shape.key_bytes as usize, b'0');
+        for digit in self.key.iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+
+    /// The record that `key` and `value` are, with its length before it, and the time of its batch.
+    fn put_record(&mut self, body: &mut Writer, offset_delta: i32, has_value: bool) {
+        let key = self.keys.is_some().then_some(&self.key[..]);
+        let value = has_value.then_some(&self.value[..]);
+        let headers = self.shape.headers;
+        let name = |i: u32| HEADER_NAMES[(i as usize).min(HEADER_NAMES.len() - 1)].as_bytes();
+        let header_bytes = self.shape.header_bytes as usize;
+        let field_bytes = |length: usize| varint_bytes(length as i32) + length;
+        let nullable_bytes = |field: Option<&[u8]>| field.map_or(1, |field| field_bytes(field.len()));
+        let headers_bytes: usize = (0..headers).map(|i| field_bytes(name(i).len()) + field_bytes(header_bytes)).sum();
+        // Attributes and the difference to the batch's time take a byte each.
+        let length = 2
+            + varint_bytes(offset_delta)
+            + nullable_bytes(key)
+            + nullable_bytes(value)
+            + varint_bytes(headers as i32)
+            + headers_bytes;
+        body.put_varint(i32::try_from(length).expect("a record is shorter than 2 GiB"));
+        body.put_i8(0);
+        body.put_varint(0);
+        body.put_varint(offset_delta);
+        for field in [key, value] {
+            body.put_varint(field.map_or(-1, |field| field.len() as i32));
+            body.put_slice(field.unwrap_or_default());
+        }
+        body.put_varint(headers as i32);
+        for i in 0..headers {
+            body.put_varint(name(i).len() as i32);
+            body.put_slice(name(i));
+            self.value.resize(self.value.len().max(header_bytes), 0);
+            self.noise.fill_compressible(&mut self.value[..header_bytes], self.shape.compressibility);
+            body.put_varint(header_bytes as i32);
+            body.put_slice(&self.value[..header_bytes]);
+        }
+    }
+}
+
+/// Bytes of a signed number as `put_varint` writes it.
+fn varint_bytes(value: i32) -> usize {
+    let bits = 32 - ((value << 1 ^ value >> 31) as u32).leading_zeros() as usize;
+    bits.div_ceil(7).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compression::plain;
+    use crate::options::{Command, Options};
+    use crate::payload::Stamp;
+    use clap::Parser;
+    use klamm::wire::batch::{Batch, Record, crc_ok};
+    use std::collections::BTreeSet;
+
+    fn maker(words: &str) -> Maker {
+        let all = ["loadgen", "produce"].into_iter().chain(words.split_whitespace());
+        let Command::Produce(produce) = Options::parse_from(all).command else { panic!("produce") };
+        Maker::new((&produce.writing, &produce.shape), 4, produce.shape.seed.unwrap_or(3), 0)
+    }
+
+    fn whole(made: &Made) -> Vec<u8> {
+        [&made.payload.header(&Stamp { timestamp_ms: 77, ..Stamp::PLAIN })[..], made.payload.body()].concat()
+    }
+
+    fn look(made: &Made, mut look: impl FnMut(usize, &Record<'_>)) {
+        let bytes = whole(made);
+        assert!(crc_ok(&bytes));
+        let batch = Batch::first(&bytes).unwrap();
+        let count = batch.header.records_count.get();
+        plain(&batch, |batch| {
+            let records: Vec<Record<'_>> = batch.records().map(Result::unwrap).collect();
+            assert_eq!(records.len() as i32, count);
+            records.iter().enumerate().for_each(|(i, record)| look(i, record));
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn lengths_of_numbers_are_known() {
+        for value in [0, 1, -1, 63, 64, -64, -65, 8191, 8192, 1 << 20, i32::MAX, i32::MIN] {
+            let mut w = Writer::new();
+            w.put_varint(value);
+            assert_eq!(varint_bytes(value), w.len(), "{value}");
+        }
+    }
+
+    #[test]
+    fn records_have_what_was_asked_for() {
+        for compression in ["none", "zstd"] {
+            let shape = "--record-bytes 50..90 --keys uniform:1000 --key-bytes 12 --headers 5 --header-bytes 200";
+            let mut maker = maker(&format!("{shape} --tombstones 25 --compression {compression}"));
+            let (mut tombstones, mut keys, mut bytes) = (0, BTreeSet::new(), 0);
+            let made = maker.batch(2000, 3, |i, value| value[..8].copy_from_slice(&(i as u64).to_be_bytes()));
+            look(&made, |i, record| {
+                assert_eq!((record.offset_delta, record.timestamp_delta), (i as i32, 0));
+                let key: u64 = std::str::from_utf8(record.key.unwrap()).unwrap().parse().unwrap();
+                assert!(record.key.unwrap().len() == 12 && key < 1000 && key % 4 == 3, "{key}");
+                keys.insert(key);
+                let names: Vec<&str> = record.headers.iter().map(|(name, _)| *name).collect();
+                assert_eq!(names, ["trace", "source", "type", "more", "more"]);
+                assert!(record.headers.iter().all(|(_, value)| value.unwrap().len() == 200));
+                bytes += 12 + record.value.map_or(0, <[u8]>::len);
+                match record.value {
+                    None => tombstones += 1,
+                    Some(value) => {
+                        assert!((50..=90).contains(&value.len()));
+                        assert_eq!(value[..8], (i as u64).to_be_bytes());
+                    }
+                }
+            });
+            assert!((400..600).contains(&tombstones) && keys.len() == 250, "{tombstones} {}", keys.len());
+            assert_eq!(made.bytes, bytes as u64);
+        }
+    }
+
+    #[test]
+    fn values_are_fresh_and_compress_as_far_as_was_asked_for() {
+        let ratios = [1, 2, 4, 8];
+        let all = ["gzip", "snappy", "lz4", "zstd"].into_iter().flat_map(|codec| ratios.map(|ratio| (codec, ratio)));
+        for (codec, ratio) in all.filter(|of| *of != ("snappy", 8)) {
+            let words = format!("--record-bytes 1024 --compressibility {ratio} --compression {codec}");
+            let made = maker(&words).batch(64, 0, |_, _| ());
+            let achieved = 65536.0 / made.payload.size() as f64;
+            assert!((0.8..1.1).contains(&(achieved / f64::from(ratio))), "{codec} {ratio}: {achieved}");
+        }
+        let mut maker = maker("--record-bytes 32");
+        let mut values = BTreeSet::new();
+        for _ in 0..2000 {
+            look(&maker.batch(50, 0, |_, _| ()), |_, record| assert!(values.insert(record.value.unwrap().to_vec())));
+        }
+    }
+
+    #[test]
+    fn a_seed_makes_the_same_records() {
+        let batches = |words: &str, number: u64| {
+            let mut maker = maker(&format!("--record-bytes 10..99 --keys zipf:500:0.9 --headers 1 {words}"));
+            maker.random = SmallRng::seed_from_u64(number);
+            (0..3).map(|_| whole(&maker.batch(20, 1, |_, _| ()))).collect::<Vec<_>>()
+        };
+        assert_eq!(batches("--seed 8", 1), batches("--seed 8", 1));
+        assert_ne!(batches("--seed 8", 1), batches("--seed 9", 1));
+        assert_ne!(
+            maker("--seed 8").batch(1, 0, |_, _| ()).payload.body(),
+            maker("").batch(1, 0, |_, _| ()).payload.body()
+        );
+        let (first, second) = (maker("--seed 8"), maker("--seed 8"));
+        let [first, second] = [first, second].map(|mut maker| whole(&maker.batch(9, 0, |_, _| ())));
+        assert_eq!(first, second);
+    }
+
+    #[test]
+    fn keys_need_room() {
+        let shape = maker("--keys uniform:1001 --key-bytes 3").shape;
+        assert!(check(&shape).unwrap_err().contains("4 digits"));
+        assert!(check(&maker("--keys uniform:1000 --key-bytes 3").shape).is_ok());
+    }
+}
