@@ -28,11 +28,10 @@ use std::time::{Duration, Instant};
 const PARTITIONS_DEFAULT: i32 = 16;
 /// How long an answer may take, and how long a topic may take to have leaders.
 const PATIENCE_MS: u64 = 120_000;
+const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the brokers before it in a list may be silent before one is asked as well (as RFC 8305 has it of addresses).
 const HEAD_START: Duration = Duration::from_millis(250);
-/// Longest wait for the answer of one of them.
-const SILENCE_MAX: Duration = Duration::from_millis(PATIENCE_MS);
 /// Pauses between attempts while a cluster is not ready, and while a broker is gone.
 const PAUSES_MS: RangeInclusive<u64> = 20..=200;
 const PAUSES_GONE_MS: RangeInclusive<u64> = 50..=1000;
@@ -128,12 +127,20 @@ pub struct Broker {
     stream: TcpStream,
     pub versions: Versions,
     requests: Requests<()>,
+    /// How long an answer may take.
+    patience: Duration,
 }
 
 impl Broker {
     /// A connection to a broker of the list that is there and says what the cluster is. They are asked in the list's order, the
     /// next one as soon as those before it have failed or have been silent for a while.
     pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
+        Broker::bootstrap_within(target, PATIENCE)
+    }
+
+    /// The same in so much time.
+    pub fn bootstrap_within(target: &Target, patience: Duration) -> Result<Self, Fault> {
+        let end = Instant::now() + patience;
         let variable = std::env::var(BOOTSTRAP_VARIABLE).ok();
         let (sender, answers) = channel();
         let (mut faults, mut waiting) = (Vec::new(), 0);
@@ -143,14 +150,18 @@ impl Broker {
                 let sender = sender.clone();
                 waiting += 1;
                 // Whoever asked may have an answer by then, and wants no other.
-                std::thread::spawn(move || sender.send(Broker::named(&address)));
+                std::thread::spawn(move || sender.send(Broker::named(&address, patience)));
             }
-            let silence = if rest.len() > 0 { HEAD_START } else { SILENCE_MAX };
-            match answers.recv_timeout(silence) {
+            let left = end.saturating_duration_since(Instant::now());
+            match answers.recv_timeout(if rest.len() > 0 { left.min(HEAD_START) } else { left }) {
                 Ok(Ok(broker)) => return Ok(broker),
                 Ok(Err(fault)) => {
                     faults.push(fault.to_string());
                     waiting -= 1;
+                }
+                Err(_) if left.is_zero() => {
+                    faults.push(format!("{waiting} brokers are silent"));
+                    return Err(Fault::Other(faults.join("; ")));
                 }
                 Err(_) => {}
             }
@@ -161,12 +172,15 @@ impl Broker {
     }
 
     /// A connection to the broker at an address as people type it, which may be that of several hosts.
-    fn named(address: &str) -> Result<Self, Fault> {
+    fn named(address: &str, patience: Duration) -> Result<Self, Fault> {
         let whole = with_port(address).map_err(Fault::Other)?;
         let mut first = None;
         for socket in resolve_all(&whole)? {
-            match Broker::connect(socket).and_then(Broker::introduced) {
-                Ok(broker) => return Ok(broker),
+            match Broker::connect_within(socket, patience).and_then(Broker::introduced) {
+                Ok(mut broker) => {
+                    broker.wait_for(PATIENCE);
+                    return Ok(broker);
+                }
                 Err(fault) => first = first.or(Some(fault)),
             }
         }
@@ -190,12 +204,25 @@ impl Broker {
     }
 
     pub fn connect(address: SocketAddr) -> Result<Self, Fault> {
+        Broker::connect_within(address, PATIENCE)
+    }
+
+    /// The same with other patience, with the connection and with each answer.
+    pub fn connect_within(address: SocketAddr, patience: Duration) -> Result<Self, Fault> {
         let fault = |error| Fault::Io(address.to_string(), error);
-        let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).map_err(fault)?;
+        // No time at all would be an error of the caller's.
+        let timeout = CONNECT_TIMEOUT.min(patience).max(Duration::from_millis(1));
+        let stream = TcpStream::connect_timeout(&address, timeout).map_err(fault)?;
         stream.set_nodelay(true).map_err(fault)?;
-        let mut broker = Broker { address, stream, versions: Versions::default(), requests: Requests::default() };
+        let (versions, requests) = (Versions::default(), Requests::default());
+        let mut broker = Broker { address, stream, versions, requests, patience };
         broker.negotiate()?;
         Ok(broker)
+    }
+
+    /// Answers may take so long from here on.
+    pub fn wait_for(&mut self, patience: Duration) {
+        self.patience = patience;
     }
 
     fn negotiate(&mut self) -> Result<(), Fault> {
@@ -224,7 +251,8 @@ impl Broker {
     /// The same in a version of the caller's choice.
     pub fn call_in(&mut self, api: ApiKey, version: i16, body: impl FnOnce(&mut Writer)) -> Result<Vec<u8>, Fault> {
         let (now, address) = (mono(), self.address);
-        let frame = self.requests.frame((api, version), (now, now.after_ms(PATIENCE_MS)), CLIENT_ID, (), body);
+        let end = now.after_ms(self.patience.as_millis() as u64);
+        let frame = self.requests.frame((api, version), (now, end), CLIENT_ID, (), body);
         let answer = self.exchange(&frame.concat());
         let mut answer = answer.map_err(|error| Fault::Io(format!("{} to {address}", api.name()), error))?;
         let answered = self.requests.answered(&answer);
@@ -301,14 +329,16 @@ impl Broker {
 
     /// The address of a group's coordinator, once there is one.
     pub fn coordinator(&mut self, group: &str) -> Result<SocketAddr, Fault> {
+        self.again(|broker| broker.coordinator_at_once(group))
+    }
+
+    /// The same if there is one.
+    pub fn coordinator_at_once(&mut self, group: &str) -> Result<SocketAddr, Fault> {
         let request = coordinator::request(Kind::Group, group);
-        let found = self.again(|broker| {
-            let (version, answer) = broker.call(ApiKey::FindCoordinator, |w, version| request.encode(w, version))?;
-            let answer = FindCoordinatorResponse::decode(&mut Reader::new(&answer), version)?;
-            let refused = |(code, _)| Fault::Kafka(format!("coordinator of {group}"), code);
-            coordinator::found(&answer).map_err(refused)
-        })?;
-        resolve(&found.address())
+        let (version, answer) = self.call(ApiKey::FindCoordinator, |w, version| request.encode(w, version))?;
+        let answer = FindCoordinatorResponse::decode(&mut Reader::new(&answer), version)?;
+        let refused = |(code, _)| Fault::Kafka(format!("coordinator of {group}"), code);
+        resolve(&coordinator::found(&answer).map_err(refused)?.address())
     }
 
     /// Does `attempt` until it succeeds, is refused for good, or the time is over.

@@ -7,6 +7,7 @@ use klamm::types::Time;
 use klamm::wire::codec::{DecodeError, Writer};
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::ApiKey;
+use socket2::{Domain, Socket, Type};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -86,15 +87,23 @@ impl Link {
         let stream = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT)?;
         stream.set_nodelay(true)?;
         stream.set_nonblocking(true)?;
-        Ok(Link {
-            stream,
-            queue: VecDeque::new(),
-            written: 0,
-            spare: Vec::new(),
-            input: vec![0; INPUT_BYTES],
-            begin: 0,
-            end: 0,
-        })
+        Ok(Link::of(stream))
+    }
+
+    /// The same without waiting: what is pushed is written once the peer has accepted, and if it does not, reading fails.
+    pub fn begin(address: SocketAddr) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        match socket.connect(&address.into()) {
+            Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+            _ => Ok(Link::of(socket.into())),
+        }
+    }
+
+    fn of(stream: TcpStream) -> Link {
+        let (queue, spare, input) = (VecDeque::new(), Vec::new(), vec![0; INPUT_BYTES]);
+        Link { stream, queue, written: 0, spare, input, begin: 0, end: 0 }
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -210,6 +219,11 @@ pub struct Asking<T> {
 impl<T> Asking<T> {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         Ok(Asking { link: Link::connect(address)?, requests: Requests::default() })
+    }
+
+    /// The same without waiting until the peer accepts.
+    pub fn begin(address: SocketAddr) -> io::Result<Self> {
+        Ok(Asking { link: Link::begin(address)?, requests: Requests::default() })
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -362,6 +376,35 @@ mod tests {
         writer.join().unwrap();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
         assert!(got == bodies);
+    }
+
+    /// What is pushed before the peer has accepted arrives, and a peer that is not there is an error of reading.
+    #[test]
+    fn a_connection_may_be_used_before_it_is_made() {
+        let mut epoll = crate::epoll::Epoll::new(false).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut link = Link::begin(address).unwrap();
+        link.push(frame(7, &Bytes::from_static(b"span")));
+        epoll.add(link.stream(), 0).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut events = Vec::new();
+        while link.flush().unwrap() == 0 {
+            epoll.wait(Duration::from_secs(5), &mut events).unwrap();
+        }
+        let mut got = [0; 18];
+        peer.read_exact(&mut got).unwrap();
+        assert_eq!(got[..8], *b"\x07\x07\x07\x07span");
+        drop((listener, peer));
+        // The kernel says so at once, or with an event.
+        let gone = Link::begin(address).and_then(|mut link| {
+            epoll.add(link.stream(), 1)?;
+            while !events.iter().any(|event| event.token == 1 && event.readable) {
+                epoll.wait(Duration::from_secs(5), &mut events)?;
+            }
+            link.receive(|_| Ok(()))
+        });
+        assert_eq!(gone.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
     }
 
     #[test]

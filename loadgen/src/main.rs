@@ -60,12 +60,14 @@ fn main() -> ExitCode {
 /// Prints a report of a load that says itself whether the broker did what it should.
 fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<ExitCode, Fault> {
     let (mut report, is_faultless) = result?;
-    if !is_faultless {
-        report.why.push("the broker did not do what it should, or nothing went through".to_string());
-    }
+    report.weigh();
     report.print(target.json);
     gate::keep(target, &report)?;
-    Ok(if is_faultless { ExitCode::SUCCESS } else { ExitCode::from(FAULTY) })
+    Ok(match (is_faultless, report.why.is_empty()) {
+        (false, _) => ExitCode::from(FAULTY),
+        (true, false) => ExitCode::from(INVALID),
+        (true, true) => ExitCode::SUCCESS,
+    })
 }
 
 /// Prints a report whose counts say whether its figures can be believed.

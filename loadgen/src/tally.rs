@@ -122,25 +122,24 @@ impl Tally {
         self.errors.iter().map(|(&code, &count)| (error_name(code), count)).collect()
     }
 
+    /// Adds what `other` counted, without its latencies and requests.
+    pub fn add_counts(&mut self, other: &Tally) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+        self.late_records += other.late_records;
+        self.late_bytes += other.late_bytes;
+        other.errors.iter().for_each(|(&code, &count)| self.error(code, count));
+        other.censored.iter().for_each(|(&miss, &count)| self.miss(miss, count));
+        other.lost.iter().for_each(|(why, &count)| *self.lost.entry(why.clone()).or_default() += count);
+        self.last_ns = self.last_ns.max(other.last_ns);
+    }
+
     /// Adds what `other` counted and leaves it empty.
     pub fn take(&mut self, other: &mut Tally) {
         self.latency.add(&other.latency).expect("the bounds are the same");
-        other.latency.reset();
-        self.requests += std::mem::take(&mut other.requests);
-        self.records += std::mem::take(&mut other.records);
-        self.bytes += std::mem::take(&mut other.bytes);
-        for (code, count) in std::mem::take(&mut other.errors) {
-            self.error(code, count);
-        }
-        self.late_records += std::mem::take(&mut other.late_records);
-        self.late_bytes += std::mem::take(&mut other.late_bytes);
-        for (miss, count) in std::mem::take(&mut other.censored) {
-            self.miss(miss, count);
-        }
-        for (why, count) in std::mem::take(&mut other.lost) {
-            *self.lost.entry(why).or_default() += count;
-        }
-        self.last_ns = self.last_ns.max(other.last_ns);
+        self.requests += other.requests;
+        self.add_counts(other);
+        *other = Tally::new();
     }
 }
 

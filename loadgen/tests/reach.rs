@@ -113,3 +113,81 @@ fn reading_goes_on_after_a_lost_connection_and_a_moved_partition() {
         assert!(value["why"].to_string().contains(why), "{fault:?} {value}");
     }
 }
+
+/// Positions of partitions that commits are due for; the window is the planned one.
+#[track_caller]
+fn commits(fault: Fault, more: &str) -> (Output, Value) {
+    let brokers: Vec<String> = fake::start_all(fault).iter().map(|address| address.to_string()).collect();
+    let command = "commit --connections 3 --in-flight 2 --partitions 4 --partitions-per-commit 2 --drain-seconds 0.5";
+    let output = run(&behind(&brokers.join(",")), &format!("{command} {more}"));
+    let value = json(&output);
+    (output, value)
+}
+
+#[test]
+fn commits_go_on_after_a_lost_connection_and_with_another_coordinator() {
+    for (fault, lost) in [(Fault::Cut, true), (Fault::FailOver, true), (Fault::Move, false)] {
+        let (output, value) = commits(fault, "--seconds 2");
+        assert_eq!(output.status.code(), Some(INVALID), "{fault:?} {value}");
+        // More than before.
+        assert!(count(&value, "commits") > 2 * fake::REQUESTS, "{fault:?} {value}");
+        let kind = if lost { "censored_by.lost" } else { "censored_by.refused" };
+        assert!(count(&value, kind) > 0 && count(&value, kind).is_multiple_of(2), "{fault:?} {value}");
+        assert_eq!(
+            (count(&value, "connections_lost") > 0, &value["seconds"]),
+            (lost, &2.0.into()),
+            "{fault:?} {value}"
+        );
+        // What was cut off late in the window has been in the latencies since then.
+        assert!(value["latency_ms"]["max"].as_f64().unwrap() > 100.0, "{fault:?} {value}");
+        if fault != Fault::FailOver {
+            assert_eq!((count(&value, "positions_behind"), count(&value, "positions_unclear")), (0, 0), "{value}");
+        }
+    }
+}
+
+#[test]
+fn commits_without_an_answer_have_an_outcome() {
+    let (output, value) = commits(Fault::Hang, "--seconds 1");
+    assert_eq!(output.status.code(), Some(INVALID), "{value}");
+    assert_eq!(count(&value, "censored_by.unanswered"), 3 * 2 * 2, "{value}");
+    assert_eq!(count(&value, "records"), 2 * count(&value, "commits"), "{value}");
+    assert!(value["why"].to_string().contains("could not be asked for their positions"), "{value}");
+    assert!(value["latency_ms"]["max"].as_f64().unwrap() > 400.0, "{value}");
+}
+
+#[test]
+fn commits_that_are_forgotten_are_found_out() {
+    let (output, value) = commits(Fault::Lose, "--records 600");
+    assert_eq!((output.status.code(), count(&value, "commits")), (Some(1), 600), "{value}");
+    assert_eq!(count(&value, "positions_behind"), 6, "{value}");
+    assert!(value["why"].to_string().contains("6 positions are behind what was acknowledged"), "{value}");
+}
+
+#[test]
+fn churn_finds_another_broker_and_each_round_has_an_outcome() {
+    let brokers: Vec<String> = fake::start_all(Fault::FailOver).iter().map(|address| address.to_string()).collect();
+    let command = "churn --rate 200 --topic-rate 300 --seconds 3 --workers 2 --topic-workers 2 --drain-seconds 1";
+    let output = run(&behind(&brokers.join(",")), command);
+    let value = json(&output);
+    assert_eq!((output.status.code(), &value["seconds"]), (Some(INVALID), &3.0.into()), "{value}");
+    // A topic that was made is due to be deleted.
+    let due = 3 * (200 + 300) + count(&value, "topics_created");
+    assert_eq!(count(&value, "records") + count(&value, "censored"), due, "{value}");
+    assert!(count(&value, "topics_deleted") > fake::REQUESTS, "{value}");
+    assert!(count(&value, "censored_by.lost") > 0 && count(&value, "connections_lost") > 0, "{value}");
+    let value = json(&run(&fake::start(Fault::None).to_string(), "churn --records 100 --workers 2 --topic-workers 1"));
+    assert!(count(&value, "connections") + count(&value, "topics_created") == 100, "{value}");
+}
+
+/// A broker that is silent keeps nobody waiting beyond the drain.
+#[test]
+fn churn_ends_although_a_broker_is_silent() {
+    let begin = std::time::Instant::now();
+    let command = "churn --rate 100 --topic-rate 200 --seconds 4 --workers 1 --topic-workers 1 --drain-seconds 1";
+    let value = json(&run(&fake::start(Fault::Hang).to_string(), command));
+    assert!(count(&value, "censored_by.unanswered") > 0, "{value}");
+    let due = 4 * (100 + 200) + count(&value, "topics_created");
+    assert_eq!(count(&value, "records") + count(&value, "censored"), due, "{value}");
+    assert!(begin.elapsed().as_secs() < 40, "{value}");
+}

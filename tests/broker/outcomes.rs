@@ -68,3 +68,31 @@ fn a_broker_that_is_killed_and_comes_back_is_found_again() {
     // More than before it was killed.
     assert!(number(&text, "records") > 3.0 * RATE, "{text}\n{}", broker.log());
 }
+
+/// Members, their readers and the writer find the broker again; nothing that was acknowledged is missed, and all that was due has an
+/// outcome.
+#[test]
+fn a_group_goes_on_after_a_broker_that_was_killed() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = format!("127.0.0.1:{}", free_port(1));
+    let listener = format!("PLAINTEXT://{address}");
+    let settings = [("listeners", &*listener), ("group.min.session.timeout.ms", "1000")];
+    let broker = Broker::start(dir.path(), &settings);
+    let mut command = loadgen();
+    let options = "group --members 3 --partitions 6 --rate 300 --record-bytes 50 --seconds 12 --session-ms 20000 \
+                   --heartbeat-ms 100 --commit-ms 200 --json --bootstrap-server";
+    command.args(options.split_whitespace()).arg(format!("127.0.0.1:1,{address}"));
+    let load = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("loadgen starts");
+    std::thread::sleep(Duration::from_secs(3));
+    broker.kill();
+    let broker = Broker::start(dir.path(), &settings);
+    let output = load.wait_with_output().expect("loadgen runs");
+    let text = String::from_utf8_lossy(&output.stdout).to_string();
+    let value = |path: &str| number(&text, path);
+    assert_eq!(output.status.code(), Some(INVALID), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(value("records_produced") + value("censored"), 300.0 * 12.0, "{text}\n{}", broker.log());
+    assert!(value("connections_lost") > 0.0 && value("records_produced") > 1_000.0, "{text}");
+    // The first "lost" is that of the censored records.
+    assert!(text.trim_end().ends_with("\"lost\":0}"), "{text}\n{}", broker.log());
+    assert_eq!(value("records_undelivered"), 0.0, "{text}\n{}", broker.log());
+}

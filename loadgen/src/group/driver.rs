@@ -2,6 +2,7 @@
 
 use super::delivery::{Delivery, Owners};
 use super::pattern::{Action, Event, Pattern};
+use super::places::Places;
 use super::{Plan, Written};
 use crate::cluster::resolve;
 use crate::epoll::{self, Epoll};
@@ -15,7 +16,6 @@ use klamm::client::ask::Ask;
 use klamm::client::member::{self, Member};
 use klamm::client::partition::TopicPartition;
 use klamm::client::request::Answered;
-use klamm::client::version::Versions;
 use klamm::types::Time;
 use klamm::wire::batch::batches;
 use klamm::wire::codec::{DecodeError, Reader, Records};
@@ -101,14 +101,8 @@ pub struct Result {
     pub moved: Histogram<u64>,
     /// Of each group, in the order of their numbers.
     pub distinct_each: Vec<u64>,
-}
-
-/// Where the broker is and what it speaks.
-#[derive(Clone)]
-pub struct Cluster {
-    pub bootstrap: SocketAddr,
-    pub versions: Versions,
-    pub leaders: BTreeMap<i32, SocketAddr>,
+    /// The cluster could not be found in the end: what was not read may yet be there.
+    pub is_away: bool,
 }
 
 pub struct Driver {
@@ -116,9 +110,11 @@ pub struct Driver {
     tally: SharedTally,
     plan: Plan,
     fetching: Fetching,
-    cluster: Cluster,
+    places: Places,
     epoll: Epoll,
     connections: Vec<Option<Connection>>,
+    /// Places in it without a connection.
+    free: Vec<usize>,
     groups: Vec<Group>,
     /// What happens to which group, the last first.
     pattern: Vec<(Event, usize)>,
@@ -134,7 +130,7 @@ impl Driver {
         (run, tally): (Arc<Run>, SharedTally),
         plan: Plan,
         fetching: Fetching,
-        cluster: Cluster,
+        places: Places,
         names: Vec<String>,
         pattern: Pattern,
     ) -> io::Result<Driver> {
@@ -158,6 +154,7 @@ impl Driver {
             kept: histogram(),
             moved: histogram(),
             distinct_each: Vec::new(),
+            is_away: false,
         };
         Ok(Driver {
             run,
@@ -165,9 +162,10 @@ impl Driver {
             groups: names.into_iter().map(group).collect(),
             plan,
             fetching,
-            cluster,
+            places,
             epoll: Epoll::new(false)?,
             connections: Vec::new(),
+            free: Vec::new(),
             pattern,
             wakes: BinaryHeap::new(),
             resolved: BTreeMap::new(),
@@ -196,6 +194,9 @@ impl Driver {
 
     fn turn(&mut self) -> io::Result<()> {
         let now_ns = self.run.clock.now_ns();
+        if self.places.look(now_ns) {
+            self.resolved.clear();
+        }
         while self.wakes.peek().is_some_and(|Reverse((at, _))| *at <= now_ns) {
             let Reverse((at_ns, place)) = self.wakes.pop().expect("it was just there");
             let peer = &mut self.groups[place.0].peers[place.1];
@@ -309,7 +310,10 @@ impl Driver {
                     self.groups[place.0].peers[place.1].member.step(now, member::Event::Lost, more);
                 }
             }
-            member::Action::HangUp => self.close_coordinator(place),
+            member::Action::HangUp => {
+                self.places.trouble();
+                self.close_coordinator(place);
+            }
             member::Action::Count(topics) => {
                 let count = |topic| (topic, self.plan.partitions as usize);
                 let counts = topics.into_iter().map(count).collect();
@@ -330,17 +334,27 @@ impl Driver {
     }
 
     fn connect(&mut self, place: Place, kind: Kind, address: SocketAddr) -> io::Result<usize> {
-        let asking = Asking::connect(address)?;
-        let token = self.connections.len();
+        let asking = Asking::begin(address)?;
+        let token = self.free.pop().unwrap_or(self.connections.len());
         self.epoll.add(asking.stream(), token)?;
-        self.connections.push(Some(Connection { place, kind, address, asking }));
+        if token == self.connections.len() {
+            self.connections.push(None);
+        }
+        self.connections[token] = Some(Connection { place, kind, address, asking });
         Ok(token)
+    }
+
+    fn close(&mut self, token: usize) {
+        assert!(self.connections[token].take().is_some(), "a connection is closed once");
+        self.free.push(token);
     }
 
     /// The address of a member's coordinator; the first broker's if that is to be asked for it.
     fn address(&mut self, place: Place, ask: &Ask) -> io::Result<SocketAddr> {
         let coordinator = self.groups[place.0].peers[place.1].member.coordinator();
-        let (Some(coordinator), false) = (coordinator, *ask == Ask::Find) else { return Ok(self.cluster.bootstrap) };
+        let (Some(coordinator), false) = (coordinator, *ask == Ask::Find) else {
+            return Ok(self.places.cluster.bootstrap);
+        };
         let name = coordinator.address();
         if let Some(address) = self.resolved.get(&name) {
             return Ok(*address);
@@ -363,7 +377,7 @@ impl Driver {
         };
         let peer = &mut self.groups[place.0].peers[place.1];
         peer.coordinator = Some(token);
-        let common = self.cluster.versions.common(ask.api());
+        let common = self.places.cluster.versions.common(ask.api());
         let version = ask.version(common.map_err(|why| io::Error::other(format!("the broker {why}")))?);
         let connection = self.connections[token].as_mut().expect("a member's connections are there");
         // The member itself knows how long it waits.
@@ -381,7 +395,7 @@ impl Driver {
         }
         let mut wanted: BTreeMap<SocketAddr, Vec<FetchPartition>> = BTreeMap::new();
         for (of, fetch_offset) in peer.member.positions() {
-            let Some(leader) = self.cluster.leaders.get(&of.partition) else { continue };
+            let Some(leader) = self.places.cluster.leaders.get(&of.partition) else { continue };
             let (partition, partition_max_bytes) = (of.partition, self.fetching.fetch_partition_bytes);
             let one = FetchPartition { partition, fetch_offset, partition_max_bytes, ..Default::default() };
             wanted.entry(*leader).or_default().push(one);
@@ -400,7 +414,7 @@ impl Driver {
         partitions: Vec<FetchPartition>,
         now_ns: u64,
     ) -> io::Result<()> {
-        let common = self.cluster.versions.common(ApiKey::Fetch);
+        let common = self.places.cluster.versions.common(ApiKey::Fetch);
         let version = common.map_err(|why| io::Error::other(format!("the broker {why}")))?;
         let token = match self.groups[place.0].peers[place.1].readers.get(&leader) {
             Some(token) => *token,
@@ -503,8 +517,15 @@ impl Driver {
         self.tally.with(|tally| {
             (tally.records, tally.bytes) = (tally.records + records, tally.bytes + bytes);
             tally.last_ns = tally.last_ns.max(now_ns);
-            errors.into_iter().filter(|&code| code != 0).for_each(|code| tally.error(code, 1));
+            errors.iter().filter(|&&code| code != 0).for_each(|&code| tally.error(code, 1));
         });
+        if errors.iter().any(|&code| code != 0) {
+            // Somebody else may lead the partition.
+            self.places.trouble();
+            self.read_later(place);
+        } else {
+            self.places.renew();
+        }
         Ok(())
     }
 
@@ -513,12 +534,12 @@ impl Driver {
         let peer = &mut self.groups[place.0].peers[place.1];
         let tokens: Vec<usize> = peer.coordinator.take().into_iter().chain(peer.readers.values().copied()).collect();
         peer.readers.clear();
-        tokens.into_iter().for_each(|token| self.connections[token] = None);
+        tokens.into_iter().for_each(|token| self.close(token));
     }
 
     fn close_coordinator(&mut self, place: Place) {
         if let Some(token) = self.groups[place.0].peers[place.1].coordinator.take() {
-            self.connections[token] = None;
+            self.close(token);
         }
     }
 
@@ -531,11 +552,16 @@ impl Driver {
     /// The same of a connection to a leader, which is made again a little later.
     fn lose_reader(&mut self, place: Place, leader: SocketAddr, error: &io::Error) {
         self.count_lost(error);
+        if let Some(token) = self.groups[place.0].peers[place.1].readers.remove(&leader) {
+            self.close(token);
+        }
+        self.read_later(place);
+    }
+
+    /// A member reads on a little later.
+    fn read_later(&mut self, place: Place) {
         let peer = &mut self.groups[place.0].peers[place.1];
         peer.read_again_ns = self.run.clock.now_ns() + READ_AGAIN_NS;
-        if let Some(token) = peer.readers.remove(&leader) {
-            self.connections[token] = None;
-        }
         let wake_ns = peer.read_again_ns;
         if wake_ns < peer.wake_ns {
             peer.wake_ns = wake_ns;
@@ -543,14 +569,19 @@ impl Driver {
         }
     }
 
-    fn count_lost(&self, error: &io::Error) {
+    fn count_lost(&mut self, error: &io::Error) {
         say(format!("a member's connection is lost: {error}"));
-        self.tally.with(|tally| tally.error(lost_code(error), 1));
+        self.places.trouble();
+        self.tally.with(|tally| {
+            tally.error(lost_code(error), 1);
+            tally.lose(error.to_string());
+        });
     }
 
     /// All members leave.
     fn finish(mut self) -> io::Result<Result> {
         let end_ns = self.run.clock.now_ns();
+        self.result.is_away = self.places.is_troubled();
         for group in 0..self.groups.len() {
             self.result.unsettled += self.groups[group].open.len() as u64;
             self.groups[group].open.clear();

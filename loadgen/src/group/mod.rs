@@ -3,6 +3,7 @@
 mod delivery;
 mod driver;
 mod pattern;
+mod places;
 
 pub use pattern::Pattern;
 
@@ -15,12 +16,13 @@ use crate::produce::schedules;
 use crate::producer;
 use crate::report::{Report, summary};
 use crate::request::Topic;
-use crate::run::{DividedTally, Run, Watched, endings, start, watch};
+use crate::run::{Run, Watched, endings, start, watch};
 use crate::schedule::Rate;
-use crate::tally::SharedTally;
-use driver::{Cluster, Driver};
+use crate::tally::{SharedTally, Tally};
+use driver::Driver;
 use klamm::client::member::Settings;
 use pattern::{Action, Event};
+use places::{Cluster, Places};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::io;
@@ -73,13 +75,10 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let mut broker = Broker::bootstrap(&target)?;
     let layout = open_topic(&mut broker, &target, true)?;
     let plan = plan(options, &layout)?;
-    let leaders = layout.leaders.iter();
-    let leaders =
-        leaders.flat_map(|(&leader, partitions)| partitions.iter().map(move |&partition| (partition, leader)));
-    let cluster = Cluster { bootstrap: broker.address, versions: broker.versions.clone(), leaders: leaders.collect() };
+    let places = Places::new(target.clone(), Cluster::of(&broker, &layout));
     let written = Arc::new(Written::new());
     let watched = [Watched::new(None, 1)];
-    let writes = SharedTally::new();
+    let writes = Watched::divided(None, 1);
     let writing = writing(options, &mut broker, &layout)?;
     let threads = 1 + usize::from(writing.is_some());
     let run = Arc::new(Run::begin(&target, target.seconds_of(options.writing.rate)));
@@ -87,18 +86,17 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
     let mut writer = None;
     if let Some((producers, writing)) = writing {
         let (run, run_clock) = (run.clone(), run.clone());
-        let (writes, written) = (writes.clone(), written.clone());
+        let (writes, written) = (writes.divided_tally(&run, 0), written.clone());
         writer = Some(start(&ended, move || {
             let schedules = schedules(&writing, &run, (0, 1), producers.len());
-            let outcome =
-                Load::new(run, (DividedTally::whole(writes), None), producers, schedules, &writing).and_then(Load::run);
+            let outcome = Load::new(run, (writes, None), producers, schedules, &writing).and_then(Load::run);
             written.ended(outcome.as_ref().ok(), run_clock.clock.now_ns());
             outcome.map(drop)
         }));
     } else {
         written.ended(None, 0);
     }
-    let driver = driver(options, (run.clone(), watched[0].tallies[0].clone()), plan, cluster)?;
+    let driver = driver(options, (run.clone(), watched[0].tallies[0].clone()), plan, places)?;
     let awaited = written.clone();
     let reader = start(&ended, move || driver.run(&awaited));
     drop(ended);
@@ -108,7 +106,9 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
         writer.join().expect("a thread of load does not panic").map_err(fault)?;
     }
     let result = reader.join().expect("a thread of load does not panic").map_err(fault)?;
-    writes.with(|writes| writes.errors.iter().for_each(|(&code, &count)| report.tally.error(code, count)));
+    // Records that are written are counted when they are read.
+    let writes = writes.tallies[0].with(|writes| writes.clone());
+    report.tally.add_counts(&Tally { records: 0, bytes: 0, late_records: 0, late_bytes: 0, ..writes });
     let is_faultless = complete(&mut report, options, &written, &result);
     Ok((report, is_faultless))
 }
@@ -172,12 +172,7 @@ fn writing(
     Ok(Some((producer::connect(broker, layout, shares, (&options.target, &writing, &options.shape), None)?, writing)))
 }
 
-fn driver(
-    options: &Group,
-    (run, tally): (Arc<Run>, SharedTally),
-    plan: Plan,
-    cluster: Cluster,
-) -> Result<Driver, Fault> {
+fn driver(options: &Group, (run, tally): (Arc<Run>, SharedTally), plan: Plan, places: Places) -> Result<Driver, Fault> {
     let name = options.group.clone().unwrap_or_else(|| format!("loadgen-{:08x}", rand::random::<u32>()));
     let names = match options.groups {
         1 => vec![name],
@@ -185,7 +180,7 @@ fn driver(
     };
     let mut pattern = options.pattern.clone();
     pattern.0.insert(0, Event { at_ns: 0, action: Action::Join, members: options.members as usize });
-    Driver::new((run, tally), plan, options.fetching.clone(), cluster, names, pattern)
+    Driver::new((run, tally), plan, options.fetching.clone(), places, names, pattern)
         .map_err(|error| Fault::Io("load".to_string(), error))
 }
 
@@ -193,8 +188,10 @@ fn driver(
 fn complete(report: &mut Report, options: &Group, written: &Written, result: &driver::Result) -> bool {
     let produced = written.records.load(Ordering::SeqCst);
     let missing: u64 = result.distinct_each.iter().map(|distinct| produced.saturating_sub(*distinct)).sum();
-    // Whoever gets the partitions in a rebalance that the run's end cut off has them yet to read.
-    let (undelivered, lost) = if result.unsettled > 0 { (missing, 0) } else { (0, missing) };
+    // Whoever gets the partitions in a rebalance that the run's end cut off has them yet to read, and so has everybody if the
+    // cluster was away.
+    let is_open = result.unsettled > 0 || result.is_away;
+    let (undelivered, lost) = if is_open { (missing, 0) } else { (0, missing) };
     let mut put = |name: &'static str, value| report.more.push((name, value));
     put("groups", json!(options.groups));
     put("members", json!(options.members));
@@ -222,5 +219,11 @@ fn complete(report: &mut Report, options: &Group, written: &Written, result: &dr
         put("duplicates", json!(result.duplicates));
         put("lost", json!(lost));
     }
+    let faults = [(lost, "acknowledged records were not delivered"), (result.unsettled, "rebalances did not end")];
+    let faults = faults.into_iter().filter(|(count, _)| *count > 0);
+    report.why.extend(faults.map(|(count, what)| format!("{count} {what}")));
+    report
+        .why
+        .extend(result.is_away.then(|| format!("the cluster was away at the end, with {undelivered} records to read")));
     lost == 0 && result.unsettled == 0
 }

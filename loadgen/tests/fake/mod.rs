@@ -3,6 +3,8 @@
 // Each program that has this file uses some of the faults.
 #![allow(dead_code)]
 
+mod coordinator;
+
 use klamm::types::Uuid;
 use klamm::wire::batch::{Batch, BatchBuilder, batches, crc_ok, patch_base_offset_and_epoch};
 use klamm::wire::codec::{Records, Writer};
@@ -103,6 +105,7 @@ struct State {
     /// A partition, and its end as long as its last batch is to be forgotten.
     doomed: Option<(i32, i64)>,
     sequences: std::collections::BTreeMap<(i64, i32), i32>,
+    offsets: coordinator::Offsets,
 }
 
 const TOPIC_ID: Uuid = Uuid([9; 16]);
@@ -117,8 +120,18 @@ pub fn start_all(fault: Fault) -> Vec<SocketAddr> {
     let brokers = if [Fault::Move, Fault::MoveReading, Fault::FailOver].contains(&fault) { 2 } else { 1 };
     let listeners: Vec<TcpListener> = (0..brokers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let brokers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
-    let (sequences, all) = (Default::default(), brokers.clone());
-    let state = State { fault, brokers, is_dead: false, topic: None, requests: 0, fetches: 0, doomed: None, sequences };
+    let all = brokers.clone();
+    let state = State {
+        fault,
+        brokers,
+        is_dead: false,
+        topic: None,
+        requests: 0,
+        fetches: 0,
+        doomed: None,
+        sequences: Default::default(),
+        offsets: Default::default(),
+    };
     let state = Arc::new(Mutex::new(state));
     for listener in listeners {
         let (address, state) = (listener.local_addr().unwrap(), state.clone());
@@ -157,6 +170,13 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
             Request::ApiVersions(_) => api_versions().encode(&mut body, version),
             Request::Metadata(request) => metadata(state, &request).encode(&mut body, version),
             Request::CreateTopics(request) => create(state, &request).encode(&mut body, version),
+            Request::DeleteTopics(request) => delete(state, &request).encode(&mut body, version),
+            Request::FindCoordinator(request) => coordinator::find(state, &request).encode(&mut body, version),
+            Request::OffsetCommit(request) => match coordinator::commit(state, &request, address) {
+                Some(response) => response.encode(&mut body, version),
+                None => return Ok(()),
+            },
+            Request::OffsetFetch(request) => coordinator::committed(state, &request).encode(&mut body, version),
             Request::InitProducerId(_) => init_producer_id(state).encode(&mut body, version),
             Request::ListOffsets(request) => list_offsets(state, &request).encode(&mut body, version),
             Request::Produce(request) => match produce(state, &request, address) {
@@ -224,6 +244,15 @@ fn create(state: &mut State, request: &CreateTopicsRequest<'_>) -> CreateTopicsR
     let partitions = request.topics[0].num_partitions as usize;
     state.topic.get_or_insert_with(|| vec![Vec::new(); partitions]);
     CreateTopicsResponse { topics: vec![CreatableTopicResult::default()], ..Default::default() }
+}
+
+/// Says so, and keeps the one topic that it has.
+fn delete(state: &mut State, request: &DeleteTopicsRequest<'_>) -> DeleteTopicsResponse<'static> {
+    state.requests += 1;
+    DeleteTopicsResponse {
+        responses: request.topics.iter().map(|_| Default::default()).collect(),
+        ..Default::default()
+    }
 }
 
 fn init_producer_id(state: &mut State) -> InitProducerIdResponse {
