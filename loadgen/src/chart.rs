@@ -38,6 +38,14 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
+/// What the curves of several runs come to: what goes to the right, then the middle and both ends of its interval in milliseconds.
+pub struct Band {
+    pub name: String,
+    pub color: &'static str,
+    /// Pieces, between which there are gaps.
+    pub pieces: Vec<Vec<(f64, [f64; 3])>>,
+}
+
 /// How many requests took from `low_ms` to `high_ms`, in an interval of `seconds` from `from` on.
 pub struct Cell {
     pub from: f64,
@@ -163,18 +171,41 @@ impl Plot {
             .expect("a string takes all");
             last = Some(point);
         }
+        let color = curve.color;
+        self.put(&format!(
+            "<path d=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" stroke-linecap=\"round\"/>",
+            path.trim_end()
+        ));
+        self.legend(index, color, &curve.name, 3.0);
+    }
+
+    fn legend(&mut self, index: usize, color: &str, name: &str, width: f64) {
         let (x, y) = (LEFT + 220.0 * (index % LEGEND_COLUMNS) as f64, (index / LEGEND_COLUMNS) as f64);
         let y = TITLE_HEIGHT + LEGEND_HEIGHT * y + 8.0;
-        let (color, name) = (curve.color, escape(&shorten(&curve.name)));
         self.put(&format!(
-            "<path d=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" stroke-linecap=\"round\"/>\n\
-             <line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{color}\" stroke-width=\"3\"/>\n\
-             <text x=\"{}\" y=\"{}\">{name}</text>",
-            path.trim_end(),
+            "<line x1=\"{x}\" y1=\"{y}\" x2=\"{}\" y2=\"{y}\" stroke=\"{color}\" stroke-width=\"{width}\"/>\n\
+             <text x=\"{}\" y=\"{}\">{}</text>",
             x + 24.0,
             x + 30.0,
-            y + 4.0
+            y + 4.0,
+            escape(&shorten(name))
         ));
+    }
+
+    fn band(&mut self, band: &Band, index: usize) {
+        let color = band.color;
+        for piece in &band.pieces {
+            let place =
+                |&(value, ends): &(f64, [f64; 3]), end: usize| format!("{:.1},{:.1}", self.x(value), self.y(ends[end]));
+            let along = |end: usize| piece.iter().map(move |point| place(point, end));
+            let around = along(1).chain(along(2).rev()).collect::<Vec<_>>().join(" ");
+            let middle = along(0).collect::<Vec<_>>().join(" ");
+            self.put(&format!(
+                "<polygon points=\"{around}\" fill=\"{color}\" fill-opacity=\"0.18\"/>\n\
+                 <polyline points=\"{middle}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"3\"/>"
+            ));
+        }
+        self.legend(index, color, &band.name, 8.0);
     }
 
     fn end(self) -> String {
@@ -183,21 +214,23 @@ impl Plot {
 }
 
 /// Percentile curves: points are shares of the requests that took longer, falling from 1, and milliseconds, rising.
-pub fn percentiles(title: &str, curves: &[Curve]) -> String {
+pub fn percentiles(title: &str, bands: &[Band], curves: &[Curve]) -> String {
     let shares = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
-    draw(title, Right::Nines(-shares.fold(0.01, f64::min).log10()), curves)
+    draw(title, Right::Nines(-shares.fold(0.01, f64::min).log10()), bands, curves)
 }
 
 /// Curves over seconds.
-pub fn over_time(title: &str, curves: &[Curve]) -> String {
+pub fn over_time(title: &str, bands: &[Band], curves: &[Curve]) -> String {
     let seconds = curves.iter().flat_map(|curve| &curve.points).map(|point| point.0);
-    draw(title, Right::Seconds(seconds.fold(1.0, f64::max)), curves)
+    draw(title, Right::Seconds(seconds.fold(1.0, f64::max)), bands, curves)
 }
 
-fn draw(title: &str, right: Right, curves: &[Curve]) -> String {
+/// Bands lie within the curves that they are of, and below them.
+fn draw(title: &str, right: Right, bands: &[Band], curves: &[Curve]) -> String {
     let ms = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
-    let mut plot = Plot::new(title, right, ms, curves.len());
-    curves.iter().enumerate().for_each(|(index, curve)| plot.line(curve, index));
+    let mut plot = Plot::new(title, right, ms, bands.len() + curves.len());
+    bands.iter().enumerate().for_each(|(index, band)| plot.band(band, index));
+    curves.iter().enumerate().for_each(|(index, curve)| plot.line(curve, bands.len() + index));
     plot.end()
 }
 
@@ -238,11 +271,7 @@ fn step(seconds: f64) -> f64 {
 
 /// A step of an axis without the noise of floating point.
 fn label(value: f64) -> String {
-    if value >= 1.0 || value == 0.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.6}").trim_end_matches('0').to_string()
-    }
+    format!("{value:.6}").trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
 /// The end of a name, by which runs differ.
@@ -285,7 +314,7 @@ mod tests {
 
     #[test]
     fn both_curves_stay_inside_and_are_named() {
-        let svg = percentiles("Latency", &curves());
+        let svg = percentiles("Latency", &[], &curves());
         check(&svg);
         assert_eq!(svg.matches("<path").count(), 2);
         for expected in ["a&lt;b", "second", "99.9 %", "percentile", "latency, ms", "0.01", ">20<"] {
@@ -305,10 +334,27 @@ mod tests {
     #[test]
     fn a_second_without_requests_is_a_gap() {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0), (3.0, 2.0)];
-        let svg = over_time("p99", &[Curve { name: "x".repeat(40), color: "#123456", points }]);
+        let svg = over_time("p99", &[], &[Curve { name: "x".repeat(40), color: "#123456", points }]);
         check(&svg);
+        assert!(svg.contains(">2.5</text>") && svg.contains(">0.5</text>"), "{svg}");
         assert_eq!((svg.matches('M').count(), svg.matches(">3</text>").count()), (2, 1));
         assert!(svg.contains(&format!(">…{}<", "x".repeat(LEGEND_CHARS - 1))));
+    }
+
+    #[test]
+    fn a_band_goes_along_one_end_and_back_along_the_other() {
+        let piece = vec![(0.0, [2.0, 1.0, 10.0]), (3.0, [2.0, 1.0, 10.0])];
+        let band = Band { name: "median".to_string(), color: "#654321", pieces: vec![piece.clone(), piece] };
+        let points = vec![(0.0, 1.0), (3.0, 10.0)];
+        let svg = over_time("p99", &[band], &[Curve { name: "one".to_string(), color: "#123456", points }]);
+        check(&svg);
+        let (left, right, bottom) = (LEFT, WIDTH - RIGHT, TITLE_HEIGHT + LEGEND_HEIGHT + 6.0 + PLOT_HEIGHT);
+        let top = bottom - PLOT_HEIGHT;
+        let around =
+            format!("points=\"{left:.1},{bottom:.1} {right:.1},{bottom:.1} {right:.1},{top:.1} {left:.1},{top:.1}\"");
+        assert_eq!((svg.matches(&around).count(), svg.matches("<polyline").count()), (2, 2), "{svg}");
+        // Both are in the legend, side by side.
+        assert!(svg.contains(">median</text>") && svg.contains(&format!("<text x=\"{}\"", LEFT + 250.0)), "{svg}");
     }
 
     #[test]
@@ -325,8 +371,8 @@ mod tests {
 
     #[test]
     fn nothing_to_draw_is_drawn_as_nothing() {
-        check(&percentiles("", &[]));
-        check(&over_time("", &[]));
+        check(&percentiles("", &[], &[]));
+        check(&over_time("", &[], &[]));
         check(&heat_map("", &[]));
     }
 }

@@ -221,13 +221,20 @@ fn the_page_holds_everything_itself() {
     let (status, ..) = texts(&compare(&place, &format!("{GATE} --html page.html")));
     assert_eq!(status, 1);
     let page = fs::read_to_string(place.path().join("page.html")).unwrap();
-    // Three pictures with a curve for each run, and a heat map for each side.
-    assert_eq!((page.matches("<svg ").count(), page.matches("<path ").count()), (5, 30));
+    // The changes, three pictures with a curve for each run, and a heat map for each side.
+    assert_eq!((page.matches("<svg ").count(), page.matches("<path ").count()), (6, 30));
+    // In each of the three a band for each side, where there are runs enough; of each metric with a ratio a change.
+    assert_eq!((page.matches("<polygon ").count(), page.matches(">new: median, 95 %<").count()), (6, 3));
+    assert_eq!(page.matches("<circle ").count(), 7);
     for expected in
         ["<td class=\"worse\">worse</td>", "p99 over time", "All runs of base", "<span class=\"failed\">failed</span>"]
     {
         assert!(page.contains(expected), "{expected}");
     }
+    fs::remove_dir_all(place.path().join("new/5")).unwrap();
+    compare(&place, "--html few.html");
+    let few = fs::read_to_string(place.path().join("few.html")).unwrap();
+    assert_eq!((few.matches("<polygon ").count(), few.matches(": median, 95 %<").count()), (3, 3));
     // Nothing is fetched: the one address is the name of SVG's vocabulary.
     let addresses = page.matches("://").count();
     assert_eq!(addresses, page.matches("xmlns=\"http://www.w3.org/2000/svg\"").count());

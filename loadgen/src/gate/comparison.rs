@@ -16,6 +16,8 @@ pub struct Comparison {
     /// Names of the runs, and of which of them the interval is not to be believed.
     pub base: Vec<String>,
     pub new: Vec<String>,
+    /// From where on a change counts in the verdicts (0.03 is 3 %).
+    pub margin: f64,
     /// What a reader has to know before the figures.
     pub notes: Vec<String>,
     pub metrics: Vec<Compared>,
@@ -91,7 +93,8 @@ impl Comparison {
         let sides = [(base, base_names.as_slice()), (new, new_names.as_slice())];
         let metrics = compare(sides, settings.margin, is_sound);
         let judged = settings.rules.iter().map(|rule| judge(rule, &metrics, is_sound)).collect();
-        Ok(Comparison { base: base_names, new: new_names, notes, metrics, judged })
+        let margin = settings.margin;
+        Ok(Comparison { base: base_names, new: new_names, margin, notes, metrics, judged })
     }
 
     pub fn outcome(&self) -> Outcome {

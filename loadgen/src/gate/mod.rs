@@ -1,5 +1,6 @@
 //! What a run leaves behind (`--out DIR`), and the comparison of two sets of such runs.
 
+mod changes;
 mod comparison;
 mod metric;
 mod page;

@@ -61,6 +61,16 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
+/// The median of one side's runs and the ends of its interval, where there are runs enough.
+pub fn median_interval(values: &[f64]) -> Option<[f64; 3]> {
+    let middle = median(values).filter(|_| values.len() >= RUNS_MIN)?;
+    // Shares of the medians that can be drawn, from the lowest on and from the highest on.
+    let mut medians = drawn_medians(values);
+    medians.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let reversed: Vec<(f64, f64)> = medians.iter().rev().copied().collect();
+    Some([middle, tail(&medians), tail(&reversed)])
+}
+
 impl Change {
     /// `None` where there is no ratio: without a run, or with values that are not above zero.
     pub fn between(base: &[f64], new: &[f64]) -> Option<Change> {
@@ -263,6 +273,26 @@ mod tests {
         }
         let total: f64 = drawn_medians(&[1.0; RUNS_MAX]).iter().map(|(_, share)| share).sum();
         assert!((total - 1.0).abs() < 1e-3, "{total}");
+    }
+
+    #[test]
+    fn a_sides_own_interval_covers_its_median() {
+        // Each run is the median of at least a tail of the draws from five.
+        assert_eq!(median_interval(&[3.0, 1.0, 2.0, 5.0, 4.0]), Some([3.0, 1.0, 5.0]));
+        assert_eq!(median_interval(&[1.0; 4]), None);
+        let mut random = StdRng::seed_from_u64(3);
+        for runs in [5, 6, 15] {
+            let covers = |_: &usize| {
+                let values: Vec<f64> = (0..runs).map(|_| run(&mut random, 0.1, 1.0)).collect();
+                let [_, low, high] = median_interval(&values).unwrap();
+                (low..=high).contains(&5.0)
+            };
+            let share = (0..TRIES).filter(covers).count() as f64 / TRIES as f64;
+            assert!(share >= 0.92, "{runs}: {share}");
+        }
+        let values: Vec<f64> = (0..15).map(f64::from).collect();
+        let [middle, low, high] = median_interval(&values).unwrap();
+        assert!(middle == 7.0 && low > 1.0 && high < 13.0, "{low} {high}");
     }
 
     #[test]

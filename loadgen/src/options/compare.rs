@@ -33,7 +33,8 @@ pub struct Compare {
     pub margin: f64,
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
-    /// Write a page that needs no network: the tables, curves of all runs, percentiles over time, heat maps
+    /// Write a page that needs no network: the tables, the changes with their intervals, curves of all runs and the medians of both
+    /// sides, percentiles over time, heat maps
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
     /// Compare runs of other options or another schema as well, and believe runs that are not valid; the differences are named
