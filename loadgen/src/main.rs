@@ -1,5 +1,6 @@
 //! Load generator for Kafka-compatible brokers; see `loadgen --help`.
 
+mod agent;
 mod chart;
 mod churn;
 mod cluster;
@@ -41,7 +42,10 @@ const FAULTY: u8 = 1;
 const INVALID: u8 = 3;
 
 fn main() -> ExitCode {
-    let result = match Options::parse().command {
+    let command = Options::parse().command;
+    let result = match command {
+        _ if command.target().is_some_and(|target| !target.agents.is_empty()) => conduct(&command),
+        Command::Agent(options) => agent::agent(&options).map(|()| ExitCode::SUCCESS),
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
         Command::Consume(options) => show(&options.target, consume::consume(&options)),
         Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
@@ -55,6 +59,15 @@ fn main() -> ExitCode {
         eprintln!("loadgen: {fault}");
         ExitCode::from(INVALID)
     })
+}
+
+/// Prints the report of a load that others ran, each of which has weighed its own.
+fn conduct(command: &Command) -> Result<ExitCode, Fault> {
+    let target = command.target().expect("only a load has agents");
+    let report = agent::conduct(target)?;
+    report.print(target.json);
+    gate::keep(target, &report)?;
+    Ok(if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
 }
 
 /// Prints a report of a load that says itself whether the broker did what it should.

@@ -1,5 +1,6 @@
 //! The span of one run, shared by its threads, and the watch over it: progress, interval log, the measured part.
 
+use crate::agent;
 use crate::cluster::Fault;
 use crate::gate::{self, Row};
 use crate::health::{BrokerUse, Health, Observer, Sample};
@@ -44,8 +45,9 @@ pub struct Run {
 }
 
 impl Run {
-    /// Begins a run at this moment, of so many seconds after the warm-up if it does not end otherwise.
+    /// Begins a run at this moment, or at the one that all agents share, of so many seconds after the warm-up if it does not end otherwise.
     pub fn begin(target: &Target, seconds: Option<f64>) -> Self {
+        agent::hold(target);
         let measure_ns = (target.warmup_seconds * SECOND_NS as f64) as u64;
         let end_ns = seconds.map_or(u64::MAX, |seconds| measure_ns + (seconds * SECOND_NS as f64) as u64);
         let records = target.records.map_or(i64::MAX, |records| i64::try_from(records).unwrap_or(i64::MAX));

@@ -45,6 +45,8 @@ pub enum Miss {
 }
 
 impl Miss {
+    pub const ALL: [Miss; 4] = [Miss::Unsent, Miss::Lost, Miss::Unanswered, Miss::Refused];
+
     pub fn name(self) -> &'static str {
         match self {
             Miss::Unsent => "unsent",

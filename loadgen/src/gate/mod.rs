@@ -11,8 +11,9 @@ mod rule;
 mod runs;
 mod statistics;
 
-pub use record::{LOG_FILE, Row, keep, prepare};
+pub use record::{LOG_FILE, RUN_FILE, Row, keep, prepare};
 pub use rule::Rule;
+pub use runs::latencies;
 
 use crate::options::{Compare, Format};
 use comparison::{Comparison, Outcome, Settings};

@@ -83,7 +83,7 @@ impl Kept {
 }
 
 /// The intervals of a log and their sums, for each tag.
-fn latencies(log: &[u8]) -> Result<BTreeMap<String, Latency>, String> {
+pub fn latencies(log: &[u8]) -> Result<BTreeMap<String, Latency>, String> {
     let mut all = BTreeMap::new();
     let mut deserializer = Deserializer::new();
     for entry in IntervalLogIterator::new(log) {

@@ -1,5 +1,6 @@
 //! The command line: what can be asked for, in words that `--help` prints. Each command has a file.
 
+mod agent;
 mod churn;
 mod commit;
 mod compare;
@@ -11,6 +12,7 @@ mod shape;
 mod target;
 mod verify;
 
+pub use agent::Agent;
 pub use churn::Churn;
 pub use commit::Commit;
 pub use compare::{Compare, Format};
@@ -62,9 +64,28 @@ pub enum Command {
     Commit(Commit),
     /// Open and close connections, make and delete topics
     Churn(Churn),
+    /// Run loads for whoever conducts them with --agents, one at a time
+    #[command(long_about = agent::ABOUT)]
+    Agent(Agent),
     /// Compare two sets of runs: what is better, worse, the same or undecided, and whether it is a reason to fail
     #[command(long_about = compare::ABOUT)]
     Compare(Compare),
+}
+
+impl Command {
+    /// What a load has that this command is.
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Command::Produce(options) => Some(&options.target),
+            Command::Consume(options) => Some(&options.target),
+            Command::EndToEnd(options) => Some(&options.target),
+            Command::Verify(options) => Some(&options.target),
+            Command::Group(options) => Some(&options.target),
+            Command::Commit(options) => Some(&options.target),
+            Command::Churn(options) => Some(&options.target),
+            Command::Agent(_) | Command::Compare(_) => None,
+        }
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

@@ -55,6 +55,13 @@ pub struct Target {
     /// line a second
     #[arg(long)]
     pub live: bool,
+    /// Agents that run this load (each all of it: rates add up) in this process's place, with a common start; see `agent`.
+    /// Histograms and counts are added; what one of them doubts, or one that goes, makes all invalid
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub agents: Vec<String>,
+    /// Begin at the moment that standard input says: for agents
+    #[arg(long, hide = true)]
+    pub held: bool,
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
