@@ -13,6 +13,7 @@ use crate::options::{Acks, Writing};
 use crate::producer::{Making, Placed, Producer, Sent, State, place};
 use crate::run::{DividedTally, Run};
 use crate::schedule::Schedule;
+use crate::shape::Stream;
 use crate::tally::Miss;
 use klamm::client::meaning::Meaning;
 use klamm::types::Time;
@@ -21,6 +22,7 @@ use klamm::wire::messages::ProduceResponse;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -47,6 +49,13 @@ pub struct Outcome {
     pub unsent_ms: BTreeMap<u64, u64>,
 }
 
+/// Records of a request that are counted in one place.
+struct Part<'a> {
+    births: &'a [u64],
+    records: u64,
+    bytes: u64,
+}
+
 /// Leaders that were found, or not, each with the producer that needs them.
 type Found = Vec<(usize, Result<Placed, Fault>)>;
 
@@ -55,13 +64,6 @@ type Found = Vec<(usize, Result<Placed, Fault>)>;
 pub struct Own {
     pub lag: DividedTally,
     pub service: DividedTally,
-}
-
-/// When the requests of a connection are due.
-struct Paced {
-    /// The next one to be made, and the next one that is not noticed to be due.
-    made: Schedule,
-    noticed: Schedule,
 }
 
 /// One thread's connections.
@@ -75,8 +77,10 @@ pub struct Load {
     /// Of these, the ones that look for no leaders.
     ready: usize,
     making: Option<Arc<Making>>,
-    /// Of each connection of a load on schedule, else none.
-    paced: Vec<Paced>,
+    /// The records of each connection of a load on schedule, else none.
+    streams: Vec<Stream>,
+    /// Of the request that is being made: when its records were born.
+    births: Vec<u64>,
     /// When to look at a connection's schedule: not after its next request is due.
     dues: BinaryHeap<Reverse<(u64, usize)>>,
     /// When the requests were due that a connection has just noticed.
@@ -92,7 +96,8 @@ pub struct Load {
     in_flight: usize,
     acks: bool,
     batch_records: u64,
-    partitions_per_request: u64,
+    /// Records that a request has at most, which without a schedule are those of each.
+    request_records: usize,
     written: u64,
 }
 
@@ -105,6 +110,9 @@ impl Load {
         writing: &Writing,
     ) -> io::Result<Self> {
         assert!(schedules.is_empty() || schedules.len() == producers.len());
+        let request_records = writing.batch_records() * writing.partitions_per_request as usize;
+        let stream = |schedule| Stream::new(schedule, request_records, (writing.linger_ms * MS_NS as f64) as u64);
+        let streams: Vec<Stream> = schedules.into_iter().map(stream).collect();
         let load = Load {
             tally,
             own,
@@ -113,8 +121,9 @@ impl Load {
             making: producers.first().map(Producer::making),
             ready: producers.len(),
             producers,
-            dues: schedules.iter().enumerate().map(|(i, schedule)| Reverse((schedule.intended_ns(), i))).collect(),
-            paced: schedules.into_iter().map(|made| Paced { noticed: made.clone(), made }).collect(),
+            dues: streams.iter().enumerate().map(|(i, stream)| Reverse((stream.next_ns(), i))).collect(),
+            streams,
+            births: Vec::new(),
             noticed_ns: Vec::new(),
             again: Vec::new(),
             closing: false,
@@ -124,7 +133,7 @@ impl Load {
             in_flight: writing.in_flight as usize,
             acks: writing.acks != Acks::None,
             batch_records: writing.batch_records() as u64,
-            partitions_per_request: writing.partitions_per_request.into(),
+            request_records,
             written: 0,
         };
         for (i, producer) in load.producers.iter().enumerate() {
@@ -251,7 +260,7 @@ impl Load {
             let Reverse((_, i)) = self.dues.pop().expect("it is the next");
             self.pump(i);
             // At the end there are none any more that could be noticed.
-            self.dues.push(Reverse((self.paced[i].noticed.intended_ns().max(now_ns + 1), i)));
+            self.dues.push(Reverse((self.streams[i].next_ns().max(now_ns + 1), i)));
         }
     }
 
@@ -259,7 +268,7 @@ impl Load {
     fn next_due_ns(&mut self) -> u64 {
         while let Some(mut top) = self.dues.peek_mut() {
             let Reverse((at_ns, i)) = *top;
-            let due_ns = self.paced[i].noticed.intended_ns();
+            let due_ns = self.streams[i].next_ns();
             if due_ns <= at_ns {
                 return at_ns;
             }
@@ -272,6 +281,8 @@ impl Load {
     /// Sends what came due between the last look at the clock and the end, as far as the requests in flight allow.
     fn close(&mut self) {
         self.closing = true;
+        let end_ns = self.run.clock.now_ns().min(self.run.end_ns);
+        self.streams.iter_mut().for_each(|stream| stream.close(end_ns));
         (0..self.producers.len()).for_each(|i| self.pump(i));
         self.closing = false;
     }
@@ -288,9 +299,14 @@ impl Load {
         }
     }
 
-    /// When the next request of a connection is due.
-    fn intended_ns(&self, i: usize, now_ns: u64) -> u64 {
-        self.paced.get(i).map_or(now_ns, |paced| paced.made.intended_ns())
+    /// Looks when the records of a connection's next request were born, if one is due.
+    fn find_births(&mut self, i: usize, now_ns: u64) -> bool {
+        self.births.clear();
+        match self.streams.get(i) {
+            None => self.births.push(now_ns),
+            Some(stream) => stream.births(&mut self.births),
+        }
+        !self.births.is_empty()
     }
 
     /// Makes what requests a connection may have and writes what its sockets take.
@@ -300,14 +316,13 @@ impl Load {
             let sending = self.closing || self.run.goes_on(now_ns);
             self.notice(i, now_ns);
             while sending && self.producers[i].may_push(self.in_flight) {
-                let intended_ns = self.intended_ns(i, now_ns);
-                let due = intended_ns <= now_ns && intended_ns < self.run.end_ns;
-                if !due || !self.run.take(self.batch_records * self.partitions_per_request, intended_ns) {
+                let is_due = self.find_births(i, now_ns) && self.births[0] < self.run.end_ns;
+                let records = if self.streams.is_empty() { self.request_records } else { self.births.len() };
+                if !is_due || !self.run.take(records as u64, self.births[0]) {
                     break;
                 }
-                let records = self.batch_records * self.partitions_per_request;
-                self.producers[i].push(now_ns, intended_ns, records as usize);
-                self.made(i);
+                self.producers[i].push(now_ns, records, &self.births);
+                self.streams.iter_mut().skip(i).take(1).for_each(|stream| stream.make(records));
             }
             let mut sent = 0;
             for lane in 0..self.producers[i].lanes.len() {
@@ -330,20 +345,12 @@ impl Load {
         self.again.push(i);
     }
 
-    /// A request of a connection is made.
-    fn made(&mut self, i: usize) {
-        if let Some(paced) = self.paced.get_mut(i) {
-            paced.made.advance();
-        }
-    }
-
     /// Takes down the requests of a connection that have come due.
     fn notice(&mut self, i: usize, now_ns: u64) {
-        let Some(paced) = self.paced.get_mut(i) else { return };
+        let Some(stream) = self.streams.get_mut(i) else { return };
         let last_ns = now_ns.min(self.run.end_ns - 1);
-        while paced.noticed.intended_ns() <= last_ns {
-            self.noticed_ns.push(paced.noticed.intended_ns());
-            paced.noticed.advance();
+        while stream.next_ns() <= last_ns {
+            self.noticed_ns.push(stream.notice());
         }
     }
 
@@ -370,23 +377,40 @@ impl Load {
 
     /// A request is done, and all of it is written.
     fn count(&mut self, i: usize, now_ns: u64, sent: Sent) {
-        let Sent { records, bytes, .. } = sent;
-        self.producers[i].acknowledged(sent);
-        let is_late = now_ns > self.run.end_ns;
+        self.producers[i].acknowledged(&sent);
         if let Some(own) = &self.own {
             let service_ns = now_ns.saturating_sub(sent.sent_ns);
-            own.service.at(sent.intended_ns).with(|tally| tally.latency.saturating_record(service_ns));
+            own.service.at(sent.intended_ns()).with(|tally| tally.latency.saturating_record(service_ns));
         }
-        self.written += records;
-        self.tally.at(sent.intended_ns).with(|tally| {
-            tally.request(now_ns, now_ns.saturating_sub(sent.intended_ns));
-            tally.records += records;
-            tally.bytes += bytes;
-            if is_late {
-                tally.late_records += records;
-                tally.late_bytes += bytes;
-            }
-        });
+        self.written += sent.records;
+        self.tally.at(sent.intended_ns()).with(|tally| tally.requests += 1);
+        for Part { births, records, bytes } in self.parts(&sent, 0..sent.records) {
+            let is_late = now_ns > self.run.end_ns;
+            self.tally.at(births[0]).with(|tally| {
+                births.iter().for_each(|birth_ns| tally.answer(now_ns, now_ns.saturating_sub(*birth_ns)));
+                tally.records += records;
+                tally.bytes += bytes;
+                if is_late {
+                    tally.late_records += records;
+                    tally.late_bytes += bytes;
+                }
+            });
+        }
+    }
+
+    /// Some records of a request: those that were born in the warm-up, and those that were born after it.
+    fn parts<'a>(&self, sent: &'a Sent, of: Range<u64>) -> impl Iterator<Item = Part<'a>> + use<'a> {
+        let births = match &sent.births[..] {
+            births if births.len() as u64 == sent.records => &births[of.start as usize..of.end as usize],
+            births => births,
+        };
+        let warmup = births.partition_point(|&birth_ns| birth_ns < self.run.measure_ns);
+        let (records, bytes, all) = (of.end - of.start, sent.bytes, sent.records);
+        let parts = [&births[..warmup], &births[warmup..]].into_iter().filter(|part| !part.is_empty());
+        parts.map(move |part| {
+            let records = records * part.len() as u64 / births.len() as u64;
+            Part { births: part, records, bytes: bytes * records / all }
+        })
     }
 
     fn receive(&mut self, i: usize, lane: usize) {
@@ -394,9 +418,13 @@ impl Load {
         let now_ns = self.run.clock.now_ns();
         let (mut answers, mut unreadable) = (Vec::new(), None);
         let result = asking.receive(|answered, body| {
-            let codes = decode_codes(&mut Reader::new(body), answered.version);
-            let codes = codes.inspect_err(|_| unreadable = Some(answered.what))?;
-            answers.push((answered.what, codes));
+            match decode_codes(&mut Reader::new(body), answered.version) {
+                Ok(codes) => answers.push((answered.what, codes)),
+                Err(error) => {
+                    unreadable = Some(answered.what);
+                    return Err(error);
+                }
+            }
             Ok(())
         });
         unreadable.into_iter().for_each(|sent| self.miss(Miss::Lost, sent));
@@ -422,24 +450,46 @@ impl Load {
             self.count(i, now_ns, sent);
             return true;
         }
-        // What is not all written is not done: its latency is as long as that of a request without an answer.
-        let records = sent.records * written / sent.batches;
-        self.written += records;
-        self.tally.at(sent.intended_ns).with(|tally| {
-            tally.records += records;
-            tally.bytes += sent.bytes * written / sent.batches;
-            codes.iter().filter(|code| !is_done(code)).for_each(|&code| tally.error(code, 1));
-        });
-        self.miss(Miss::Refused, Sent { records: sent.records - records, ..sent });
+        for (batch, code) in (0..sent.batches).zip(codes) {
+            let first = batch * self.batch_records;
+            let of = first..sent.records.min(first + self.batch_records);
+            match is_done(&code) {
+                false => {
+                    self.tally.at(sent.intended_ns()).with(|tally| tally.error(*code, 1));
+                    self.miss_some(Miss::Refused, &sent, of);
+                }
+                true => {
+                    self.written += of.end - of.start;
+                    for Part { births, records, bytes } in self.parts(&sent, of) {
+                        // The request is not done, and so has no latency.
+                        self.tally.at(births[0]).with(|tally| {
+                            tally.records += records;
+                            tally.bytes += bytes;
+                        });
+                    }
+                }
+            }
+        }
+        let answered = sent.records.min(codes.len() as u64 * self.batch_records);
+        self.miss_some(Miss::Refused, &sent, answered..sent.records);
         false
     }
 
-    /// A request is censored, with so many batches; it enters the histogram in the end.
+    /// A request is censored; each record enters the histogram in the end.
     fn miss(&mut self, miss: Miss, sent: Sent) {
-        if sent.intended_ns >= self.run.measure_ns {
-            *self.missed.entry(sent.intended_ns / MS_NS).or_default() += 1;
+        self.miss_some(miss, &sent, 0..sent.records);
+    }
+
+    fn miss_some(&mut self, miss: Miss, sent: &Sent, of: Range<u64>) {
+        if of.is_empty() {
+            return;
         }
-        self.tally.at(sent.intended_ns).with(|tally| tally.miss(miss, sent.records));
+        for Part { births, records, .. } in self.parts(sent, of) {
+            for birth_ns in births.iter().filter(|birth_ns| **birth_ns >= self.run.measure_ns) {
+                *self.missed.entry(birth_ns / MS_NS).or_default() += 1;
+            }
+            self.tally.at(births[0]).with(|tally| tally.miss(miss, records));
+        }
     }
 
     /// A connection is lost, and with it the requests that it had in flight.
@@ -461,21 +511,20 @@ impl Load {
     fn finish(mut self) -> Outcome {
         let end_ns = self.run.clock.now_ns();
         let (mut unsent, mut unsent_ms) = (0, BTreeMap::new());
+        self.streams.iter_mut().for_each(|stream| stream.close(end_ns.min(self.run.end_ns)));
         for i in 0..self.producers.len() {
             let lanes = self.producers[i].lanes.iter_mut().filter_map(|lane| lane.asking.as_mut());
             let unanswered: Vec<Sent> = lanes.flat_map(|asking| asking.give_up().collect::<Vec<_>>()).collect();
             unanswered.into_iter().for_each(|sent| self.miss(Miss::Unanswered, sent));
-            while !self.paced.is_empty() {
-                let (intended_ns, batches) = (self.intended_ns(i, end_ns), self.partitions_per_request);
-                let records = batches * self.batch_records;
-                let sent = Sent { intended_ns, sent_ns: end_ns, batches, records, bytes: 0, first: 0 };
-                let is_due = sent.intended_ns < self.run.end_ns.min(end_ns);
-                if !is_due || !self.run.take(records, sent.intended_ns) {
+            while self.streams.len() > i && self.find_births(i, end_ns) {
+                let (births, records) = (self.births.clone(), self.births.len());
+                if !self.run.take(records as u64, births[0]) {
                     break;
                 }
-                self.made(i);
-                unsent += records;
-                *unsent_ms.entry(intended_ns / MS_NS).or_default() += records;
+                self.streams[i].make(records);
+                unsent += records as u64;
+                births.iter().for_each(|birth_ns| *unsent_ms.entry(birth_ns / MS_NS).or_default() += 1);
+                let sent = Sent { births, sent_ns: end_ns, batches: 0, records: records as u64, bytes: 0, first: 0 };
                 self.miss(Miss::Unsent, sent);
             }
         }

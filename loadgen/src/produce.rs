@@ -61,14 +61,13 @@ pub fn own(watched: &[Watched], run: &Run, thread: usize) -> Option<Own> {
     Some(Own { lag: lag.divided_tally(run, thread), service: service.divided_tally(run, thread) })
 }
 
-/// What is due of a load with a rate.
-pub fn pace(writing: &Writing, run: &Run) -> Option<Pace> {
-    let records = writing.batch_records() * writing.partitions_per_request as usize;
+/// What is due of a load with a rate, in requests of so many records.
+pub fn pace(writing: &Writing, run: &Run, records: usize) -> Option<Pace> {
     Some(Pace::new(writing.rate?, writing.arrival.unwrap_or(Arrival::Even), records, run.measure_ns))
 }
 
-/// The schedules of a thread's connections, none without a rate.
+/// The schedules of the records of a thread's connections, none without a rate.
 pub fn schedules(writing: &Writing, run: &Run, (thread, threads): (usize, usize), connections: usize) -> Vec<Schedule> {
-    let Some(pace) = pace(writing, run) else { return Vec::new() };
+    let Some(pace) = pace(writing, run, 1) else { return Vec::new() };
     (0..connections).map(|i| pace.schedule(i * threads + thread, connections * threads)).collect()
 }

@@ -67,10 +67,10 @@ struct Slot {
 }
 
 /// A request that is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sent {
-    /// When it ought to have been sent.
-    pub intended_ns: u64,
+    /// When its records were born, in order: one time for all of them, or one each.
+    pub births: Vec<u64>,
     /// When it was.
     pub sent_ns: u64,
     /// Its batches, one a partition, and what is in all of them.
@@ -80,6 +80,18 @@ pub struct Sent {
     pub bytes: u64,
     /// The number of its first record, if records have some.
     pub first: u64,
+}
+
+impl Sent {
+    /// When its first record was born.
+    pub fn intended_ns(&self) -> u64 {
+        self.births[0]
+    }
+}
+
+/// When record `i` of some was born.
+fn birth(births: &[u64], i: usize) -> u64 {
+    if births.len() == 1 { births[0] } else { births[i] }
 }
 
 /// The connection to one leader.
@@ -148,7 +160,7 @@ impl Producer {
     }
 
     /// All of a request is written.
-    pub fn acknowledged(&self, sent: Sent) {
+    pub fn acknowledged(&self, sent: &Sent) {
         if let Some(book) = &self.making.book {
             book.acknowledge(sent.first, sent.records as usize);
         }
@@ -172,8 +184,9 @@ impl Producer {
     }
 
     /// Puts the next request in the queues of its connections, with so many records: a batch for each partition whose turn it
-    /// is, the last of which may not be full.
-    pub fn push(&mut self, now_ns: u64, intended_ns: u64, records: usize) {
+    /// is, the last of which may not be full. The records were born at these times, or all of them at the only one.
+    pub fn push(&mut self, now_ns: u64, records: usize, births: &[u64]) {
+        assert!(births.len() == records || births.len() == 1);
         let full = self.making.writing.batch_records();
         let count = records.div_ceil(full);
         let mut left = records;
@@ -183,21 +196,26 @@ impl Producer {
             lanes.entry(self.slots[slot].lane).or_default().push((slot, records));
             left -= records;
         }
-        lanes.into_iter().for_each(|(lane, batches)| self.push_to(lane, &batches, (now_ns, intended_ns)));
+        let mut births = births;
+        for (lane, batches) in lanes {
+            let records = batches.iter().map(|(_, records)| records).sum();
+            let (mine, rest) = births.split_at(if births.len() == 1 { 1 } else { records });
+            self.push_to(lane, &batches, records, (now_ns, mine));
+            births = if rest.is_empty() { mine } else { rest };
+        }
         self.slot_next = (self.slot_next + count) % self.slots.len();
     }
 
     /// One request to one leader, of batches by the places of their partitions and their records.
-    fn push_to(&mut self, lane: usize, batches: &[(usize, usize)], (now_ns, intended_ns): (u64, u64)) {
+    fn push_to(&mut self, lane: usize, batches: &[(usize, usize)], records: usize, (now_ns, births): (u64, &[u64])) {
         let plain = Stamp { timestamp_ms: wall_ms(), ..Stamp::PLAIN };
-        let records: usize = batches.iter().map(|(_, records)| records).sum();
         let book = self.making.book.clone();
-        let first = book.map_or(0, |book| book.send(self.number, std::iter::repeat_n(intended_ns, records)));
+        let first = book.map_or(0, |book| book.send(self.number, (0..records).map(|i| birth(births, i))));
         let (mut number, mut bytes) = (first, 0);
         let mut stamps = Vec::with_capacity(batches.len());
         let mut payloads = Vec::with_capacity(batches.len());
         for &(at, records) in batches {
-            let made = self.make(self.slots[at].partition, records, (intended_ns, number));
+            let made = self.make(self.slots[at].partition, records, (first, number), births);
             let slot = &mut self.slots[at];
             stamps.push(match self.identity {
                 None => plain,
@@ -211,7 +229,8 @@ impl Producer {
             number += records as u64;
         }
         let (batches, records) = (batches.iter().map(|(at, _)| *at).collect::<Vec<_>>(), records as u64);
-        let sent = Sent { intended_ns, sent_ns: now_ns, batches: batches.len() as u64, records, bytes, first };
+        let births = births.to_vec();
+        let sent = Sent { births, sent_ns: now_ns, batches: batches.len() as u64, records, bytes, first };
         let Lane { version, asking, .. } = &mut self.lanes[lane];
         let asking = asking.as_mut().expect("it was looked for room");
         let (of, acks) = ((ApiKey::Produce, *version), self.making.writing.acks.number());
@@ -224,7 +243,7 @@ impl Producer {
     }
 
     /// A batch: the next of those that are prepared, or one that carries marks where records are numbered.
-    fn make(&mut self, partition: i32, records: usize, (intended_ns, number): (u64, u64)) -> Made {
+    fn make(&mut self, partition: i32, records: usize, (first, number): (u64, u64), births: &[u64]) -> Made {
         let prepared = &self.making.prepared;
         if !prepared.is_empty() && records == self.making.writing.batch_records() {
             self.prepared_next = (self.prepared_next + 1) % prepared.len();
@@ -233,7 +252,8 @@ impl Producer {
         let run_id = self.making.book.as_ref().map(|book| book.run_id());
         self.maker.batch(records, partition, |i, value| {
             if let Some(run_id) = run_id {
-                Mark { run_id, intended_ns, number: number + i as u64 }.write(value);
+                let number = number + i as u64;
+                Mark { run_id, intended_ns: birth(births, (number - first) as usize), number }.write(value);
             }
         })
     }

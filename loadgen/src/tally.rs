@@ -95,11 +95,16 @@ impl Tally {
         }
     }
 
+    /// What was due of a request that was answered at `now_ns`, `latency_ns` before that.
+    pub fn answer(&mut self, now_ns: u64, latency_ns: u64) {
+        self.latency.saturating_record(latency_ns);
+        self.last_ns = self.last_ns.max(now_ns);
+    }
+
     /// A request that was answered at `now_ns`, `latency_ns` after it ought to have been sent.
     pub fn request(&mut self, now_ns: u64, latency_ns: u64) {
-        self.latency.saturating_record(latency_ns);
+        self.answer(now_ns, latency_ns);
         self.requests += 1;
-        self.last_ns = self.last_ns.max(now_ns);
     }
 
     pub fn error(&mut self, code: i16, count: u64) {

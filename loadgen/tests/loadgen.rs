@@ -75,6 +75,35 @@ fn a_rate_is_kept() {
     assert!(count("records") > 0 && count("records") + count("records_unsent") == 2000, "{value}");
 }
 
+/// A record waits for others from its birth on, and that is in its latency.
+#[test]
+fn records_linger_until_their_request_is_full_or_their_time_is_over() {
+    let address = fake::start(Fault::None).to_string();
+    let produce = "produce --rate 1000 --seconds 1 --connections 1 --record-bytes 100";
+    for (batches, requests, p50_ms) in [
+        ("--batch-bytes 100000 --linger-ms 100", 8..=12, 45.0),
+        ("--batch-bytes 5000 --linger-ms 1000", 18..=21, 20.0),
+        ("--batch-bytes 5000 --linger-ms 1000 --partitions-per-request 2", 9..=11, 45.0),
+        ("--batch-bytes 5000 --linger-ms 0", 50..=1000, 0.0),
+    ] {
+        let value = json(&run(&address, &format!("{produce} {batches}")));
+        let count = |name: &str| value[name].as_u64().unwrap();
+        assert_eq!(count("records") + count("records_unsent"), 1000, "{value}");
+        // A machine that is busy elsewhere sends fewer and larger ones, each of them later.
+        assert!(count("requests") <= *requests.end(), "{batches} {value}");
+        let is_late = value["load"]["lag_ms"]["max"].as_f64().unwrap() > 20.0;
+        assert!(is_late || count("requests") >= *requests.start(), "{batches} {value}");
+        assert!(value["latency_ms"]["p50"].as_f64().unwrap() >= p50_ms, "{batches} {value}");
+    }
+    let value = json(&run(
+        &address,
+        "end-to-end --rate 500 --seconds 1 --connections 1 --record-bytes 50 --batch-bytes 1000 --linger-ms 200",
+    ));
+    // Twenty records are born in 40 ms.
+    assert!(value["delivery_ms"]["p90"].as_f64().unwrap() > 30.0, "{value}");
+    assert_eq!((&value["records_undelivered"], &value["records_duplicated"]), (&0.into(), &0.into()), "{value}");
+}
+
 #[test]
 fn end_to_end_delivers_all() {
     let value = json(&loadgen(Fault::None, "end-to-end --rate 500 --seconds 1 --record-bytes 50 --compression zstd"));

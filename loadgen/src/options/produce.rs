@@ -1,6 +1,6 @@
 //! `produce`, and what every load that writes can be asked for.
 
-use super::{Shape, Target};
+use super::{Shape, Target, not_negative};
 use crate::schedule::{Arrival, Rate};
 use crate::shape::Size;
 use clap::{Args, ValueEnum};
@@ -37,6 +37,10 @@ pub struct Writing {
     /// as 100ms) comes at its start, at once [default: even]
     #[arg(long, value_name = "ARRIVAL", requires = "rate")]
     pub arrival: Option<Arrival>,
+    /// Milliseconds that a record of a --rate waits at most for others that its batches have room for, as producers do (verify:
+    /// batches are full, and their records due together)
+    #[arg(long, value_name = "MS", default_value_t = 5.0, value_parser = not_negative)]
+    pub linger_ms: f64,
     /// Partitions that one request writes to, at most those of a connection (verify: always 1)
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub partitions_per_request: u32,

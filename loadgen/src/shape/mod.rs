@@ -1,10 +1,12 @@
 //! What records are like: sizes, keys, headers, tombstones, and how far values can be compressed; and the batches of such records.
 
 mod keys;
+mod linger;
 mod noise;
 mod size;
 
 pub use keys::Keys;
+pub use linger::Stream;
 pub use size::Size;
 
 use crate::options::{Shape, Writing};

@@ -89,7 +89,7 @@ fn write(
     let run = Arc::new(Run::begin(target, target.seconds_of(writing.rate)));
     let (ended, endings) = endings();
     let (mut handles, mut stream_first) = (Vec::new(), 0);
-    let (writers, pace) = (shares.len(), pace(writing, &run));
+    let (writers, pace) = (shares.len(), pace(writing, &run, writing.batch_records()));
     for (i, (_, partitions)) in shares.into_iter().enumerate() {
         let (run, tally) = (run.clone(), watched[0].divided_tally(&run, i));
         let (options, schedule) = (options.clone(), pace.map(|pace| pace.schedule(i, writers)));
