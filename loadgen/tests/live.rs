@@ -8,7 +8,7 @@ use fake::Fault;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -50,7 +50,16 @@ impl Seen {
             }
             (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave))
         };
-        let child = command.stderr(slave).spawn().unwrap();
+        // What whoever runs the tests ignores, the program would ignore too.
+        let heed = || {
+            [libc::SIGINT, libc::SIGTERM, libc::SIGTSTP].iter().for_each(|&signal| {
+                // SAFETY: the call may be made between fork and exec.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            });
+            Ok(())
+        };
+        // SAFETY: it makes no call that may not be made there.
+        let child = unsafe { command.pre_exec(heed) }.stderr(slave).spawn().unwrap();
         // Its copy of the terminal would keep it open.
         drop(command);
         let text = Arc::new(Mutex::new(String::new()));

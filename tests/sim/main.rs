@@ -71,8 +71,8 @@ impl Trouble {
     fn choose(seed: u64, random: &mut rand::rngs::StdRng) -> Trouble {
         match random.random_range(0..8) {
             0 | 1 => Trouble::Faults,
-            // What groups do then is not modelled.
-            2 if !seed.is_multiple_of(GROUPS_ONE_IN) => Trouble::Full,
+            2 => Trouble::Full,
+            // What damage takes from groups is not modelled.
             3 | 4 if !seed.is_multiple_of(GROUPS_ONE_IN) => Trouble::Damage,
             _ => Trouble::Nothing,
         }
@@ -97,7 +97,7 @@ fn run(seed: u64, trace: bool) {
     let trouble = Trouble::choose(seed, &mut world.random);
     let churn = world.random.random_range(0..4) == 0;
     world.trace(|| format!("{trouble:?}, churn: {churn}"));
-    let faulty = trouble == Trouble::Faults;
+    let faulty = matches!(trouble, Trouble::Faults | Trouble::Full);
     let groups = seed.is_multiple_of(GROUPS_ONE_IN).then(|| Groups::new(&mut world, faulty));
     // What damage takes from these logs is not modelled.
     let follow = seed % GROUPS_ONE_IN == REPLICAS_AT && trouble != Trouble::Damage;
@@ -190,8 +190,9 @@ fn live(
         if stop && world.steps >= stop_at {
             return shut_down(world, clients, process);
         }
-        if groups.is_none() {
-            disturb(world, clients, &mut process, trouble)?;
+        disturb(world, clients, &mut process, trouble)?;
+        if let Some(groups) = groups {
+            groups.receive(world, clients);
         }
         let parts = clients.model.parts(TopicState::Live);
         if churn && world.random.random_range(0..CHURN_ONE_IN) == 0 {
