@@ -1,4 +1,4 @@
-# Of tuning/check: the kernel, the limits, the processor, the memory.
+# Of tuning/check: the kernel, the limits, the idle states, the memory.
 
 check_kernel() {
     local state=bad
@@ -91,19 +91,6 @@ check_open_files() {
     add open_files "$state" "$value" \
         "Each connection and each open segment file takes a descriptor; $OPEN_FILES_GOOD or more is recommended." \
         "ulimit -n $OPEN_FILES_GOOD; systemd: LimitNOFILE=$OPEN_FILES_GOOD; docker run --ulimit nofile=$OPEN_FILES_GOOD"
-}
-
-check_cpu_governor() {
-    local core seen='' state=unknown
-    for core in "${cores[@]}"; do
-        first_line "$sys/devices/system/cpu/cpu$core/cpufreq/scaling_governor" || continue
-        [[ $state == unknown ]] && state=good
-        [[ $REPLY == performance ]] || state=warn
-        [[ " $seen " == *" $REPLY "* ]] || seen="${seen:+$seen }$REPLY"
-    done
-    add cpu_governor "$state" "${seen:-unknown (no cpufreq here, as in most virtual machines)}" \
-        'A core that clocks down between bursts answers the first requests of each burst late.' \
-        "for c in ${cores[*]}; do echo performance > /sys/devices/system/cpu/cpu\$c/cpufreq/scaling_governor; done"
 }
 
 check_cpu_idle() {

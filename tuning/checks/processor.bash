@@ -104,17 +104,27 @@ check_isolated_cores() {
         "isolcpus=$cores_list nohz_full=$cores_list on the kernel's command line, and those same cores as --cores and the setting cores"
 }
 
-check_energy_preference() {
+# check_clock NAME FILE NONE WHY: whether the broker's cores are all set to performance in this file of cpufreq.
+check_clock() {
     local core seen='' state=unknown
     for core in "${cores[@]}"; do
-        first_line "$sys/devices/system/cpu/cpu$core/cpufreq/energy_performance_preference" || continue
+        first_line "$sys/devices/system/cpu/cpu$core/cpufreq/$2" || continue
         [[ $state == unknown ]] && state=good
         [[ $REPLY == performance ]] || state=warn
         [[ " $seen " == *" $REPLY "* ]] || seen="${seen:+$seen }$REPLY"
     done
-    add energy_preference "$state" "${seen:-unknown (no EPP here)}" \
-        'With another preference than performance the processor itself clocks down between bursts, whatever the governor says.' \
-        "for c in ${cores[*]}; do echo performance > /sys/devices/system/cpu/cpu\$c/cpufreq/energy_performance_preference; done"
+    add "$1" "$state" "${seen:-unknown ($3)}" "$4" \
+        "for c in ${cores[*]}; do echo performance > /sys/devices/system/cpu/cpu\$c/cpufreq/$2; done"
+}
+
+check_cpu_governor() {
+    check_clock cpu_governor scaling_governor 'no cpufreq here, as in most virtual machines' \
+        'A core that clocks down between bursts answers the first requests of each burst late.'
+}
+
+check_energy_preference() {
+    check_clock energy_preference energy_performance_preference 'no EPP here' \
+        'With another preference than performance the processor itself clocks down between bursts, whatever the governor says.'
 }
 
 check_turbo() {
