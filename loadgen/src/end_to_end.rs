@@ -21,6 +21,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// How long records are awaited at most that were acknowledged and have not arrived.
 const ARRIVAL_NS: u64 = 10_000_000_000;
+/// How long none of another host's records has arrived when no more are awaited: all hosts end together.
+const ACROSS_QUIET_NS: u64 = 1_000_000_000;
 
 pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let EndToEnd { target, fetching, shape, .. } = options;
@@ -42,21 +44,25 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
     let shares = layout.share(target.connections as usize);
     let writing = producer::fit(&writing, &shares);
-    let book = Arc::new(Book::new(rand::random(), shares.len()));
+    let book = Arc::new(Book::new(run_id(target.held), shares.len()));
     let producers = producer::connect(&mut broker, &layout, shares, (target, &writing, shape), Some(book.clone()))?;
     let (writers, readers) = (target.threads(producers.len()), target.threads(consumers.len()));
     let mut watched = vec![Watched::divided(Some("ack"), writers), Watched::divided(Some("delivery"), readers)];
     watched.extend(on_schedule(&writing, writers));
+    watched.extend(target.held.map(|_| Watched::divided(Some("across"), readers)));
     let run = Arc::new(Run::begin(target, target.seconds_of(writing.rate)));
     let (arrival_ns, deliveries) = (run.drain_ns.min(ARRIVAL_NS), watched[1].divided_tally(&run, 0));
-    let flow = Arc::new(Flow::new(book, (writers, writers + readers), arrival_ns, deliveries));
+    let mut flow = Flow::new(book, (writers, writers + readers), arrival_ns, deliveries);
+    flow.across.number = target.held;
+    let flow = Arc::new(flow);
     let (ended, endings) = endings();
     let mut handles = Vec::new();
     for (thread, consumers) in deal(consumers, readers).into_iter().enumerate() {
         let (run, flow, tally) = (run.clone(), flow.clone(), watched[1].divided_tally(&run, thread));
+        let across = watched.get(4).map(|across| across.divided_tally(&run, thread));
         let place = (target.clone(), fetching.clone());
         handles.push(start(&ended, move || {
-            let (look, clock) = (arrival(flow.book.clone(), tally), run.clock);
+            let (look, clock) = (arrival(flow.clone(), (tally, across)), run.clock);
             let fetches = DividedTally::whole(flow.fetches.clone());
             let result = Readers::new(run, fetches, consumers, place)
                 .and_then(|readers| readers.run(look, |_, now_ns| flow.goes_on(now_ns)));
@@ -65,7 +71,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
         }));
     }
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
-        let tally = (watched[0].divided_tally(&run, thread), own(&watched[2..], &run, thread));
+        let tally = (watched[0].divided_tally(&run, thread), own(&watched[2..4], &run, thread));
         let (run, flow) = (run.clone(), flow.clone());
         let schedules = schedules(&writing, &run, (thread, writers), producers.len());
         let writing = writing.clone();
@@ -87,6 +93,43 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     Ok(report)
 }
 
+/// The run's number in its marks. Those of several hosts' runs have the front of it in common.
+fn run_id(held: Option<u32>) -> u64 {
+    held.map_or_else(rand::random, |number| u64::from(number) << 32 | u64::from(rand::random::<u32>()))
+}
+
+/// Records that other hosts of the run wrote, each of which is counted once.
+#[derive(Default)]
+struct Across {
+    number: Option<u32>,
+    /// By run and number, 64 in each.
+    seen: Mutex<BTreeMap<(u64, u64), u64>>,
+    count: AtomicU64,
+    last_ns: AtomicU64,
+}
+
+impl Across {
+    /// Whether a record is of another host of the run, and has not been seen.
+    fn see(&self, mark: &Mark, now_ns: u64) -> bool {
+        if self.number.is_none_or(|number| u64::from(number) != mark.run_id >> 32) {
+            return false;
+        }
+        let (place, bit) = ((mark.run_id, mark.number / 64), 1 << (mark.number % 64));
+        let mut seen = self.seen.lock().expect("no thread panics while it holds it");
+        let bits = seen.entry(place).or_default();
+        let is_first = *bits & bit == 0;
+        *bits |= bit;
+        self.count.fetch_add(is_first.into(), Ordering::SeqCst);
+        self.last_ns.fetch_max(now_ns, Ordering::SeqCst);
+        is_first
+    }
+
+    /// Whether some may be on their way that were written before `ended_ns`.
+    fn goes_on(&self, ended_ns: u64, now_ns: u64) -> bool {
+        self.number.is_some() && now_ns < ended_ns.max(self.last_ns.load(Ordering::SeqCst)) + ACROSS_QUIET_NS
+    }
+}
+
 /// What the threads that write tell those that read.
 struct Flow {
     book: Arc<Book>,
@@ -99,6 +142,7 @@ struct Flow {
     ended_ns: AtomicU64,
     arrival_ns: u64,
     deliveries: DividedTally,
+    across: Across,
     /// Of the fetches themselves. Their latencies are of no interest: a waiting fetch is a good one.
     fetches: SharedTally,
 }
@@ -113,6 +157,7 @@ impl Flow {
             ended_ns: AtomicU64::new(0),
             arrival_ns,
             deliveries,
+            across: Across::default(),
             fetches: SharedTally::new(),
         }
     }
@@ -160,6 +205,9 @@ impl Flow {
         report.more.push(("records_duplicated", json!(duplicated)));
         report.more.push(("records_unknown", json!(unknown)));
         report.more.push(("records_unsent", json!(unsent)));
+        if self.across.number.is_some() {
+            report.more.push(("records_across", json!(self.across.count.load(Ordering::SeqCst))));
+        }
         let faults = [
             (undelivered, "acknowledged records were not delivered"),
             (duplicated, "records were delivered that had been before"),
@@ -171,20 +219,28 @@ impl Flow {
 
     /// Whether there may be something to read yet.
     fn goes_on(&self, now_ns: u64) -> bool {
-        self.writers.load(Ordering::SeqCst) > 0
-            || (self.book.awaited() > 0 && now_ns < self.ended_ns.load(Ordering::SeqCst) + self.arrival_ns)
+        let ended_ns = self.ended_ns.load(Ordering::SeqCst);
+        let is_awaiting = self.book.awaited() > 0 || self.across.goes_on(ended_ns, now_ns);
+        self.writers.load(Ordering::SeqCst) > 0 || (is_awaiting && now_ns < ended_ns + self.arrival_ns)
     }
 }
 
-/// Takes down the records of this run in a batch, with the time that each took to arrive.
-fn arrival(book: Arc<Book>, tally: DividedTally) -> impl FnMut(&Batch<'_>, u64) {
+/// Takes down the records of this run in a batch, with the time that each took to arrive, and those of its other hosts, whose times
+/// are as right as the hosts began together.
+fn arrival(flow: Arc<Flow>, (tally, across): (DividedTally, Option<DividedTally>)) -> impl FnMut(&Batch<'_>, u64) {
     move |batch, now_ns| {
         let taken = plain(batch, |batch| {
             let values = batch.records().map_while(Result::ok).filter_map(|record| record.value);
-            for mark in values.filter_map(Mark::read).filter(|mark| mark.run_id == book.run_id()) {
-                if book.see(mark.number) {
-                    let latency_ns = now_ns.saturating_sub(mark.intended_ns);
-                    tally.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns));
+            for mark in values.filter_map(Mark::read) {
+                let latency_ns = now_ns.saturating_sub(mark.intended_ns);
+                if mark.run_id == flow.book.run_id() {
+                    if flow.book.see(mark.number) {
+                        tally.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns));
+                    }
+                } else if let Some(across) = &across
+                    && flow.across.see(&mark, now_ns)
+                {
+                    across.at(mark.intended_ns).with(|tally| tally.request(now_ns, latency_ns));
                 }
             }
         });
@@ -202,7 +258,9 @@ mod tests {
 
     #[test]
     fn arrivals_of_this_run_are_counted_and_timed() {
-        let book = Arc::new(Book::new(7, 1));
+        // Number 5 is the run's, of which two hosts are 0x7 and 0x8.
+        let run_id = |host: u64| 5 << 32 | host;
+        let book = Arc::new(Book::new(run_id(7), 1));
         let first = book.send(0, [1_000_000; 2].into_iter());
         let value = |run_id, intended_ns, number| {
             let mut value = [0; 40];
@@ -210,13 +268,18 @@ mod tests {
             value
         };
         let batch = BatchBuilder::new(0)
-            .record(0, None, Some(&value(7, 1_000_000, first)))
-            .record(0, None, Some(&value(8, 1_000_000, first)))
+            .record(0, None, Some(&value(run_id(7), 1_000_000, first)))
+            .record(0, None, Some(&value(run_id(8), 2_000_000, first)))
+            .record(0, None, Some(&value(6 << 32 | 8, 1_000_000, first)))
             .record(0, None, Some(b"foreign"))
-            .record(0, None, Some(&value(7, 3_000_000, first + 1)))
+            .record(0, None, Some(&value(run_id(7), 3_000_000, first + 1)))
             .build();
         let tally = SharedTally::new();
-        let mut look = arrival(book.clone(), DividedTally::whole(tally.clone()));
+        let (whole, across) = (DividedTally::whole(tally.clone()), SharedTally::new());
+        let mut flow = Flow::new(book.clone(), (1, 1), 0, whole.clone());
+        flow.across.number = Some(5);
+        let flow = Arc::new(flow);
+        let mut look = arrival(flow.clone(), (whole, Some(DividedTally::whole(across.clone()))));
         look(&Batch::first(&batch).unwrap(), 5_000_000);
         // The same again, compressed.
         let mut header: BatchHeader = *Batch::first(&batch).unwrap().header;
@@ -224,7 +287,11 @@ mod tests {
         let bytes = [&batch[..HEADER_BYTES], &compress(&batch[HEADER_BYTES..], Compression::Lz4)].concat();
         let compressed = Batch { position: 0, header: &header, bytes: &bytes };
         look(&compressed, 5_000_000);
-        assert_eq!(book.counts(), (2, 2, 0));
+        assert_eq!((book.counts(), flow.across.count.load(Ordering::SeqCst)), ((2, 2, 0), 1));
+        across.with(|tally| assert!((tally.latency.max() as f64 - 3e6).abs() < 3e4 && tally.latency.len() == 1));
+        // Others may be on their way until none has come for a while, and nobody waits for them without other hosts.
+        assert!(flow.across.goes_on(0, 5_000_000 + ACROSS_QUIET_NS - 1));
+        assert!(!flow.across.goes_on(0, 5_000_000 + ACROSS_QUIET_NS) && !Across::default().goes_on(5, 5));
         tally.with(|tally| {
             assert_eq!((tally.latency.len(), tally.errors.len()), (2, 0));
             assert!((tally.latency.max() as f64 - 4e6).abs() < 4e4 && tally.latency.min() > 1_900_000);

@@ -123,6 +123,13 @@ fn every_kind_of_load_has_its_figures() {
     assert_eq!(count(&value, "records_delivered") + count(&value, "records_unsent"), 400, "{value}");
     assert_eq!((count(&value, "records_undelivered"), count(&value, "records_unknown")), (0, 0), "{value}");
     assert!(value["delivery_ms"]["p50"].as_f64().unwrap() > 0.0, "{value}");
+    // Each has read what the other wrote as well, and it is said how well the times of that are known.
+    assert_eq!(count(&value, "records_across"), count(&value, "records_delivered"), "{value}");
+    assert_eq!(count(&value, "delivery_across_ms.count"), count(&value, "records_across"), "{value}");
+    let [error, p99] = ["delivery_across_error_ms", "delivery_across_ms"].map(|name| &value[name]);
+    let (error, p99) = (error.as_f64().unwrap(), p99["p99"].as_f64().unwrap());
+    let is_doubted = value["why"].to_string().contains("delivery across hosts is known to");
+    assert!(error > 0.0 && p99 > 0.0 && is_doubted == (error > 0.1 * p99), "{value}");
     let written = count(&value, "records");
     let value = run("consume --to-end");
     // Each of them reads all.
@@ -226,7 +233,7 @@ fn an_agent_bears_hostile_bytes() {
         (request("[\"--help\"]"), "refused"),
         (request("[\"produce\", \"--out\", \"/dev/null\"]"), "not for agents"),
         (request("[\"produce\", \"--hdr\", \"x\"]"), "not for agents"),
-        (request("[\"produce\", \"--held\"]"), "not for agents"),
+        (request("[\"produce\", \"--held\", \"1\"]"), "not for agents"),
         (request("[\"produce\", \"--agents\", \"a\"]"), "not for agents"),
         (request("[\"agent\"]"), "an agent runs produce"),
         (request("[\"compare\", \"--base\", \"/etc\", \"--new\", \"/etc\"]"), "an agent runs produce"),

@@ -57,7 +57,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn call(name: &str, words: &[String]) -> io::Result<Agent> {
+    fn call(name: &str, number: u32, words: &[String]) -> io::Result<Agent> {
         let with_port =
             if name.rsplit_once(':').is_some() { name.to_string() } else { format!("{name}:{PORT_DEFAULT}") };
         let address = resolve(&with_port).map_err(|fault| io::Error::other(fault.to_string()))?;
@@ -65,7 +65,8 @@ impl Agent {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(SILENCE))?;
         let voice = Voice::new(stream.try_clone()?);
-        voice.say(&json!({"loadgen_agent": PROTOCOL, "version": env!("CARGO_PKG_VERSION"), "words": words}))?;
+        let version = env!("CARGO_PKG_VERSION");
+        voice.say(&json!({"loadgen_agent": PROTOCOL, "version": version, "number": number, "words": words}))?;
         Ok(Agent { name: name.to_string(), voice, lines: Lines::new(stream, MESSAGE_BYTES_MAX) })
     }
 
@@ -161,9 +162,9 @@ pub fn conduct(target: &Target) -> Result<Report, Fault> {
         let name = name.to_string();
         move |error| Fault::Io(format!("agent {name}"), error)
     };
-    let mut agents = Vec::new();
+    let (mut agents, number) = (Vec::new(), rand::random());
     for name in &target.agents {
-        agents.push(Agent::call(name, &words).map_err(fault(name))?);
+        agents.push(Agent::call(name, number, &words).map_err(fault(name))?);
     }
     for agent in &mut agents {
         agent.wait_until_prepared().map_err(fault(&agent.name))?;

@@ -16,7 +16,7 @@ const AWAKE: Duration = Duration::from_millis(2);
 
 /// Waits if an agent runs this load. The end of its standard input, which comes with the agent's death, ends it.
 pub fn hold(target: &Target) {
-    if !target.held {
+    if target.held.is_none() {
         return;
     }
     let begin_ns = say(PREPARED).and_then(|()| moment());

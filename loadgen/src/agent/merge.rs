@@ -4,7 +4,7 @@ use super::conductor::{Offset, words_of};
 use crate::cluster::{Fault, error_name};
 use crate::gate::{self, LOG_FILE, RUN_FILE, latencies};
 use crate::options::Target;
-use crate::report::{Report, summary};
+use crate::report::{Report, percentile_ms, summary};
 use crate::run::{LAG, SERVICE};
 use crate::tally::{Miss, Tally, histogram};
 use hdrhistogram::Histogram;
@@ -19,15 +19,18 @@ use std::time::Duration;
 
 /// Share of the window by which the agents' windows may lie apart.
 const APART_MAX: f64 = 0.01;
+/// Share of the latency across hosts by which it may be wrong, both at the 99th percentile.
+const ACROSS_ERROR_MAX: f64 = 0.1;
 /// Tags of a load's first latencies: there is one of these.
 const MAIN_TAGS: [&str; 3] = ["", "ack", "connect"];
 /// Counts and rates of single loads, which add up.
-const COUNTS: [&str; 11] = [
+const COUNTS: [&str; 12] = [
     "records_unsent",
     "records_delivered",
     "records_undelivered",
     "records_duplicated",
     "records_unknown",
+    "records_across",
     "commits",
     "positions_behind",
     "positions_unclear",
@@ -111,7 +114,7 @@ fn report(parts: &[Part], all: &BTreeMap<String, Histogram<u64>>, mut why: Vec<S
             why.push(format!("agent {} began up to {:.3} ms off", part.name, apart * 1e3));
         }
     }
-    let mut merged = Report::new(tally, seconds);
+    let mut merged = Report { why, ..Report::new(tally, seconds) };
     if reports.iter().any(|report| !report["fetch_ms"].is_null()) {
         merged.latency_name = ("fetch_ms", "fetch, waits included");
     }
@@ -124,10 +127,33 @@ fn report(parts: &[Part], all: &BTreeMap<String, Histogram<u64>>, mut why: Vec<S
     for (tag, name) in [("create", "create_ms"), ("delete", "delete_ms")] {
         merged.more.extend(latency(tag).map(|latency| (name, summary(&latency))));
     }
+    add_across(&mut merged, parts, latency("across"));
     let agents: Map<String, Value> = parts.iter().map(|part| (part.name.clone(), part.json())).collect();
     merged.more.push(("agents", Value::Object(agents)));
-    merged.why = why;
     merged
+}
+
+/// Adds how long records took that one agent wrote and another read, and by how much that may be wrong: the clocks of the two that
+/// are known worst, and the difference between their beginnings.
+fn add_across(merged: &mut Report, parts: &[Part], latency: Option<Histogram<u64>>) {
+    let Some(latency) = latency.filter(|_| parts.len() > 1) else { return };
+    let mut errors: Vec<u64> = parts.iter().map(|part| part.offset.error_ns).collect();
+    errors.sort_unstable();
+    let late = || parts.iter().map(|part| part.late_ns);
+    let apart_ns = late().max().unwrap_or(0) - late().min().unwrap_or(0);
+    let error_ms = (errors.iter().rev().take(2).sum::<u64>() + apart_ns) as f64 / 1e6;
+    merged.more.push(("delivery_across_ms", summary(&latency)));
+    merged.more.push(("delivery_across_error_ms", json!(error_ms)));
+    let p99_ms = percentile_ms(&latency, 99.0);
+    if error_ms > ACROSS_ERROR_MAX * p99_ms {
+        merged.why.push(format!("delivery across hosts is known to {error_ms:.3} ms only, its p99 is {p99_ms:.3} ms"));
+    }
+    let sum = |name: &str| parts.iter().filter_map(|part| part.report()[name].as_u64()).sum::<u64>();
+    // What each of them wrote and read itself, all the others are to have read as well.
+    let (seen, expected) = (sum("records_across"), sum("records_delivered") * (parts.len() as u64 - 1));
+    if seen != expected {
+        merged.why.push(format!("{seen} of {expected} deliveries across hosts were seen"));
+    }
 }
 
 /// Adds what a report counts.
@@ -242,6 +268,31 @@ mod tests {
         assert_eq!(merged["why"], json!(expected));
         assert_eq!(merged["agents"]["a"]["clock_offset_ms"], json!(-2.0));
         assert_eq!(merged["agents"]["a"]["clock_error_ms"], json!(0.5));
+    }
+
+    /// Records that nobody else has seen would make the times of the others look better than they are.
+    #[test]
+    fn times_across_hosts_are_as_good_as_the_clocks() {
+        let report_of = |seen: u64| json!({"seconds": 2.0, "records_delivered": 10, "records_across": seen});
+        let mut latency = histogram();
+        latency.record_n(30_000_000, 40).unwrap();
+        let all = BTreeMap::from([("across".to_string(), latency)]);
+        let mut parts = [part("a", report_of(20)), part("b", report_of(20)), part("c", report_of(19))];
+        parts[1].offset.error_ns = 1_500_000;
+        parts[2].late_ns = 300_000;
+        let merged = report(&parts, &all, Vec::new());
+        assert_eq!(merged.why, ["59 of 60 deliveries across hosts were seen"]);
+        let json = merged.json();
+        // The two that are known worst, and one that began later than the others.
+        assert_eq!(
+            (&json["delivery_across_error_ms"], &json["delivery_across_ms"]["count"]),
+            (&json!(2.2), &json!(40))
+        );
+        parts[0].offset.error_ns = 1_500_000;
+        let merged = report(&parts, &all, Vec::new());
+        assert!(merged.why[0].starts_with("delivery across hosts is known to 3.200 ms only"), "{:?}", merged.why);
+        // Of one host there is none.
+        assert_eq!(report(&parts[..1], &all, Vec::new()).json().get("delivery_across_ms"), None);
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn serve(stream: &TcpStream, is_busy: &Arc<AtomicBool>) -> io::Result<()> {
     let voice = Voice::new(stream.try_clone()?);
     let mut lines = Lines::new(stream.try_clone()?, MESSAGE_BYTES_MAX);
     let request = lines.next(REQUEST_TIME, REQUEST_TIME)?;
+    let number = request["number"].as_u64().and_then(|number| u32::try_from(number).ok()).unwrap_or_default();
     let words = match words(&request) {
         Ok(words) => words,
         Err(why) => return voice.say(&json!({"refused": why})),
@@ -107,7 +108,7 @@ fn serve(stream: &TcpStream, is_busy: &Arc<AtomicBool>) -> io::Result<()> {
     }
     let _guard = Guard(is_busy.clone());
     let room = Room::new()?;
-    let mut load = Load::start(&words, &room.0, (lines, voice.clone()))?;
+    let mut load = Load::start(&words, number, &room.0, (lines, voice.clone()))?;
     let ended = load.run(&voice, &room.0)?;
     voice.say(&ended)?;
     load.wait_for_the_end()
@@ -135,7 +136,7 @@ fn words(request: &Value) -> Result<Vec<String>, String> {
         return Err("an agent runs produce, consume, end-to-end, commit and churn".to_string());
     };
     let has_files = target.out.is_some() || target.hdr.is_some();
-    if has_files || target.held || !target.agents.is_empty() || target.broker_pid.is_some() {
+    if has_files || target.held.is_some() || !target.agents.is_empty() || target.broker_pid.is_some() {
         return Err("an option that is not for agents".to_string());
     }
     Ok(words)
@@ -188,10 +189,10 @@ impl Drop for Load {
 }
 
 impl Load {
-    fn start(words: &[String], room: &Path, (lines, voice): (Lines, Voice)) -> io::Result<Load> {
+    fn start(words: &[String], number: u32, room: &Path, (lines, voice): (Lines, Voice)) -> io::Result<Load> {
         // The file may have been replaced since this process began; the process is still what it was.
         let mut command = std::process::Command::new("/proc/self/exe");
-        command.args(words).args(["--json", "--held", "--out"]).arg(room);
+        command.args(words).args(["--json", "--held", &number.to_string(), "--out"]).arg(room);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let pipe = "it was asked for";

@@ -59,9 +59,9 @@ pub struct Target {
     /// Histograms and counts are added; what one of them doubts, or one that goes, makes all invalid
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
     pub agents: Vec<String>,
-    /// Begin at the moment that standard input says: for agents
+    /// Begin at the moment that standard input says, as part of the run with this number: for agents
     #[arg(long, hide = true)]
-    pub held: bool,
+    pub held: Option<u32>,
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,
