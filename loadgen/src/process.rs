@@ -79,11 +79,11 @@ pub fn ticks_per_second() -> f64 {
     ticks as f64
 }
 
-/// Lets all other threads go first of the cores that the calling one may use.
+/// Lets the other threads that may use the same cores go first, and gets its share nevertheless where they are always busy.
 pub fn step_back() {
-    const NICE_MAX: i32 = 19;
+    const NICE: i32 = 5;
     // SAFETY: a call without pointers, for this thread alone. It cannot fail: whoever may run may be nicer.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE_MAX) };
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
 }
 
 /// Lets this process have as many open files, and so connections, as it may give itself.

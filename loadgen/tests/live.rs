@@ -20,9 +20,13 @@ const RESTORED: &str = "\x1b[?7h\x1b[?25h";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn loadgen(seconds: u32) -> Command {
+    loadgen_with(Fault::None, seconds)
+}
+
+fn loadgen_with(fault: Fault, seconds: u32) -> Command {
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     loadgen.args(["produce", "--live", "--rate", "500", "--batch-bytes", "0", "--record-bytes", "100"]);
-    loadgen.args(["--bootstrap-server", &fake::start(Fault::None).to_string(), "--seconds", &seconds.to_string()]);
+    loadgen.args(["--bootstrap-server", &fake::start(fault).to_string(), "--seconds", &seconds.to_string()]);
     loadgen.env("TERM", "xterm").env_remove("LC_ALL").env("LC_CTYPE", "C.UTF-8");
     loadgen.stdin(Stdio::null()).stdout(Stdio::null());
     loadgen
@@ -103,9 +107,7 @@ fn pictures(text: &str) -> usize {
 
 #[test]
 fn a_terminal_shows_the_last_seconds_and_is_as_before() {
-    let seen = Seen::start(loadgen(3));
-    let (_, text) = seen.end();
-    assert!(pictures(&text) >= 2 && text.contains("\x1b[5A"), "{text:?}");
+    let (_, text) = Seen::start(loadgen(4)).end();
     for expected in ["rate ", "p50 ", "p99 ", "lag p99 ", "0 to ", "█"] {
         assert!(text.contains(expected), "{expected} {text:?}");
     }
@@ -121,7 +123,8 @@ fn a_terminal_shows_the_last_seconds_and_is_as_before() {
 fn an_interrupt_leaves_the_terminal_as_it_was() {
     for (name, number) in [("-INT", libc::SIGINT), ("-TERM", libc::SIGTERM)] {
         let seen = Seen::start(loadgen(300));
-        seen.wait_for(|text| pictures(text) > 0);
+        // One picture over the other.
+        seen.wait_for(|text| pictures(text) > 1 && text.contains("\x1b[5A\r\x1b[J"));
         seen.signal(name);
         let (status, text) = seen.end();
         assert_eq!(status.signal(), Some(number), "{status:?}");
@@ -149,12 +152,46 @@ fn a_program_that_is_stopped_gives_the_terminal_back_meanwhile() {
 
 #[test]
 fn without_a_terminal_nothing_is_drawn() {
-    let output = loadgen(2).output().unwrap();
+    let output = loadgen(4).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr);
     assert!(text.contains(" records/s ") && !text.contains('\x1b'), "{text:?}");
     // Nor in one that cannot do it.
-    let mut dumb = loadgen(2);
+    let mut dumb = loadgen(4);
     dumb.env("TERM", "dumb");
     let (_, text) = Seen::start(dumb).end();
+    assert!(text.contains(" records/s ") && !text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
+fn what_is_said_meanwhile_stays_above_the_picture() {
+    let seen = Seen::start(loadgen_with(Fault::Cut, 300));
+    let later = |text: &str| text.split_once(" lost: ").map_or(0, |(_, after)| pictures(after));
+    seen.wait_for(|text| later(text) > 2);
+    seen.signal("-TERM");
+    let (_, text) = seen.end();
+    let (before, after) = text.split_once(" lost: ").unwrap();
+    assert!(before.contains("\x1b[?7hconnection to "), "{text:?}");
+    // The next picture is drawn over the last one and not over the line.
+    let mut pictures = after.split(HIDDEN).skip_while(|piece| !piece.contains("rate "));
+    let lines = pictures.next().unwrap().matches("\r\n").count();
+    let next = pictures.next().unwrap();
+    assert!(lines >= 5 && next.starts_with(&format!("\x1b[{lines}A\r\x1b[J")), "{lines} {text:?}");
+}
+
+/// A shell has put it into the background, and the terminal is the shell's.
+#[test]
+fn in_the_background_nothing_is_drawn() {
+    let inner = loadgen(4);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "set -m; \"$@\" & wait $!", "sh"]).arg(inner.get_program()).args(inner.get_args());
+    shell.env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null());
+    // SAFETY: both calls may be made between fork and exec.
+    unsafe {
+        shell.pre_exec(|| {
+            let is_done = libc::setsid() >= 0 && libc::ioctl(libc::STDERR_FILENO, libc::TIOCSCTTY, 0) == 0;
+            if is_done { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+        });
+    }
+    let (_, text) = Seen::start(shell).end();
     assert!(text.contains(" records/s ") && !text.contains('\x1b'), "{text:?}");
 }

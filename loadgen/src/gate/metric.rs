@@ -21,12 +21,13 @@ pub struct Metric {
     pub kind: Kind,
 }
 
-/// Measures of a report: name, key in the report, unit, kind.
-const MEASURES: [(&str, &str, &str, Kind); 4] = [
-    ("throughput", "records_per_second", "/s", Kind::Yield),
-    ("cpu", "broker_cpu_seconds_per_gb", "s/GB", Kind::Cost),
-    ("cpu_charged", "charged_cpu_seconds_per_gb", "s/GB", Kind::Cost),
-    ("memory", "broker_rss_bytes", "bytes", Kind::Cost),
+/// Measures of a report: name, place in the report, unit, kind.
+const MEASURES: [(&str, &str, &str, Kind); 5] = [
+    ("throughput", "/records_per_second", "/s", Kind::Yield),
+    ("cpu", "/broker_cpu_seconds_per_gb", "s/GB", Kind::Cost),
+    ("cpu_charged", "/charged_cpu_seconds_per_gb", "s/GB", Kind::Cost),
+    ("memory", "/broker_rss_bytes", "bytes", Kind::Cost),
+    ("memory_with_cache", "/broker/memory_bytes", "bytes", Kind::Cost),
 ];
 /// Counts of a report: name, keys of which the first that is there is taken.
 const FAULTS: [(&str, &[&str]); 9] = [
@@ -65,8 +66,8 @@ pub fn values(run: &Kept) -> Vec<(Metric, f64)> {
         values.push((Metric { name, unit, kind }, value));
     };
     let report = run.report();
-    for (name, key, unit, kind) in MEASURES {
-        if let Some(value) = report[key].as_f64() {
+    for (name, place, unit, kind) in MEASURES {
+        if let Some(value) = report.pointer(place).and_then(Value::as_f64) {
             put(name.to_string(), unit, kind, value);
         }
     }
@@ -98,6 +99,21 @@ pub fn values(run: &Kept) -> Vec<(Metric, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn measures_are_taken_from_their_places() {
+        let report = json!({
+            "records_per_second": 5.0, "broker_cpu_seconds_per_gb": null, "charged_cpu_seconds_per_gb": 0.5,
+            "broker": {"memory_bytes": 7},
+        });
+        let record = json!({"report": report});
+        let run = Kept { name: String::new(), latencies: BTreeMap::new(), record };
+        let found: Vec<(String, f64)> = values(&run).into_iter().map(|(metric, value)| (metric.name, value)).collect();
+        let expected = [("throughput", 5.0), ("cpu_charged", 0.5), ("memory_with_cache", 7.0)];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_string(), value)));
+    }
 
     #[test]
     fn names_have_kinds() {

@@ -55,24 +55,25 @@ impl Screen {
     /// What was counted in so many seconds up to `now_ns`, by tag.
     pub fn show(&mut self, now_ns: u64, seconds: f64, watched: &[Watched], intervals: &[(Tally, bool)]) {
         let now = now_ns as f64 / SECOND_NS;
-        match &mut self.0 {
-            Some((terminal, picture)) => {
-                picture.add(now, seconds, watched, intervals);
-                terminal.draw(&notes(Some(Vec::new())), &picture.lines(terminal.size().0));
+        if let Some((terminal, picture)) = &mut self.0 {
+            picture.add(now, seconds, watched, intervals);
+            let notes = notes(Some(Vec::new()));
+            if terminal.is_in_front() {
+                return terminal.draw(&notes, &picture.lines(terminal.size().0));
             }
-            None => {
-                let second = watched.iter().position(|watched| watched.tag == Some("delivery"));
-                let second = second.map(|at| &intervals[at].0.latency);
-                eprintln!("{}", progress(now, seconds, &intervals[0].0, second));
-            }
+            terminal.leave();
+            notes.iter().for_each(|note| eprintln!("{note}"));
         }
+        let second = watched.iter().position(|watched| watched.tag == Some("delivery"));
+        let second = second.map(|at| &intervals[at].0.latency);
+        eprintln!("{}", progress(now, seconds, &intervals[0].0, second));
     }
 }
 
 impl Drop for Screen {
     fn drop(&mut self) {
         if let Some((terminal, _)) = &mut self.0 {
-            terminal.close();
+            terminal.leave();
             notes(None).iter().for_each(|note| eprintln!("{note}"));
         }
     }

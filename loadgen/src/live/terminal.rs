@@ -14,6 +14,8 @@ const RESTORE: &str = "\x1b[?7h\x1b[?25h";
 const SIZE_DEFAULT: (usize, usize) = (80, 24);
 const ENDING: [i32; 4] = [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM];
 
+/// The terminal's state is not as it was.
+static CHANGED: AtomicBool = AtomicBool::new(false);
 /// The program was stopped and goes on: others may have written meanwhile.
 static STOPPED: AtomicBool = AtomicBool::new(false);
 
@@ -40,6 +42,14 @@ impl Terminal {
         size()
     }
 
+    /// Whether the terminal is this program's, and not that of the shell that runs it in the background.
+    pub fn is_in_front(&self) -> bool {
+        // SAFETY: calls without pointers.
+        let (front, own) = unsafe { (libc::tcgetpgrp(libc::STDERR_FILENO), libc::getpgrp()) };
+        // A terminal that controls no processes is anybody's.
+        front < 0 || front == own
+    }
+
     /// Puts `picture` in the place of the last one, below `notes`, which stay.
     pub fn draw(&mut self, notes: &[String], picture: &[String]) {
         let now = size();
@@ -47,13 +57,16 @@ impl Terminal {
         self.size = now;
         // The cursor cannot go above the first line.
         let picture = &picture[..picture.len().min(now.1.saturating_sub(1))];
+        CHANGED.store(true, Ordering::Relaxed);
         put(&paint(if is_elsewhere { 0 } else { self.drawn }, notes, picture));
         self.drawn = picture.len();
     }
 
     /// Leaves the picture where it is.
-    pub fn close(&mut self) {
-        put(RESTORE);
+    pub fn leave(&mut self) {
+        if CHANGED.swap(false, Ordering::Relaxed) {
+            put(RESTORE);
+        }
         self.drawn = 0;
     }
 }
@@ -104,20 +117,26 @@ fn handle(signal: i32, handler: extern "C" fn(i32), flags: i32) {
     }
 }
 
+/// In a handler.
+fn restore() {
+    if CHANGED.swap(false, Ordering::Relaxed) {
+        // SAFETY: it may be called in a handler, and the bytes are constant.
+        unsafe { libc::write(libc::STDERR_FILENO, RESTORE.as_ptr().cast(), RESTORE.len()) };
+    }
+}
+
 /// Ends the program as the signal would have: its disposition is reset by then, and it comes again when this returns.
 extern "C" fn end(signal: i32) {
-    // SAFETY: both calls may be made in a handler.
-    unsafe {
-        libc::write(libc::STDERR_FILENO, RESTORE.as_ptr().cast(), RESTORE.len());
-        libc::raise(signal);
-    }
+    restore();
+    // SAFETY: it may be called in a handler.
+    unsafe { libc::raise(signal) };
 }
 
 extern "C" fn stop(_: i32) {
     // SAFETY: all calls may be made in a handler; `errno` is the interrupted thread's.
     unsafe {
         let errno = *libc::__errno_location();
-        libc::write(libc::STDERR_FILENO, RESTORE.as_ptr().cast(), RESTORE.len());
+        restore();
         // The shell sees the same as without a handler. From here on when the program goes on.
         libc::kill(libc::getpid(), libc::SIGSTOP);
         STOPPED.store(true, Ordering::Relaxed);

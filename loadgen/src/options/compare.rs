@@ -11,7 +11,8 @@ pub const ABOUT: &str = "Runs of two versions or settings, side by side: medians
     interval excludes no change; metrics are the same if the interval ends within four times the margin to both sides; the rest \
     is undecided, as is everything with less than five runs a side. Take the runs of both sides in turn on one idle machine.\n\n\
     Metrics: throughput, p50 p90 p99 p99.9 p99.99 max (of several latencies with their tag before: delivery.p99), cpu \
-    (the broker's seconds per GB), cpu_charged (with the kernel's for it), memory; and counts: errors, unsent, censored, connections_lost, undelivered, lost, duplicated, reordered, corrupted, \
+    (the broker's seconds per GB), cpu_charged (with the kernel's for it), memory, memory_with_cache (of its cgroup); and \
+    counts: errors, unsent, censored, connections_lost, undelivered, lost, duplicated, reordered, corrupted, \
     interruptions, invalid (runs).\n\n\
     Exit status 0: compared, and no condition of --fail-if holds; 1: one holds; 4: one is undecided, or the runs cannot be \
     compared; 2: wrong usage.";
