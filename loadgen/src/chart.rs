@@ -1,5 +1,5 @@
 //! Pictures of latencies as SVG, without anything from elsewhere. Milliseconds go upwards, each decade as high as the other; to the
-//! right go percentiles, each nine as wide as the other, or seconds.
+//! right go percentiles, each nine as wide as the other, or seconds, or rates, each decade as wide as the other.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,6 +13,7 @@ const TITLE_HEIGHT: f64 = 36.0;
 const LEGEND_HEIGHT: f64 = 18.0;
 const LEGEND_COLUMNS: usize = 4;
 const LEGEND_CHARS: usize = 26;
+const LATENCY: &str = "latency, ms";
 const TEXT: &str = "#222222";
 const GRID: &str = "#dddddd";
 const HEAT: &str = "#0072b2";
@@ -60,12 +61,16 @@ enum Right {
     /// Shares of slower requests, as a number of nines.
     Nines(f64),
     Seconds(f64),
+    /// Rates from one to the other.
+    Rates(f64, f64),
 }
 
 struct Plot {
     svg: String,
     right: Right,
-    /// Decades of milliseconds.
+    /// What goes upwards.
+    up: &'static str,
+    /// Decades of it.
     low: f64,
     high: f64,
     top: f64,
@@ -74,6 +79,15 @@ struct Plot {
 impl Plot {
     /// An empty plot with room for a legend of so many names.
     fn new(title: &str, right: Right, ms: impl Iterator<Item = f64> + Clone, names: usize) -> Plot {
+        Plot::of(title, (right, LATENCY), ms, names)
+    }
+
+    fn of(
+        title: &str,
+        (right, up): (Right, &'static str),
+        ms: impl Iterator<Item = f64> + Clone,
+        names: usize,
+    ) -> Plot {
         let ms = ms.filter(|ms| ms.is_finite() && *ms > 0.0);
         let low = ms.clone().fold(f64::INFINITY, f64::min).max(1e-3);
         let high = ms.fold(low, f64::max);
@@ -88,7 +102,7 @@ impl Plot {
              <text x=\"{LEFT}\" y=\"24\" font-size=\"16\" font-weight=\"bold\">{}</text>\n",
             escape(title)
         );
-        let mut plot = Plot { svg, right, low, high: high.max(low + 1.0), top };
+        let mut plot = Plot { svg, right, up, low, high: high.max(low + 1.0), top };
         plot.grid();
         plot
     }
@@ -101,6 +115,7 @@ impl Plot {
         let share = match self.right {
             Right::Nines(nines) => -value.log10() / nines,
             Right::Seconds(seconds) => value / seconds,
+            Right::Rates(low, high) => (value / low).ln() / (high / low).ln(),
         };
         LEFT + (WIDTH - LEFT - RIGHT) * share.clamp(0.0, 1.0)
     }
@@ -126,6 +141,12 @@ impl Plot {
                 let marks = (0..).map(|n| f64::from(n) * step).take_while(|mark| *mark <= seconds);
                 (marks.map(|mark| (mark, label(mark))).collect(), "seconds")
             }
+            Right::Rates(low, high) => {
+                let decades = low.log10().floor() as i32..=high.log10().floor() as i32;
+                let marks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
+                let inside = marks.filter(|mark| (low..=high).contains(mark));
+                (inside.map(|mark| (mark, label(mark))).collect(), "records a second")
+            }
         };
         for (value, name) in marks {
             let x = self.x(value);
@@ -150,7 +171,7 @@ impl Plot {
         self.put(&format!("<text x=\"{middle}\" y=\"{below}\" text-anchor=\"middle\">{title}</text>"));
         let middle = (top + bottom) / 2.0;
         let place = format!("transform=\"translate(20 {middle}) rotate(-90)\" text-anchor=\"middle\"");
-        self.put(&format!("<text {place}>latency, ms</text>"));
+        self.put(&format!("<text {place}>{}</text>", self.up));
     }
 
     fn line(&mut self, curve: &Curve, index: usize) {
@@ -227,11 +248,36 @@ pub fn over_time(title: &str, bands: &[Band], curves: &[Curve]) -> String {
 
 /// Bands lie within the curves that they are of, and below them.
 fn draw(title: &str, right: Right, bands: &[Band], curves: &[Curve]) -> String {
-    let ms = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
-    let mut plot = Plot::new(title, right, ms, bands.len() + curves.len());
+    plot(title, (right, LATENCY), bands, curves).end()
+}
+
+fn plot(title: &str, axes: (Right, &'static str), bands: &[Band], curves: &[Curve]) -> Plot {
+    let values = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
+    let mut plot = Plot::of(title, axes, values, bands.len() + curves.len());
     bands.iter().enumerate().for_each(|(index, band)| plot.band(band, index));
     curves.iter().enumerate().for_each(|(index, curve)| plot.line(curve, bands.len() + index));
-    plot.end()
+    plot
+}
+
+/// Latencies, and below them cores, against rates.
+pub fn against_rate(title: &str, latencies: &[Curve], cores: &[Curve]) -> String {
+    let rates = || latencies.iter().chain(cores).flat_map(|curve| &curve.points).map(|point| point.0);
+    let low = rates().fold(f64::INFINITY, f64::min);
+    let low = if low.is_finite() { low } else { 1.0 };
+    // A single rate has a width too.
+    let high = rates().fold(low * 1.1, f64::max);
+    let above = plot(title, (Right::Rates(low, high), LATENCY), &[], latencies);
+    let below = (!cores.is_empty()).then(|| plot("", (Right::Rates(low, high), "cores"), &[], cores));
+    let height = |plot: &Plot| plot.bottom() + BOTTOM;
+    let all = height(&above) + below.as_ref().map_or(0.0, height);
+    let mut svg = format!("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {all}\">\n");
+    let mut y = 0.0;
+    for plot in [Some(above), below].into_iter().flatten() {
+        let place = format!("<svg y=\"{y}\" width=\"{WIDTH}\" height=\"{}\" ", height(&plot));
+        y += height(&plot);
+        svg += &plot.end().replacen("<svg ", &place, 1);
+    }
+    svg + "</svg>\n"
 }
 
 /// Requests by time and latency: the darker the more, each ten times as many by the same step.
@@ -370,9 +416,30 @@ mod tests {
     }
 
     #[test]
+    fn rates_go_to_the_right_and_cores_are_below() {
+        let curve = |name: &str, scale: f64| Curve {
+            name: name.to_string(),
+            color: "#123456",
+            points: [1e3, 2e3, 1e5].map(|rate| (rate, rate * scale)).to_vec(),
+        };
+        let svg = against_rate("Rates", &[curve("p50", 1e-4), curve("p99", 1e-3)], &[curve("broker", 1e-5)]);
+        check(&svg);
+        for expected in [">records a second<", ">latency, ms<", ">cores<", ">1000<", ">50000<", ">broker<"] {
+            assert!(svg.contains(expected), "{expected}: {svg}");
+        }
+        assert_eq!(
+            (svg.matches("<path").count(), svg.matches("<svg ").count(), svg.matches("</svg>").count()),
+            (3, 3, 3)
+        );
+        let one = Curve { points: vec![(5.0, 1.0)], ..curve("p50", 1.0) };
+        check(&against_rate("", &[one], &[]));
+    }
+
+    #[test]
     fn nothing_to_draw_is_drawn_as_nothing() {
         check(&percentiles("", &[], &[]));
         check(&over_time("", &[], &[]));
+        check(&against_rate("", &[], &[]));
         check(&heat_map("", &[]));
     }
 }

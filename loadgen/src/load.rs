@@ -5,6 +5,7 @@
 //! end of the drain, which is what enters the histogram. A connection that is lost, or whose partitions have moved, finds its
 //! leaders again while the others go on. A request is never sent twice.
 
+use crate::backlog::{Looks, PERIOD_NS};
 use crate::cluster::Fault;
 use crate::epoll::Epoll;
 use crate::link::lost_code;
@@ -30,8 +31,6 @@ use std::time::Duration;
 /// Longest wait without a look at the clock, and while leaders are looked for.
 const WAIT_MAX: Duration = Duration::from_millis(100);
 const WAIT_PLACING: Duration = Duration::from_millis(5);
-/// How often it is looked whether answers are overdue.
-const LOOK_NS: u64 = 100_000_000;
 /// Rounds of one connection before the others get a turn.
 const ROUNDS_MAX: usize = 16;
 /// Requests that are censored are told apart by the milliseconds in which they were due.
@@ -47,6 +46,8 @@ pub struct Outcome {
     pub unsent: u64,
     /// The same by the milliseconds in which they were due.
     pub unsent_ms: BTreeMap<u64, u64>,
+    /// Records without an answer while more were due, of a load on schedule.
+    pub backlog: Looks,
 }
 
 /// Records of a request that are counted in one place.
@@ -85,6 +86,9 @@ pub struct Load {
     dues: BinaryHeap<Reverse<(u64, usize)>>,
     /// When the requests were due that a connection has just noticed.
     noticed_ns: Vec<u64>,
+    backlog: Looks,
+    /// Records in requests without an answer.
+    under_way: u64,
     /// Connections that stopped only to let others have a turn.
     again: Vec<usize>,
     /// The end has come, and what was due before it may still go.
@@ -125,6 +129,8 @@ impl Load {
             streams,
             births: Vec::new(),
             noticed_ns: Vec::new(),
+            backlog: Looks::new(),
+            under_way: 0,
             again: Vec::new(),
             closing: false,
             found: channel(),
@@ -170,8 +176,9 @@ impl Load {
                 }
             }
             if look_ns <= now_ns {
-                look_ns = now_ns + LOOK_NS;
+                look_ns = now_ns + PERIOD_NS;
                 (0..self.producers.len()).for_each(|i| self.look(i, now_ns));
+                self.look_at_backlog(now_ns);
             }
             if sending {
                 if !self.find_leaders(now_ns)? {
@@ -203,6 +210,15 @@ impl Load {
                 self.lose(i, lane, error);
             }
         }
+    }
+
+    /// Takes down how many records are due or under way.
+    fn look_at_backlog(&mut self, now_ns: u64) {
+        if self.streams.is_empty() || !self.run.goes_on(now_ns) || now_ns < self.run.measure_ns {
+            return;
+        }
+        let unmade: u64 = self.streams.iter().map(Stream::due).sum();
+        self.backlog.insert((now_ns - self.run.measure_ns) / PERIOD_NS, unmade + self.under_way);
     }
 
     /// Has the leaders looked for that are to be, and takes up those that were found. False when there is nothing to go on with.
@@ -322,6 +338,7 @@ impl Load {
                     break;
                 }
                 self.producers[i].push(now_ns, records, &self.births);
+                self.under_way += records as u64;
                 self.streams.iter_mut().skip(i).take(1).for_each(|stream| stream.make(records));
             }
             let mut sent = 0;
@@ -378,6 +395,7 @@ impl Load {
     /// A request is done, and all of it is written.
     fn count(&mut self, i: usize, now_ns: u64, sent: Sent) {
         self.producers[i].acknowledged(&sent);
+        self.under_way = self.under_way.saturating_sub(sent.records);
         if let Some(own) = &self.own {
             let service_ns = now_ns.saturating_sub(sent.sent_ns);
             own.service.at(sent.intended_ns()).with(|tally| tally.latency.saturating_record(service_ns));
@@ -450,6 +468,7 @@ impl Load {
             self.count(i, now_ns, sent);
             return true;
         }
+        self.under_way = self.under_way.saturating_sub(sent.records);
         for (batch, code) in (0..sent.batches).zip(codes) {
             let first = batch * self.batch_records;
             let of = first..sent.records.min(first + self.batch_records);
@@ -477,6 +496,7 @@ impl Load {
 
     /// A request is censored; each record enters the histogram in the end.
     fn miss(&mut self, miss: Miss, sent: Sent) {
+        self.under_way = self.under_way.saturating_sub(sent.records);
         self.miss_some(miss, &sent, 0..sent.records);
     }
 
@@ -534,7 +554,7 @@ impl Load {
                 tally.last_ns = tally.last_ns.max(end_ns);
             }
         });
-        Outcome { written: self.written, unsent, unsent_ms }
+        Outcome { written: self.written, unsent, unsent_ms, backlog: self.backlog }
     }
 }
 

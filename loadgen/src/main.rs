@@ -1,6 +1,7 @@
 //! Load generator for Kafka-compatible brokers; see `loadgen --help`.
 
 mod agent;
+mod backlog;
 mod chart;
 mod churn;
 mod cluster;
@@ -26,6 +27,7 @@ mod report;
 mod request;
 mod run;
 mod schedule;
+mod search;
 mod shape;
 mod tally;
 mod verify;
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         _ if command.target().is_some_and(|target| !target.agents.is_empty()) => conduct(&command),
         Command::Agent(options) => agent::agent(&options).map(|()| ExitCode::SUCCESS),
         Command::Produce(options) => show(&options.target, produce::produce(&options)),
+        Command::Search(options) => search::search(&options),
         Command::Consume(options) => show(&options.target, consume::consume(&options)),
         Command::EndToEnd(options) => show(&options.target, end_to_end::end_to_end(&options)),
         Command::Verify(options) => return verdict(&options.target, verify::verify(&options)),

@@ -1,5 +1,6 @@
 //! `loadgen produce`: requests as fast as their answers allow, or on schedule whatever the broker does.
 
+use crate::backlog::Backlog;
 use crate::cluster::{Broker, Fault, open_topic};
 use crate::load::{Load, Outcome, Own};
 use crate::options::{Produce, Writing};
@@ -12,6 +13,11 @@ use serde_json::json;
 use std::sync::Arc;
 
 pub fn produce(options: &Produce) -> Result<Report, Fault> {
+    run(options).map(|(report, _)| report)
+}
+
+/// Gives besides what was due and not answered while it went on.
+pub fn run(options: &Produce) -> Result<(Report, Backlog), Fault> {
     let Produce { target, writing, shape } = options;
     producer::check(writing)?;
     let mut broker = Broker::bootstrap(target)?;
@@ -32,11 +38,12 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     }
     drop(ended);
     let (mut report, _) = watch(target, &run, &watched, threads, &endings)?;
-    let mut unsent = 0;
+    let (mut unsent, mut looks) = (0, Vec::new());
     for handle in handles {
         let outcome = handle.join().expect("a thread of load does not panic");
-        let Outcome { unsent: more, .. } = outcome.map_err(|error| Fault::Io("load".to_string(), error))?;
+        let Outcome { unsent: more, backlog, .. } = outcome.map_err(|error| Fault::Io("load".to_string(), error))?;
         unsent += more;
+        looks.push(backlog);
     }
     if run.end_ns == u64::MAX && run.records_left() > 0 {
         // All of them were wanted, and nothing worked any more.
@@ -46,7 +53,7 @@ pub fn produce(options: &Produce) -> Result<Report, Fault> {
     if writing.rate.is_some() {
         report.more.push(("records_unsent", json!(unsent)));
     }
-    Ok(report)
+    Ok((report, Backlog::of(&looks)))
 }
 
 /// What a load on schedule logs besides its latencies.

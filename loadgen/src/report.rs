@@ -97,14 +97,17 @@ impl Report {
             self.why.push(format!("errors: {}", errors_text(&self.tally)));
         }
         self.why.extend(self.tally.lost.iter().map(|(why, count)| format!("connections lost: {count}, {why}")));
-        if let Some(lag) = &self.lag {
-            let p99 = |latency| percentile_ms(latency, 99.0);
-            self.why.extend(self.health.distrust(p99(lag), p99(&self.tally.latency)));
-        }
-        self.why.extend(self.health.distrust_host());
+        self.why.extend(self.distrust());
         if records == 0 && requests == 0 {
             self.why.push("nothing went through".to_string());
         }
+    }
+
+    /// Why the load itself or its host may be what was measured.
+    pub fn distrust(&self) -> Vec<String> {
+        let p99 = |latency| percentile_ms(latency, 99.0);
+        let lag = self.lag.as_ref().map(|lag| self.health.distrust(p99(lag), p99(&self.tally.latency)));
+        lag.into_iter().flatten().chain(self.health.distrust_host()).collect()
     }
 
     pub fn json(&self) -> Value {

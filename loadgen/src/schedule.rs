@@ -2,6 +2,7 @@
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use rand_distr::Exp1;
 use std::str::FromStr;
 
 /// Nanoseconds in a second.
@@ -24,6 +25,11 @@ impl Rate {
     pub fn constant(per_second: f64) -> Rate {
         assert!(per_second > 0.0);
         Rate { from: per_second, to: per_second, seconds: 0.0 }
+    }
+
+    /// Always as much, if there is no ramp.
+    pub fn steady(self) -> Option<f64> {
+        (self.seconds == 0.0).then_some(self.to)
     }
 
     /// How long the ramp takes, if there is one.
@@ -173,7 +179,7 @@ impl Schedule {
         let before = match arrival {
             Arrival::Even | Arrival::Burst { .. } => self.number * self.streams + self.stream,
             Arrival::Poisson => {
-                self.waited -= (1.0 - self.random.random::<f64>()).ln();
+                self.waited += self.random.sample::<f64, _>(Exp1);
                 self.waited * self.streams
             }
         };

@@ -8,6 +8,7 @@ mod consume;
 mod end_to_end;
 mod group;
 mod produce;
+mod search;
 mod shape;
 mod target;
 mod verify;
@@ -20,6 +21,7 @@ pub use consume::{Consume, Fetching, From};
 pub use end_to_end::EndToEnd;
 pub use group::Group;
 pub use produce::{Acks, Produce, Writing};
+pub use search::Search;
 pub use shape::Shape;
 pub use target::Target;
 pub use verify::Verify;
@@ -48,6 +50,10 @@ pub struct Options {
 pub enum Command {
     /// Write, as fast as the requests in flight allow or at a --rate
     Produce(Produce),
+    /// The highest rate at which the broker keeps within limits of latency, by steps of produce
+    #[command(long_about = search::ABOUT, mut_arg("warmup_seconds", |arg| arg.default_value("2")),
+        mut_args(|arg| if search::HIDDEN.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }))]
+    Search(Box<Search>),
     /// Read, as fast as the broker answers; walks the batches' headers only
     Consume(Consume),
     /// Write at a --rate and read it back at once: latency of the acknowledgement and of the delivery
@@ -83,7 +89,7 @@ impl Command {
             Command::Group(options) => Some(&options.target),
             Command::Commit(options) => Some(&options.target),
             Command::Churn(options) => Some(&options.target),
-            Command::Agent(_) | Command::Compare(_) => None,
+            Command::Agent(_) | Command::Search(_) | Command::Compare(_) => None,
         }
     }
 }

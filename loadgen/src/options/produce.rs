@@ -31,11 +31,11 @@ pub struct Writing {
     pub idempotent: bool,
     /// Records a second, sent on schedule whatever the broker does; latency counts from the scheduled time. 5000, 5k, or a ramp
     /// such as 1k..50k/60s: after the warm-up evenly from one rate to the other in that time, then at the latter
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", group = "paced")]
     pub rate: Option<Rate>,
     /// How requests of a --rate lie in time: even; poisson: independent of each other; burst:TIME: what is due in each TIME (such
     /// as 100ms) comes at its start, at once [default: even]
-    #[arg(long, value_name = "ARRIVAL", requires = "rate")]
+    #[arg(long, value_name = "ARRIVAL", requires = "paced")]
     pub arrival: Option<Arrival>,
     /// Milliseconds that a record of a --rate waits at most for others that its batches have room for, as producers do (verify:
     /// batches are full, and their records due together)

@@ -49,6 +49,11 @@ impl Stream {
         Stream { full, linger_ns, made: schedule, due: 0, next }
     }
 
+    /// Records that are due and in no request yet.
+    pub fn due(&self) -> u64 {
+        self.due
+    }
+
     /// When the next request is due that is not noticed to be.
     pub fn next_ns(&self) -> u64 {
         self.next.ready_ns

@@ -86,10 +86,14 @@ pub enum Fault {
     Foreign,
     /// Says that a partition that is not empty ends behind its end.
     EndTooHigh,
+    /// Takes a time for each request to write, one after the other: at most `SLOW_RATE` a second.
+    Slow,
 }
 
 /// Requests to write after which some faults begin.
 pub const REQUESTS: u64 = 300;
+/// Requests to write that a slow broker can do in a second.
+pub const SLOW_RATE: u64 = 100;
 const NOT_LEADER: i16 = 6;
 const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 
@@ -333,13 +337,16 @@ fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr)
     if state.fault == Fault::Cut && state.requests == REQUESTS {
         return None;
     }
+    if state.fault == Fault::Slow {
+        std::thread::sleep(Duration::from_secs(1) / SLOW_RATE as u32);
+    }
     let is_leader = address == state.brokers[state.leader()];
     let sometimes = state.requests % 50 == 20;
     let mut responses = Vec::new();
     for data in &request.topic_data[0].partition_data {
         let Some(Records::Slice(bytes)) = data.records else { panic!("no records") };
         let (error_code, base_offset) = match state.fault {
-            Fault::Sink => (0, 0),
+            Fault::Sink | Fault::Slow => (0, 0),
             Fault::Refuse if sometimes => (NOT_LEADER, -1),
             Fault::Deny => (TOPIC_AUTHORIZATION_FAILED, -1),
             _ if !is_leader => (NOT_LEADER, -1),
