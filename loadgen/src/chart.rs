@@ -142,9 +142,7 @@ impl Plot {
                 (marks.map(|mark| (mark, label(mark))).collect(), "seconds")
             }
             Right::Rates(low, high) => {
-                let decades = low.log10().floor() as i32..=high.log10().floor() as i32;
-                let marks = decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade)));
-                let inside = marks.filter(|mark| (low..=high).contains(mark));
+                let inside = rate_marks(low, high).into_iter().filter(|mark| (low..=high).contains(mark));
                 (inside.map(|mark| (mark, label(mark))).collect(), "records a second")
             }
         };
@@ -261,11 +259,13 @@ fn plot(title: &str, axes: (Right, &'static str), bands: &[Band], curves: &[Curv
 
 /// Latencies, and below them cores, against rates.
 pub fn against_rate(title: &str, latencies: &[Curve], cores: &[Curve]) -> String {
-    let rates = || latencies.iter().chain(cores).flat_map(|curve| &curve.points).map(|point| point.0);
-    let low = rates().fold(f64::INFINITY, f64::min);
-    let low = if low.is_finite() { low } else { 1.0 };
-    // A single rate has a width too.
-    let high = rates().fold(low * 1.1, f64::max);
+    let rates = latencies.iter().chain(cores).flat_map(|curve| &curve.points).map(|point| point.0);
+    let (low, high) = rates.fold((f64::INFINITY, 0.0), |(low, high), rate| (rate.min(low), rate.max(high)));
+    let (low, high) = if high > 0.0 { (low, high) } else { (1.0, 1.0) };
+    // From mark to mark; a single rate has a width too.
+    let marks = rate_marks(low, high);
+    let low = marks.iter().copied().rfind(|mark| *mark <= low).unwrap_or(low);
+    let high = marks.iter().copied().find(|mark| *mark >= high && *mark > low).unwrap_or(high);
     let above = plot(title, (Right::Rates(low, high), LATENCY), &[], latencies);
     let below = (!cores.is_empty()).then(|| plot("", (Right::Rates(low, high), "cores"), &[], cores));
     let height = |plot: &Plot| plot.bottom() + BOTTOM;
@@ -306,6 +306,12 @@ pub fn heat_map(title: &str, cells: &[Cell]) -> String {
         ));
     }
     plot.end()
+}
+
+/// Marks of rates, each about twice the one before, of which some lie below and some above.
+fn rate_marks(low: f64, high: f64) -> Vec<f64> {
+    let decades = low.log10().floor() as i32..=high.log10().floor() as i32 + 1;
+    decades.flat_map(|decade| [1.0, 2.0, 5.0].map(|step| step * 10f64.powi(decade))).collect()
 }
 
 /// A distance of marks of which about ten fit.
@@ -431,8 +437,10 @@ mod tests {
             (svg.matches("<path").count(), svg.matches("<svg ").count(), svg.matches("</svg>").count()),
             (3, 3, 3)
         );
-        let one = Curve { points: vec![(5.0, 1.0)], ..curve("p50", 1.0) };
-        check(&against_rate("", &[one], &[]));
+        let one = Curve { points: vec![(700.0, 1.0)], ..curve("p50", 1.0) };
+        let svg = against_rate("", &[one], &[]);
+        check(&svg);
+        assert!(svg.contains(">500<") && svg.contains(">1000<") && !svg.contains(">200<"), "{svg}");
     }
 
     #[test]

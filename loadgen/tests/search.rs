@@ -40,7 +40,6 @@ fn what_a_broker_cannot_do_is_not_found() {
         assert!(step["outcome"] != "passed" || is_possible, "{step}");
     }
     assert!(value["rate"].is_null() || value["rate"].as_f64().unwrap() <= RATE_MAX, "{value}");
-    assert!(steps(&value).len() < 20, "{value}");
     assert_eq!(value["max"], serde_json::json!(["p99<500ms"]));
     // A host that is busy elsewhere may let no step be valid.
     assert_eq!(output.status.code(), Some(if value["valid"] == true { 0 } else { INVALID }), "{value}");

@@ -52,7 +52,7 @@ fn a_group_that_changes_loses_nothing() {
     for assignor in ["range", "cooperative-sticky"] {
         let options = format!(
             "group --topic {assignor} --partitions 8 --members 2 --pattern 2_join,4_leave,6_die --assignor {assignor} \
-             --rate 400 --record-bytes 50 --heartbeat-ms 100 --session-ms 2000 --commit-ms 200 --seconds 10"
+             --rate 200..600/8s --arrival poisson --record-bytes 50 --heartbeat-ms 100 --session-ms 2000 --commit-ms 200 --seconds 10"
         );
         let text = load(&broker, &options);
         let value = |path: &str| number(&text, path);
