@@ -29,6 +29,8 @@ const PARTITIONS_DEFAULT: i32 = 16;
 /// How long an answer may take, and how long a topic may take to have leaders.
 const PATIENCE_MS: u64 = 120_000;
 const PATIENCE: Duration = Duration::from_millis(PATIENCE_MS);
+/// The same while a load goes on, in whose place the thread that waits can do nothing else.
+const PATIENCE_BESIDE: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the brokers before it in a list may be silent before one is asked as well (as RFC 8305 has it of addresses).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -136,6 +138,13 @@ impl Broker {
     /// next one as soon as those before it have failed or have been silent for a while.
     pub fn bootstrap(target: &Target) -> Result<Self, Fault> {
         Broker::bootstrap_within(target, PATIENCE)
+    }
+
+    /// The same for a load that goes on meanwhile, and asks again: nothing waits for long.
+    pub fn bootstrap_beside(target: &Target) -> Result<Self, Fault> {
+        let mut broker = Broker::bootstrap_within(target, PATIENCE_BESIDE)?;
+        broker.wait_for(PATIENCE_BESIDE);
+        Ok(broker)
     }
 
     /// The same in so much time.
@@ -352,6 +361,32 @@ impl Broker {
                 result => return result,
             }
         }
+    }
+}
+
+/// What leaders speak of one API. Each is asked once: one that is silent costs its patience once, and holds up nobody else.
+pub struct Leaders {
+    api: ApiKey,
+    patience: Duration,
+    versions: BTreeMap<SocketAddr, Result<i16, String>>,
+}
+
+impl Leaders {
+    pub fn new(api: ApiKey) -> Leaders {
+        Leaders { api, patience: PATIENCE, versions: BTreeMap::new() }
+    }
+
+    /// The same for a load that goes on meanwhile, and asks again.
+    pub fn while_others_go_on(api: ApiKey) -> Leaders {
+        Leaders { patience: PATIENCE_BESIDE, ..Leaders::new(api) }
+    }
+
+    /// The best version that both speak.
+    pub fn version(&mut self, address: SocketAddr) -> Result<i16, Fault> {
+        let (api, patience) = (self.api, self.patience);
+        let ask = || Ok(Broker::connect_within(address, patience)?.versions.common(api)?);
+        let version = self.versions.entry(address).or_insert_with(|| ask().map_err(|fault: Fault| fault.to_string()));
+        version.clone().map_err(Fault::Other)
     }
 }
 

@@ -164,7 +164,7 @@ fn connect(broker: &Broker, coordinator: SocketAddr) -> Result<Placed, Fault> {
 
 /// Connections to the coordinators of committers. Waits for answers, so not in a thread that others wait for.
 fn place(target: &Target, groups: Vec<(usize, String)>) -> Found {
-    let mut broker = Broker::bootstrap(target);
+    let mut broker = Broker::bootstrap_beside(target);
     let one = |group: &str| match &mut broker {
         Ok(broker) => broker.coordinator_at_once(group).and_then(|coordinator| connect(broker, coordinator)),
         Err(fault) => Err(Fault::Other(fault.to_string())),

@@ -1,7 +1,7 @@
 //! `loadgen consume`: fetches, one after the other on each connection, as fast as they are answered. What a lost connection was to
 //! read, and partitions that move, go on with new connections to whoever leads them then.
 
-use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topic, topic_layout};
+use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, Leaders, offsets, open_topic, topic_layout};
 use crate::epoll::Epoll;
 use crate::fetch::{Brought, Positions, Rest, Span};
 use crate::link::{ANSWER_MS, Asking, lost_code};
@@ -15,7 +15,6 @@ use klamm::wire::batch::{Batch, crc_ok};
 use klamm::wire::codec::Reader;
 use klamm::wire::error::ErrorCode;
 use klamm::wire::messages::{ApiKey, FetchResponse};
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -83,30 +82,35 @@ pub fn connect(
     limits: &Fetching,
     span: impl Fn(i32) -> Span,
 ) -> Result<Vec<Consumer>, Fault> {
-    let mut versions = BTreeMap::new();
+    let mut speaking = Leaders::new(ApiKey::Fetch);
     let mut consumers = Vec::new();
     for (address, partitions) in layout.share(connections.min(layout.partitions())) {
         let spans = partitions.iter().map(|&partition| (partition, span(partition)));
         let positions = Positions::new(layout.topic.clone(), limits.clone(), spans.collect());
-        consumers.push(Consumer::connect(address, positions, &mut versions)?);
+        consumers.push(Consumer::connect(address, positions, &mut speaking)?);
     }
     Ok(consumers)
 }
 
 /// Connections that read on, one to each leader of what is left. Waits for answers, so not in a thread that others wait for.
 fn place(target: &Target, limits: &Fetching, rest: &Rest) -> Result<Vec<Consumer>, Fault> {
-    let mut broker = Broker::bootstrap(target)?;
+    let mut broker = Broker::bootstrap_beside(target)?;
     let layout = topic_layout(&mut broker, &target.topic, target.partitions)?;
-    let mut versions = BTreeMap::new();
+    let mut speaking = Leaders::while_others_go_on(ApiKey::Fetch);
+    let mut fault = None;
     let mut consumers = Vec::new();
     for (&address, partitions) in &layout.leaders {
         let mine: Rest = partitions.iter().filter_map(|partition| Some((*partition, *rest.get(partition)?))).collect();
         if !mine.is_empty() {
             let positions = Positions::resume(layout.topic.clone(), limits.clone(), &mine);
-            consumers.push(Consumer::connect(address, positions, &mut versions)?);
+            match Consumer::connect(address, positions, &mut speaking) {
+                Ok(consumer) => consumers.push(consumer),
+                Err(why) => fault = Some(why),
+            }
         }
     }
-    Ok(consumers)
+    // What some lead can be read, whoever else is away.
+    fault.filter(|_| consumers.is_empty()).map_or(Ok(consumers), Err)
 }
 
 /// One connection and what it reads.
@@ -118,16 +122,8 @@ pub struct Consumer {
 }
 
 impl Consumer {
-    fn connect(
-        address: SocketAddr,
-        positions: Positions,
-        versions: &mut BTreeMap<SocketAddr, i16>,
-    ) -> Result<Consumer, Fault> {
-        let version = match versions.get(&address) {
-            Some(&version) => version,
-            None => Broker::connect(address)?.versions.common(ApiKey::Fetch)?,
-        };
-        versions.insert(address, version);
+    fn connect(address: SocketAddr, positions: Positions, speaking: &mut Leaders) -> Result<Consumer, Fault> {
+        let version = speaking.version(address)?;
         let asking = Asking::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?;
         Ok(Consumer { asking: Some(asking), version, positions })
     }
@@ -277,6 +273,9 @@ impl Readers {
                     consumer.watch(&self.epoll, self.consumers.len())?;
                     self.consumers.push(consumer);
                     self.ask(self.consumers.len() - 1);
+                }
+                if !self.left.rest.is_empty() {
+                    self.leave(Rest::new());
                 }
             }
             Some(Ok(Err(fault))) => {

@@ -1,7 +1,7 @@
 //! One connection that writes, and the requests that it makes. When the leader of some of its partitions moves, it becomes
 //! a connection to each of their leaders, and goes on with its requests in the same order.
 
-use crate::cluster::{Broker, Fault, Layout, Shares, topic_layout};
+use crate::cluster::{Broker, Fault, Layout, Leaders, Shares, topic_layout};
 use crate::link::{ANSWER_MS, Asking};
 use crate::mark::{Book, Mark};
 use crate::options::{Acks, Shape, Target, Writing};
@@ -346,12 +346,13 @@ pub struct Placed {
 
 /// Asks the cluster again who leads, and connects. Waits for answers, so not in a thread that others wait for.
 pub fn place(making: &Making, needs: Vec<Need>) -> Vec<Result<Placed, Fault>> {
-    let mut versions = BTreeMap::new();
+    let mut speaking = Leaders::while_others_go_on(ApiKey::Produce);
     let target = &making.target;
-    let found = Broker::bootstrap(target).or_else(|fault| {
+    let found = Broker::bootstrap_beside(target).or_else(|fault| {
         // Those that were asked at first may be gone, and others not.
-        let mut known = needs.iter().flat_map(|need| &need.connected);
-        known.find_map(|&address| Broker::connect(address).ok()).ok_or(fault)
+        let known: BTreeSet<String> = needs.iter().flat_map(|need| &need.connected).map(|at| at.to_string()).collect();
+        let known = Target { bootstrap_server: known.into_iter().collect(), ..target.clone() };
+        (!known.bootstrap_server.is_empty()).then(|| Broker::bootstrap_beside(&known).ok()).flatten().ok_or(fault)
     });
     let found = found.and_then(|mut broker| {
         let layout = topic_layout(&mut broker, &target.topic, target.partitions)?;
@@ -359,7 +360,7 @@ pub fn place(making: &Making, needs: Vec<Need>) -> Vec<Result<Placed, Fault>> {
     });
     match found {
         Ok((mut broker, layout)) => {
-            needs.into_iter().map(|need| place_one(making, &mut broker, &layout, need, &mut versions)).collect()
+            needs.into_iter().map(|need| place_one(making, &mut broker, &layout, need, &mut speaking)).collect()
         }
         Err(fault) => needs.iter().map(|_| Err(Fault::Other(fault.to_string()))).collect(),
     }
@@ -370,7 +371,7 @@ fn place_one(
     broker: &mut Broker,
     layout: &Layout,
     need: Need,
-    versions: &mut BTreeMap<SocketAddr, i16>,
+    speaking: &mut Leaders,
 ) -> Result<Placed, Fault> {
     let leader = |partition: &i32| {
         let found = layout.leaders.iter().find(|(_, partitions)| partitions.binary_search(partition).is_ok());
@@ -381,11 +382,7 @@ fn place_one(
     let mut links = Vec::new();
     for address in leaders.iter().copied().collect::<BTreeSet<_>>() {
         if !need.connected.contains(&address) {
-            let version = match versions.get(&address) {
-                Some(&version) => version,
-                None => Broker::connect(address)?.versions.common(ApiKey::Produce)?,
-            };
-            versions.insert(address, version);
+            let version = speaking.version(address)?;
             let asking = Asking::connect(address).map_err(|error| Fault::Io(address.to_string(), error))?;
             links.push((address, version, asking));
         }
@@ -414,11 +411,11 @@ pub fn connect(
     let making = Arc::new(Making::new(asked, layout.partitions(), book)?);
     // With a planned end the load goes on until then, whatever happens; without one it ends when nothing works any more.
     let patience_ms = if asked.0.seconds(false).is_some() { u64::MAX } else { GONE_MS };
-    let mut versions = BTreeMap::new();
+    let mut speaking = Leaders::new(ApiKey::Produce);
     let mut producers = Vec::new();
     for (number, (_, partitions)) in shares.into_iter().enumerate() {
         let mut producer = Producer::new(making.clone(), number, &partitions, &layout.topic, patience_ms);
-        producer.install(place_one(&making, broker, layout, producer.need(), &mut versions)?);
+        producer.install(place_one(&making, broker, layout, producer.need(), &mut speaking)?);
         producers.push(producer);
     }
     Ok(producers)

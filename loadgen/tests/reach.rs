@@ -96,6 +96,19 @@ fn a_cluster_is_found_again_by_any_of_its_brokers() {
     assert!(count(&value, "records") > 2 * fake::REQUESTS, "{value}");
 }
 
+/// While one broker is asked that says nothing, the connection to the other is made again each time that it is lost.
+#[test]
+fn a_broker_that_is_silent_keeps_no_connection_from_another() {
+    let brokers: Vec<String> = fake::start_all(Fault::Mute).iter().map(|address| address.to_string()).collect();
+    let command = "produce --rate 600 --seconds 7 --batch-bytes 0 --partitions 4 --connections 2 --threads 1 \
+                   --drain-seconds 0.5";
+    let value = json(&run(&brokers.join(","), command));
+    assert_eq!(count(&value, "records") + count(&value, "censored"), 7 * 600, "{value}");
+    // One of the two has half of all, and is cut off at each third hundred.
+    assert!(count(&value, "records") > 3 * fake::REQUESTS && count(&value, "records") <= 2_400, "{value}");
+    assert!(count(&value, "connections_lost") >= 4, "{value}");
+}
+
 /// What a connection was to read that is lost, and partitions that move, are read to their ends: nothing is missed or read twice.
 #[test]
 fn reading_goes_on_after_a_lost_connection_and_a_moved_partition() {

@@ -95,7 +95,7 @@ impl Places {
 }
 
 fn find(target: &Target) -> Result<Cluster, Fault> {
-    let mut broker = Broker::bootstrap(target)?;
+    let mut broker = Broker::bootstrap_beside(target)?;
     let layout = topic_layout(&mut broker, &target.topic, target.partitions)?;
     Ok(Cluster::of(&broker, &layout))
 }

@@ -70,6 +70,9 @@ pub enum Fault {
     FailOver,
     /// Breaks the connection of the second request to read.
     CutReading,
+    /// Of two brokers, which lead every other partition, one breaks its connections after `REQUESTS` requests to write and answers
+    /// none any more, and the other breaks one at each `REQUESTS`.
+    Mute,
     /// Keeps all batches in the next partition.
     WrongPartition,
     /// Acknowledges one offset more than it should.
@@ -121,7 +124,7 @@ pub fn start(fault: Fault) -> SocketAddr {
 
 /// The same; gives all brokers of its cluster.
 pub fn start_all(fault: Fault) -> Vec<SocketAddr> {
-    let brokers = if [Fault::Move, Fault::MoveReading, Fault::FailOver].contains(&fault) { 2 } else { 1 };
+    let brokers = if [Fault::Move, Fault::MoveReading, Fault::FailOver, Fault::Mute].contains(&fault) { 2 } else { 1 };
     let listeners: Vec<TcpListener> = (0..brokers).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let brokers: Vec<SocketAddr> = listeners.iter().map(|listener| listener.local_addr().unwrap()).collect();
     let all = brokers.clone();
@@ -155,7 +158,7 @@ pub fn start_all(fault: Fault) -> Vec<SocketAddr> {
 fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut frame = Vec::new();
-    loop {
+    for served in 0.. {
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;
         frame.resize(u32::from_be_bytes(length) as usize, 0);
@@ -167,6 +170,15 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let mut body = Writer::new();
         let mut guard = state.lock().unwrap();
         let state = &mut *guard;
+        if state.fault == Fault::Mute && state.requests >= REQUESTS && address == state.brokers[1] {
+            drop(guard);
+            if served > 0 {
+                return Ok(());
+            }
+            loop {
+                std::thread::park();
+            }
+        }
         if let Some(more) = state.misbehave(address) {
             return stream.write_all(more);
         }
@@ -207,6 +219,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let response = response_frame(header_version, head.correlation_id, |w| w.put_slice(&body));
         stream.write_all(&response.concat())?;
     }
+    Ok(())
 }
 
 fn api_versions() -> ApiVersionsResponse<'static> {
@@ -220,8 +233,11 @@ fn api_versions() -> ApiVersionsResponse<'static> {
 
 fn metadata<'a>(state: &State, request: &MetadataRequest<'a>) -> MetadataResponse<'a> {
     let name = request.topics.as_ref().and_then(|topics| topics.first()?.name.clone());
-    let leader_id = state.leader() as i32;
-    let partition = |partition_index| MetadataResponsePartition { partition_index, leader_id, ..Default::default() };
+    let partition = |partition_index| MetadataResponsePartition {
+        partition_index,
+        leader_id: state.leader_of(partition_index) as i32,
+        ..Default::default()
+    };
     let topic = match &state.topic {
         Some(partitions) => MetadataResponseTopic {
             name,
@@ -300,6 +316,10 @@ impl State {
         })
     }
 
+    fn leader_of(&self, partition: i32) -> usize {
+        if self.fault == Fault::Mute { partition as usize % 2 } else { self.leader() }
+    }
+
     /// Whether the broker with this address has ended.
     fn is_gone(&self, address: SocketAddr) -> bool {
         self.is_dead && address == self.brokers[0]
@@ -334,17 +354,22 @@ impl State {
 /// `None` to break the connection.
 fn produce(state: &mut State, request: &ProduceRequest<'_>, address: SocketAddr) -> Option<ProduceResponse<'static>> {
     state.requests += 1;
-    if state.fault == Fault::Cut && state.requests == REQUESTS {
+    let is_cut = match state.fault {
+        Fault::Cut => state.requests == REQUESTS,
+        Fault::Mute => state.requests.is_multiple_of(REQUESTS),
+        _ => false,
+    };
+    if is_cut {
         return None;
     }
     if state.fault == Fault::Slow {
         std::thread::sleep(Duration::from_secs(1) / SLOW_RATE as u32);
     }
-    let is_leader = address == state.brokers[state.leader()];
     let sometimes = state.requests % 50 == 20;
     let mut responses = Vec::new();
     for data in &request.topic_data[0].partition_data {
         let Some(Records::Slice(bytes)) = data.records else { panic!("no records") };
+        let is_leader = address == state.brokers[state.leader_of(data.index)];
         let (error_code, base_offset) = match state.fault {
             Fault::Sink | Fault::Slow => (0, 0),
             Fault::Refuse if sometimes => (NOT_LEADER, -1),
