@@ -6,6 +6,8 @@ use klamm::client::address::{BOOTSTRAP_VARIABLE, bootstrap, with_port};
 use klamm::client::coordinator::{self, Kind};
 use klamm::client::meaning::Meaning;
 use klamm::client::metadata::{self, Cluster};
+use klamm::client::offsets as positions;
+use klamm::client::partition::TopicPartition;
 use klamm::client::patience::Patience;
 use klamm::client::request::Requests;
 use klamm::client::version::{Negotiation, NegotiationError, NoCommonVersion, Versions};
@@ -348,6 +350,20 @@ impl Broker {
         let answer = FindCoordinatorResponse::decode(&mut Reader::new(&answer), version)?;
         let refused = |(code, _)| Fault::Kafka(format!("coordinator of {group}"), code);
         resolve(&coordinator::found(&answer).map_err(refused)?.address())
+    }
+
+    /// The positions that a group has committed, asked of its coordinator; below 0 where there is none.
+    pub fn committed(
+        &mut self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, i64)>, Fault> {
+        let request = positions::fetch(group, partitions);
+        let version = self.versions.common(ApiKey::OffsetFetch)?.min(positions::FETCH_VERSION_MAX);
+        let answer = self.call_in(ApiKey::OffsetFetch, version, |w| request.encode(w, version))?;
+        let (code, answered) = positions::fetched(&mut Reader::new(&answer), version)?;
+        check(|| format!("positions of {group}"), code)?;
+        Ok(answered)
     }
 
     /// Does `attempt` until it succeeds, is refused for good, or the time is over.

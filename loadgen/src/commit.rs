@@ -4,7 +4,7 @@
 //! A commit is due when it is sent, and has an outcome: it is acknowledged or censored, as a record is in `load.rs`. A connection
 //! that is lost finds its coordinator again, in a thread beside the others; a commit is never sent twice.
 
-use crate::cluster::{Broker, Fault, LATEST, check, offsets, open_topic};
+use crate::cluster::{Broker, Fault, LATEST, offsets, open_topic};
 use crate::epoll::Epoll;
 use crate::link::{ANSWER_MS, Asking, lost_code};
 use crate::live::say;
@@ -14,7 +14,7 @@ use crate::report::Report;
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
 use crate::tally::Miss;
 use klamm::client::meaning::Meaning;
-use klamm::client::offsets::{self as positions, COMMIT_VERSION_MAX, FETCH_VERSION_MAX};
+use klamm::client::offsets::{self as positions, COMMIT_VERSION_MAX};
 use klamm::client::partition::TopicPartition;
 use klamm::client::patience::Patience;
 use klamm::types::Time;
@@ -201,11 +201,7 @@ fn look_for_one(
     found: &mut Positions,
 ) -> Result<(), Fault> {
     let mut coordinator = Broker::connect_within(broker.coordinator(&committer.group)?, patience)?;
-    let request = positions::fetch(&committer.group, &committer.partitions);
-    let version = coordinator.versions.common(ApiKey::OffsetFetch)?.min(FETCH_VERSION_MAX);
-    let answer = coordinator.call_in(ApiKey::OffsetFetch, version, |w| request.encode(w, version))?;
-    let (code, answered) = positions::fetched(&mut Reader::new(&answer), version)?;
-    check(|| format!("positions of {}", committer.group), code)?;
+    let answered = coordinator.committed(&committer.group, &committer.partitions)?;
     for partition in &committer.partitions {
         let position = answered.iter().find(|(at, _)| at == partition).map_or(-1, |(_, next)| *next);
         if position < committer.acknowledged {

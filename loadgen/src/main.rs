@@ -26,6 +26,7 @@ mod producer;
 mod report;
 mod request;
 mod run;
+mod scenario;
 mod schedule;
 mod search;
 mod shape;
@@ -56,6 +57,14 @@ fn main() -> ExitCode {
         Command::Group(options) => judge(&options.target, group::group(&options)),
         Command::Commit(options) => judge(&options.target, commit::commit(&options)),
         Command::Churn(options) => show(&options.target, churn::churn(&options)),
+        Command::Run(options) => scenario::run(&options).map(|outcome| {
+            outcome.print(options.json);
+            match (outcome.is_faultless(), outcome.why().is_empty()) {
+                (false, _) => ExitCode::from(FAULTY),
+                (true, false) => ExitCode::from(INVALID),
+                (true, true) => ExitCode::SUCCESS,
+            }
+        }),
         Command::Compare(options) => return gate::compare(&options),
     };
     result.unwrap_or_else(|fault| {

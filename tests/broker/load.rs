@@ -70,6 +70,36 @@ fn a_group_that_changes_loses_nothing() {
     }
 }
 
+/// A group that begins late has a backlog, which it drains while more is written; its lag is seen from outside.
+#[test]
+fn a_file_of_loads_drains_a_backlog() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(dir.path(), 1);
+    let file = dir.path().join("loads.toml");
+    let loads = format!(
+        "bootstrap-server = \"{}\"\nseconds = 8\n\
+         [[produce]]\ntopic = \"orders\"\npartitions = 3\nrate = 500\nrecord-bytes = \"20..200\"\n\
+         keys = \"hot:100:10:90\"\ntombstones = 10\nheaders = 2\n\
+         [[produce]]\nname = \"large\"\ntopic = \"large\"\npartitions = 2\nrate = 20\nrecord-bytes = 20000\n\
+         compression = \"zstd\"\ncompressibility = 4\n\
+         [[group]]\ntopic = \"orders\"\nread = true\nfrom = \"earliest\"\nmembers = 2\nheartbeat-ms = 100\n\
+         session-ms = 2000\ncommit-ms = 100\nafter-seconds = 3\n",
+        broker.address
+    );
+    std::fs::write(&file, loads).unwrap();
+    let output = loadgen().arg("run").arg(&file).arg("--json").output().expect("loadgen runs");
+    let text = String::from_utf8(output.stdout).expect("JSON");
+    // As above, the load may have had too little time.
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{text}\n{}", broker.log());
+    let (backlog, produced) = (number(&text, "lag.backlog"), number(&text, "produce-1.records"));
+    assert!((500.0..=produced).contains(&backlog), "{text}");
+    assert!(number(&text, "lag.drain_seconds") > 0.0 && number(&text, "lag.max") >= backlog, "{text}");
+    assert!(number(&text, "lag.last") < backlog, "{text}");
+    assert!((backlog..=produced).contains(&number(&text, "group-1.records_delivered")), "{text}");
+    assert_eq!((number(&text, "group-1.duplicates"), text.matches("\"errors\":{}").count()), (0.0, 3), "{text}");
+    assert_eq!(number(&text, "large.bytes"), 20_000.0 * number(&text, "large.records"), "{text}");
+}
+
 #[test]
 fn idle_groups_are_held() {
     let dir = tempfile::tempdir().unwrap();

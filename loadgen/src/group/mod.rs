@@ -7,10 +7,10 @@ mod places;
 
 pub use pattern::Pattern;
 
-use crate::cluster::{Broker, Fault, LATEST, Layout, offsets, open_topic};
+use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, open_topic};
 use crate::link::ANSWER_MS;
 use crate::load::{Load, Outcome};
-use crate::options::Group;
+use crate::options::{From, Group};
 use crate::process::raise_file_limit;
 use crate::produce::schedules;
 use crate::producer;
@@ -94,7 +94,8 @@ pub fn group(options: &Group) -> Result<(Report, bool), Fault> {
             outcome.map(drop)
         }));
     } else {
-        written.ended(None, 0);
+        // Others may write as long as is read, even if that has no end.
+        written.ended(None, run.end_ns.min(u64::MAX - 1));
     }
     let driver = driver(options, (run.clone(), watched[0].tallies[0].clone()), plan, places)?;
     let awaited = written.clone();
@@ -136,7 +137,7 @@ impl Written {
 }
 
 fn plan(options: &Group, layout: &Layout) -> Result<Plan, Fault> {
-    let reads = options.writing.rate.is_some();
+    let reads = options.writing.rate.is_some() || options.read;
     let settings = Settings {
         topics: vec![layout.topic.name.clone()],
         assignor: options.assignor.into(),
@@ -152,7 +153,7 @@ fn plan(options: &Group, layout: &Layout) -> Result<Plan, Fault> {
         settings: Arc::new(settings),
         topic: layout.topic.clone(),
         partitions: layout.partitions() as i32,
-        starts: offsets(layout, LATEST)?,
+        starts: offsets(layout, if options.from == From::Latest { LATEST } else { EARLIEST })?,
     })
 }
 
@@ -173,14 +174,9 @@ fn writing(
 }
 
 fn driver(options: &Group, (run, tally): (Arc<Run>, SharedTally), plan: Plan, places: Places) -> Result<Driver, Fault> {
-    let name = options.group.clone().unwrap_or_else(|| format!("loadgen-{:08x}", rand::random::<u32>()));
-    let names = match options.groups {
-        1 => vec![name],
-        groups => (0..groups).map(|number| format!("{name}-{number}")).collect(),
-    };
     let mut pattern = options.pattern.clone();
     pattern.0.insert(0, Event { at_ns: 0, action: Action::Join, members: options.members as usize });
-    Driver::new((run, tally), plan, options.fetching.clone(), places, names, pattern)
+    Driver::new((run, tally), plan, options.fetching.clone(), places, options.names(), pattern)
         .map_err(|error| Fault::Io("load".to_string(), error))
 }
 
@@ -209,14 +205,16 @@ fn complete(report: &mut Report, options: &Group, written: &Written, result: &dr
     }
     put("member_rebalance_ms", summary(&result.shares));
     put("rebalances_unsettled", json!(result.unsettled));
-    if options.writing.rate.is_some() {
+    if options.writing.rate.is_some() || options.read {
         put("pause_kept_ms", summary(&result.kept));
         put("pause_moved_ms", summary(&result.moved));
+        put("records_delivered", json!(result.distinct));
+        put("duplicates", json!(result.duplicates));
+    }
+    if options.writing.rate.is_some() {
         put("records_produced", json!(produced));
         put("records_unsent", json!(written.unsent.load(Ordering::SeqCst)));
-        put("records_delivered", json!(result.distinct));
         put("records_undelivered", json!(undelivered));
-        put("duplicates", json!(result.duplicates));
         put("lost", json!(lost));
     }
     let faults = [(lost, "acknowledged records were not delivered"), (result.unsettled, "rebalances did not end")];

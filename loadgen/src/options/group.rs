@@ -1,6 +1,6 @@
 //! `group`.
 
-use super::{Fetching, Shape, Target, Writing};
+use super::{Fetching, From, Shape, Target, Writing};
 use crate::group::Pattern;
 use clap::{Args, ValueEnum};
 use klamm::client::assignment;
@@ -8,7 +8,7 @@ use klamm::client::assignment;
 pub const ABOUT: &str = "Consumers in groups that join, leave and die in a pattern.\n\n\
     With a --rate a producer feeds the topic, evenly over its partitions, and every group reads and commits all of it; each \
     member has a connection to its coordinator and one to each leader that it reads from. Without a --rate members only send \
-    heartbeats: so the cost of many idle groups is measured (--groups 1000 --members 10 --warmup-seconds 10 --broker-pid PID). \
+    heartbeats, unless they --read what others write: so the cost of many idle groups is measured (--groups 1000 --members 10 --warmup-seconds 10 --broker-pid PID). \
     Groups begin one after the other within one heartbeat.\n\n\
     Times are in milliseconds. first_message_ms: from the start, when the first members look for their coordinator, to the \
     first record. rebalance_join_ms, rebalance_leave_ms, rebalance_die_ms: from an event of the pattern until all members are \
@@ -34,6 +34,12 @@ pub struct Group {
     /// Groups, each of which reads all
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub groups: u32,
+    /// Read and commit what others write, without a --rate of its own
+    #[arg(long, conflicts_with = "rate")]
+    pub read: bool,
+    /// Where to --read from what the group has no position of
+    #[arg(long, value_enum, default_value_t = From::Latest, requires = "read")]
+    pub from: From,
     /// Name of the group, of several with a number behind it [default: a random one]
     #[arg(long, value_name = "NAME")]
     pub group: Option<String>,
@@ -56,6 +62,17 @@ pub struct Group {
     /// Milliseconds between a member's commits
     #[arg(long, value_name = "MS", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
     pub commit_ms: u32,
+}
+
+impl Group {
+    /// Names of the groups; random if none is given, and then others each time.
+    pub fn names(&self) -> Vec<String> {
+        let name = self.group.clone().unwrap_or_else(|| format!("loadgen-{:08x}", rand::random::<u32>()));
+        match self.groups {
+            1 => vec![name],
+            groups => (0..groups).map(|number| format!("{name}-{number}")).collect(),
+        }
+    }
 }
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,6 +8,7 @@ mod consume;
 mod end_to_end;
 mod group;
 mod produce;
+mod run;
 mod search;
 mod shape;
 mod target;
@@ -21,6 +22,7 @@ pub use consume::{Consume, Fetching, From};
 pub use end_to_end::EndToEnd;
 pub use group::Group;
 pub use produce::{Acks, Produce, Writing};
+pub use run::Scenario;
 pub use search::Search;
 pub use shape::Shape;
 pub use target::Target;
@@ -70,6 +72,9 @@ pub enum Command {
     Commit(Commit),
     /// Open and close connections, make and delete topics
     Churn(Churn),
+    /// Several loads at once, from a file: topics, producers, groups with their lag and the drain of a backlog
+    #[command(long_about = run::ABOUT)]
+    Run(Scenario),
     /// Run loads for whoever conducts them with --agents, one at a time
     #[command(long_about = agent::ABOUT)]
     Agent(Agent),
@@ -89,7 +94,7 @@ impl Command {
             Command::Group(options) => Some(&options.target),
             Command::Commit(options) => Some(&options.target),
             Command::Churn(options) => Some(&options.target),
-            Command::Agent(_) | Command::Search(_) | Command::Compare(_) => None,
+            Command::Run(_) | Command::Agent(_) | Command::Search(_) | Command::Compare(_) => None,
         }
     }
 }
