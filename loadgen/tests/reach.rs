@@ -109,6 +109,17 @@ fn a_broker_that_is_silent_keeps_no_connection_from_another() {
     assert!(count(&value, "connections_lost") >= 4, "{value}");
 }
 
+#[test]
+fn what_a_silent_broker_does_not_lead_is_read() {
+    let brokers: Vec<String> = fake::start_all(Fault::Mute).iter().map(|address| address.to_string()).collect();
+    let written = "produce --records 20000 --record-bytes 1000 --batch-bytes 250000 --partitions 4 --connections 2";
+    assert_eq!(count(&json(&run(&brokers.join(","), written)), "records"), 20_000);
+    let value = json(&run(&brokers.join(","), "consume --seconds 7 --connections 2 --threads 1"));
+    // Half of all, and of the rest what was read before its leader fell silent.
+    assert!((10_000..20_000).contains(&count(&value, "records")), "{value}");
+    assert!(count(&value, "connections_lost") >= 3, "{value}");
+}
+
 /// What a connection was to read that is lost, and partitions that move, are read to their ends: nothing is missed or read twice.
 #[test]
 fn reading_goes_on_after_a_lost_connection_and_a_moved_partition() {

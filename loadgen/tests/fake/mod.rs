@@ -70,8 +70,8 @@ pub enum Fault {
     FailOver,
     /// Breaks the connection of the second request to read.
     CutReading,
-    /// Of two brokers, which lead every other partition, one breaks its connections after `REQUESTS` requests to write and answers
-    /// none any more, and the other breaks one at each `REQUESTS`.
+    /// Of two brokers, which lead every other partition, one breaks its connections after `REQUESTS` requests to write or two to
+    /// read and answers none any more, and the other breaks one at each `REQUESTS` and at each third request to read.
     Mute,
     /// Keeps all batches in the next partition.
     WrongPartition,
@@ -170,7 +170,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let mut body = Writer::new();
         let mut guard = state.lock().unwrap();
         let state = &mut *guard;
-        if state.fault == Fault::Mute && state.requests >= REQUESTS && address == state.brokers[1] {
+        if state.is_mute(address) {
             drop(guard);
             if served > 0 {
                 return Ok(());
@@ -202,7 +202,12 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
             },
             Request::Fetch(request) => {
                 state.fetches += 1;
-                if state.fault == Fault::CutReading && state.fetches == 2 {
+                let is_cut = match state.fault {
+                    Fault::CutReading => state.fetches == 2,
+                    Fault::Mute => state.fetches.is_multiple_of(3),
+                    _ => false,
+                };
+                if is_cut {
                     return Ok(());
                 }
                 let (response, is_empty) = fetch(state, &request, address);
@@ -318,6 +323,12 @@ impl State {
 
     fn leader_of(&self, partition: i32) -> usize {
         if self.fault == Fault::Mute { partition as usize % 2 } else { self.leader() }
+    }
+
+    /// Whether the broker with this address answers nothing any more.
+    fn is_mute(&self, address: SocketAddr) -> bool {
+        let has_begun = self.requests >= REQUESTS || self.fetches >= 2;
+        self.fault == Fault::Mute && has_begun && address == self.brokers[1]
     }
 
     /// Whether the broker with this address has ended.
@@ -500,12 +511,13 @@ fn changed(bytes: &[u8], change: impl Fn(&mut Changing)) -> Vec<u8> {
 /// Every fetch is answered as if it began a session and no session could be had.
 /// Says too whether there is nothing in the answer.
 fn fetch(state: &mut State, request: &FetchRequest<'_>, address: SocketAddr) -> (FetchResponse<'static>, bool) {
-    let error_code = if address == state.brokers[state.leader()] { 0 } else { NOT_LEADER };
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
     let mut is_empty = true;
     let partitions: Vec<PartitionData<'static>> = asked
         .map(|asked| {
             let doomed = state.doomed.filter(|doomed| doomed.0 == asked.partition);
+            let is_leader = address == state.brokers[state.leader_of(asked.partition)];
+            let error_code = if is_leader { 0 } else { NOT_LEADER };
             let partition = &mut partitions(state)[asked.partition as usize];
             let high_watermark = end(partition);
             let first = partition
