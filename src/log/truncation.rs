@@ -7,6 +7,7 @@ use super::{Batch, DiskRead, Log, Segment, SegmentId};
 use crate::types::{Offset, TimestampMs};
 use crate::wire::batch::batches;
 use bytes::{BufMut, Bytes, BytesMut};
+use std::cmp::Ordering;
 
 /// What the journal holds of a cut besides its offset; a CRC-32C is its end.
 const CUT_BYTES: usize = 8 + 4 + 8 + 8 + 4;
@@ -18,7 +19,7 @@ pub const SKIP_BYTES: usize = 8 + 4;
 pub struct Cut {
     /// The log's end afterwards: that of the last batch that stays.
     pub end: Offset,
-    /// The base offset of the segment that is cut. Of later segments nothing stays.
+    /// The base offset of the segment that is cut, or ends there. Of later segments nothing stays.
     pub segment: Offset,
     /// So many bytes of it stay.
     pub position: u32,
@@ -197,6 +198,22 @@ impl Log {
         None
     }
 
+    /// The same cut as the journal tells it. Where nothing of a segment stays it names the end of the one before: a checkpoint may
+    /// know that one longer, with what came after the cut.
+    pub fn told(&self, cut: &Cut) -> Cut {
+        let before = self.segments.iter().rfind(|segment| segment.base < cut.segment);
+        match before.filter(|_| cut.position == 0) {
+            None => *cut,
+            Some(before) => Cut {
+                end: cut.end,
+                segment: before.base,
+                position: before.bytes,
+                timestamp_max: before.timestamp_max,
+                timestamp_offset: before.timestamp_offset,
+            },
+        }
+    }
+
     /// Writes of its files are under way that a truncation would come into.
     pub fn is_busy(&self) -> bool {
         self.flushing || self.closing > 0
@@ -234,7 +251,11 @@ impl Log {
             }
         }
         self.tail_flushed = self.tail_flushed.min(self.tail.len());
-        let goes = |segment: &Segment| segment.base >= cut.end || (segment.base, 0) == (cut.segment, cut.position);
+        let goes = |segment: &Segment| match segment.base.cmp(&cut.segment) {
+            Ordering::Less => segment.base >= cut.end,
+            Ordering::Equal => cut.position == 0,
+            Ordering::Greater => true,
+        };
         while let Some(segment) = self.segments.pop_back_if(|segment| goes(segment)) {
             // A process before this one may have written a file that no checkpoint names.
             if replayed || segment.base < self.flushed_end {

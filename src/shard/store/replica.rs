@@ -63,6 +63,7 @@ impl Store {
             return Ok(self.journal.sequence_last());
         }
         // A checkpoint waits for the block: it must not need the room that only a checkpoint brings.
+        let cut = &stored.log.told(cut);
         let payload = cut.encode();
         let captured = matches!(self.release, Release::Drain { .. } | Release::Capture { .. });
         if captured || stored.log.is_busy() || !self.journal.has_room(ENTRY_HEADER_BYTES + payload.len()) {
