@@ -297,10 +297,17 @@ impl Load {
     /// Sends what came due between the last look at the clock and the end, as far as the requests in flight allow.
     fn close(&mut self) {
         self.closing = true;
-        let end_ns = self.run.clock.now_ns().min(self.run.end_ns);
-        self.streams.iter_mut().for_each(|stream| stream.close(end_ns));
+        self.close_streams();
         (0..self.producers.len()).for_each(|i| self.pump(i));
         self.closing = false;
+    }
+
+    /// Takes down what has come due; nothing comes due any more.
+    fn close_streams(&mut self) {
+        let now_ns = self.run.clock.now_ns();
+        (0..self.streams.len()).for_each(|i| self.notice(i, now_ns));
+        self.count_lag();
+        self.streams.iter_mut().for_each(|stream| stream.close(now_ns.min(self.run.end_ns)));
     }
 
     fn wait(&mut self, now_ns: u64, sending: bool) -> Duration {
@@ -529,9 +536,9 @@ impl Load {
 
     /// Gives an outcome to all that has none yet, and each censored request its latency.
     fn finish(mut self) -> Outcome {
+        self.close_streams();
         let end_ns = self.run.clock.now_ns();
         let (mut unsent, mut unsent_ms) = (0, BTreeMap::new());
-        self.streams.iter_mut().for_each(|stream| stream.close(end_ns.min(self.run.end_ns)));
         for i in 0..self.producers.len() {
             let lanes = self.producers[i].lanes.iter_mut().filter_map(|lane| lane.asking.as_mut());
             let unanswered: Vec<Sent> = lanes.flat_map(|asking| asking.give_up().collect::<Vec<_>>()).collect();
