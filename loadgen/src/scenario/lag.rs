@@ -260,7 +260,8 @@ mod tests {
         let mut lag = lag(5);
         assert!(lag.doubt().is_some(), "nobody looked");
         lag.take(11.0, None, None);
-        lag.take(12.0, Some(&Default::default()), Some((Offsets::new(), Offsets::from([(0, 9)]))));
+        let start = (Offsets::from([(0, 0)]), Offsets::from([(0, 5)]));
+        lag.take(12.0, Some(&start), Some((Offsets::new(), Offsets::from([(0, 9)]))));
         assert!(lag.doubt().unwrap().contains("1 of 2 looks"));
         assert_eq!(lag.json()["series"], json!([[11.0, null], [12.0, 9]]));
         assert!(lag.text().contains("not drained"), "{}", lag.text());
