@@ -235,6 +235,8 @@ fn an_agent_bears_hostile_bytes() {
         (request("[\"produce\", \"--hdr\", \"x\"]"), "not for agents"),
         (request("[\"produce\", \"--held\", \"1\"]"), "not for agents"),
         (request("[\"produce\", \"--agents\", \"a\"]"), "not for agents"),
+        (request("[\"produce\", \"--record-bytes\", \"@/dev/zero\"]"), "not for agents"),
+        (request("[\"produce\", \"--record-bytes=@/dev/zero\"]"), "not for agents"),
         (request("[\"agent\"]"), "an agent runs produce"),
         (request("[\"compare\", \"--base\", \"/etc\", \"--new\", \"/etc\"]"), "an agent runs produce"),
     ];

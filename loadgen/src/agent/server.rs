@@ -126,6 +126,10 @@ fn words(request: &Value) -> Result<Vec<String>, String> {
     let all = request["words"].as_array().map_or(&[][..], Vec::as_slice);
     let words: Option<Vec<String>> = all.iter().map(|word| word.as_str().map(str::to_string)).collect();
     let words = words.ok_or("words that are none")?;
+    // What reads the words would read the file: this process, and whatever file it is.
+    if words.iter().any(|word| word.starts_with('@') || word.contains("=@")) {
+        return Err("a size by @FILE is not for agents".to_string());
+    }
     let command = Options::try_parse_from(std::iter::once("loadgen").chain(words.iter().map(String::as_str)));
     let command = command.map_err(|error| error.to_string())?.command;
     let may_run = matches!(
