@@ -5,7 +5,7 @@ use crate::model::{Batch, BatchId, Model, Part, State, Topic, TopicState};
 use crate::node::{Crashed, Process, WALL_MS, World};
 use bytes::Bytes;
 use klamm::shard::port::ConnectionId;
-use klamm::types::{Offset, PartitionId, Time};
+use klamm::types::{Offset, PartitionId};
 use klamm::wire::batch::BatchBuilder;
 use klamm::wire::codec::{Reader, Records, Writer};
 use klamm::wire::error::ErrorCode;

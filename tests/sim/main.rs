@@ -231,7 +231,7 @@ fn live(
         if let Some(groups) = groups {
             groups.receive(world, clients);
             world.wake = None;
-            if !faulty && world.random.random_range(0..500) == 0 {
+            if !faulty && trouble != Trouble::Full && world.random.random_range(0..500) == 0 {
                 groups.compare(world, &mut process, clients)?;
             }
         }
