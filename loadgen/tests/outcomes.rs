@@ -63,18 +63,24 @@ fn a_broker_that_hangs_is_seen_in_every_figure() {
 /// A load that was stopped does not pass that off as the broker's latency.
 #[test]
 fn a_load_that_was_stopped_says_so() {
+    let (within, over_its_end) = ([700, 700], [1_300, 1_500]);
+    std::thread::scope(|scope| [within, over_its_end].map(|pauses_ms| drop(scope.spawn(move || stop(pauses_ms)))));
+}
+
+/// Stops a load after the first pause, and lets it go on after the second.
+fn stop(pauses_ms: [u64; 2]) {
     let address = fake::start(Fault::None).to_string();
-    let log = std::env::temp_dir().join(format!("loadgen-outcomes-{}.hdr", std::process::id()));
+    let log = std::env::temp_dir().join(format!("loadgen-outcomes-{}-{}.hdr", std::process::id(), pauses_ms[0]));
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     loadgen.args(PACED.split_whitespace()).args(["--json", "--bootstrap-server", &address, "--hdr"]).arg(&log);
     let child = loadgen.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let signal = |name: &str| {
-        std::thread::sleep(Duration::from_millis(700));
+    let signal = |name: &str, pause_ms: u64| {
+        std::thread::sleep(Duration::from_millis(pause_ms));
         let pid = child.id().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     };
-    signal("-STOP");
-    signal("-CONT");
+    signal("-STOP", pauses_ms[0]);
+    signal("-CONT", pauses_ms[1]);
     let output = child.wait_with_output().unwrap();
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
     let text = std::fs::read_to_string(&log).unwrap();
