@@ -106,10 +106,12 @@ fn serve(stream: &TcpStream, is_busy: &Arc<AtomicBool>) -> io::Result<()> {
     if is_busy.swap(true, Ordering::SeqCst) {
         return voice.say(&json!({"refused": "it runs another load"}));
     }
-    let _guard = Guard(is_busy.clone());
+    let guard = Guard(is_busy.clone());
     let room = Room::new()?;
     let mut load = Load::start(&words, number, &room.0, (lines, voice.clone()))?;
     let ended = load.run(&voice, &room.0)?;
+    // Whoever is told so may have the next load at once.
+    drop(guard);
     voice.say(&ended)?;
     load.wait_for_the_end()
 }

@@ -201,13 +201,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
                 None => return Ok(()),
             },
             Request::Fetch(request) => {
-                state.fetches += 1;
-                let is_cut = match state.fault {
-                    Fault::CutReading => state.fetches == 2,
-                    Fault::Mute => state.fetches.is_multiple_of(3),
-                    _ => false,
-                };
-                if is_cut {
+                if state.cuts_reading() {
                     return Ok(());
                 }
                 let (response, is_empty) = fetch(state, &request, address);
@@ -323,6 +317,16 @@ impl State {
 
     fn leader_of(&self, partition: i32) -> usize {
         if self.fault == Fault::Mute { partition as usize % 2 } else { self.leader() }
+    }
+
+    /// Counts a request to read; gives whether its connection breaks.
+    fn cuts_reading(&mut self) -> bool {
+        self.fetches += 1;
+        match self.fault {
+            Fault::CutReading => self.fetches == 2,
+            Fault::Mute => self.fetches.is_multiple_of(3),
+            _ => false,
+        }
     }
 
     /// Whether the broker with this address answers nothing any more.
