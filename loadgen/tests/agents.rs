@@ -19,17 +19,20 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Agent {
     child: Child,
     address: String,
+    /// Where it has its files: one that is killed leaves them behind.
+    _place: tempfile::TempDir,
 }
 
 impl Agent {
     fn start() -> Agent {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
         command.args(["agent", "--listen", "127.0.0.1:0"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let mut child = command.env("TMPDIR", place.path()).stderr(Stdio::null()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("loadgen agent is ready: ").unwrap().to_string();
-        Agent { child, address }
+        Agent { child, address, _place: place }
     }
 
     /// The processes that it has started.
