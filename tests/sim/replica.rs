@@ -265,9 +265,10 @@ fn contents(world: &World, store: &Store, index: LogIndex) -> Vec<Known> {
                 };
                 read_files(world, plan)
             }
+            // Nothing follows what was passed over last.
+            Read::Empty => break,
             other => panic!("{other:?} at {next} of {}", log.end()),
         };
-        // Nothing follows what was passed over last.
         let Some(last) = parts.iter().flat_map(|part| batches(part)).last() else { break };
         next = last.header.last_offset() + 1;
         for batch in parts.iter().flat_map(|part| batches(part)) {
