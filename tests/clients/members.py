@@ -8,6 +8,7 @@ A driver is a member from `join` (topic group strategy instance session) until t
 """
 
 import json
+import pathlib
 import signal
 import subprocess
 import threading
@@ -115,6 +116,7 @@ class Tools:
     """kafka-verifiable-consumer and kafka-verifiable-producer."""
 
     ASSIGNORS = {'range': 'RangeAssignor', 'roundrobin': 'RoundRobinAssignor'}
+    SETTINGS = pathlib.Path(__file__).resolve().parent / 'java/verifiable.properties'
 
     def __init__(self, jars, bootstrap, log):
         self.jars, self.bootstrap, self.log = jars, bootstrap, log
@@ -129,7 +131,7 @@ class Tools:
         static = ['--group-instance-id', instance] if instance else []
         return Verifiable(self.run(
             'VerifiableConsumer', '--topic', topic, '--group-id', group, '--session-timeout', session,
-            '--assignment-strategy', assignor, '--reset-policy', 'earliest', *static), told)
+            '--assignment-strategy', assignor, '--reset-policy', 'earliest', '--command-config', self.SETTINGS, *static), told)
 
     def writer(self, told, topic):
         # Without keys a partition would get records only every few seconds.

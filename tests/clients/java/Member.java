@@ -37,7 +37,9 @@ class Member implements ConsumerRebalanceListener {
             "bootstrap.servers", bootstrap, "group.id", request.get("group").asText(), "enable.auto.commit", "false",
             "session.timeout.ms", request.get("session").asText(), "heartbeat.interval.ms", "500", "max.poll.records", "20",
             "partition.assignment.strategy", ASSIGNORS.get(request.get("strategy").asText()), "auto.offset.reset", "earliest",
-            "reconnect.backoff.max.ms", "200"));
+            "reconnect.backoff.max.ms", "200",
+            // A client whose only broker is away forgets its topics otherwise, and rebalances if it looks just then (KAFKA-18194).
+            "metadata.recovery.strategy", "none"));
         if (!request.path("instance").isNull()) {
             settings.put("group.instance.id", request.get("instance").asText());
         }
