@@ -132,12 +132,6 @@ impl Agent {
         }
     }
 
-    /// Hangs up, and waits until the agent does, which is free for another load by then. All that counts is known.
-    fn leave(&mut self) {
-        let end = Instant::now() + SILENCE;
-        while self.voice.end().is_ok() && Instant::now() < end && self.lines.next(SILENCE, SILENCE).is_ok() {}
-    }
-
     /// Runs the load, which is prepared, to its end.
     fn run(mut self, offset: Offset) -> Part {
         let mut part = Part { name: self.name.clone(), offset, late_ns: 0, ended: Value::Null, fault: None };
@@ -146,7 +140,6 @@ impl Agent {
             part.offset = offset.and(self.look_at_clock()?);
             Ok(())
         });
-        self.leave();
         part.fault = followed.err().map(|error| error.to_string());
         part
     }

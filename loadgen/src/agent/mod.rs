@@ -16,7 +16,7 @@ pub use server::agent;
 
 use serde_json::Value;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -90,11 +90,6 @@ impl Voice {
 
     fn say(&self, message: &Value) -> io::Result<()> {
         self.0.lock().expect("nobody panics while speaking").write_all(format!("{message}\n").as_bytes())
-    }
-
-    /// Nothing more is said.
-    fn end(&self) -> io::Result<()> {
-        self.0.lock().expect("nobody panics while speaking").shutdown(Shutdown::Write)
     }
 }
 
