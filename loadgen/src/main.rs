@@ -97,11 +97,7 @@ fn judge(target: &Target, result: Result<(Report, bool), Fault>) -> Result<ExitC
 
 /// Prints a report whose counts say whether its figures can be believed.
 fn show(target: &Target, report: Result<Report, Fault>) -> Result<ExitCode, Fault> {
-    let mut report = report?;
-    report.weigh();
-    report.print(target.json);
-    gate::keep(target, &report)?;
-    Ok(if report.why.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(INVALID) })
+    judge(target, report.map(|report| (report, true)))
 }
 
 /// Prints what was verified. Options that do not fit, or a broker that is not there, are no verdict.

@@ -2,12 +2,12 @@
 
 mod fake;
 
-use fake::Fault;
+use fake::{Fault, count, json};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Exit status of figures that are not what they seem.
@@ -58,16 +58,6 @@ fn conduct(agents: &[&Agent], broker: &str, command: &str) -> Command {
     loadgen.arg(words.next().unwrap()).args(["--json", "--agents", &agents.join(","), "--bootstrap-server", broker]);
     loadgen.args(words).stdin(Stdio::null());
     loadgen
-}
-
-#[track_caller]
-fn json(output: &Output) -> Value {
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"))
-}
-
-fn count(value: &Value, name: &str) -> u64 {
-    name.split('.').fold(value, |value, name| &value[name]).as_u64().unwrap_or_default()
 }
 
 /// Until something holds.

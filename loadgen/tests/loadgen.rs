@@ -3,8 +3,7 @@
 mod fake;
 mod verify;
 
-use fake::Fault;
-use serde_json::Value;
+use fake::{Fault, json};
 use std::process::{Command, Output};
 
 fn loadgen(fault: Fault, command: &str) -> Output {
@@ -19,12 +18,6 @@ fn run(address: &str, command: &str) -> Output {
         .args(words)
         .output()
         .unwrap()
-}
-
-fn json(output: &Output) -> Value {
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text.lines().count(), 1, "{text}{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).unwrap()
 }
 
 #[test]

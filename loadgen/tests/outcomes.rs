@@ -3,7 +3,7 @@
 
 mod fake;
 
-use fake::{Fault, REQUESTS};
+use fake::{Fault, REQUESTS, count};
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::process::{Command, Output, Stdio};
@@ -32,11 +32,6 @@ fn invalid(fault: Fault, command: &str) -> (Value, String) {
     assert_eq!(value["valid"], false, "{fault:?} {value}");
     let why = value["why"].to_string();
     (value, why)
-}
-
-fn count(value: &Value, path: &str) -> u64 {
-    let found = path.split('.').fold(value, |value, name| &value[name]);
-    found.as_u64().unwrap_or_default()
 }
 
 /// Every record that was due is acknowledged or censored, and rates are those of the window that was planned.

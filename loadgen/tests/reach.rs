@@ -2,7 +2,7 @@
 
 mod fake;
 
-use fake::Fault;
+use fake::{Fault, count, json};
 use serde_json::Value;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -18,16 +18,6 @@ fn run(addresses: &str, command: &str) -> Output {
     let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     loadgen.arg(words.next().unwrap()).args(["--bootstrap-server", addresses, "--json"]).args(words);
     loadgen.output().unwrap()
-}
-
-#[track_caller]
-fn json(output: &Output) -> Value {
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"))
-}
-
-fn count(value: &Value, name: &str) -> u64 {
-    name.split('.').fold(value, |value, name| &value[name]).as_u64().unwrap_or_default()
 }
 
 /// The address of a server that says `answer` to whatever it is asked, and nothing more; or nothing at all.

@@ -18,8 +18,10 @@ use klamm::wire::messages::metadata_response::{
 };
 use klamm::wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use klamm::wire::messages::*;
+use serde_json::Value;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Output;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -550,4 +552,17 @@ fn fetch(state: &mut State, request: &FetchRequest<'_>, address: SocketAddr) -> 
         .collect();
     let responses = vec![FetchableTopicResponse { topic_id: TOPIC_ID, partitions, ..Default::default() }];
     (FetchResponse { responses, ..Default::default() }, is_empty)
+}
+
+/// The report that a load with `--json` has printed: one line, and nothing else.
+#[track_caller]
+pub fn json(output: &Output) -> Value {
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(text.lines().count(), 1, "{text}{errors}");
+    serde_json::from_str(&text).unwrap_or_else(|_| panic!("no report: {text}{errors}"))
+}
+
+/// A count of a report, by its names with dots between them; 0 if it is not there.
+pub fn count(value: &Value, path: &str) -> u64 {
+    path.split('.').fold(value, |value, name| &value[name]).as_u64().unwrap_or_default()
 }
