@@ -206,7 +206,7 @@ pub fn watch(
     let mut rows = Vec::new();
     usage(target)?;
     let mut looks = Looks::begin(target);
-    let mut screen = Screen::open(target.live);
+    let mut screen = Screen::open(target.live, target.name.as_deref());
     let mut measuring = run.measure_ns == 0;
     let (mut tick_ns, mut running, mut goes_on) = (0, threads, true);
     while goes_on {
@@ -313,7 +313,7 @@ fn log_file(target: &Target) -> Result<Box<dyn Write>, Fault> {
     let Some(path) = target.log() else {
         return Ok(Box::new(io::sink()));
     };
-    gate::prepare(target)?;
+    gate::prepare(target.out.as_deref())?;
     let file = File::create(&path).map_err(|error| Fault::Io(path.display().to_string(), error))?;
     Ok(Box::new(BufWriter::new(file)))
 }

@@ -108,6 +108,54 @@ fn loads_of_agents_add_up() {
     assert_eq!((one.children(), two.children()), (vec![], vec![]));
 }
 
+/// Loads of a file: agents run several at a time, all of each, and what has to be known to one process stays here.
+#[test]
+fn loads_of_a_file_are_shared_out() {
+    let (broker, one, two) = (fake::start(Fault::None).to_string(), Agent::start(), Agent::start());
+    let directory = tempfile::tempdir().unwrap();
+    let (file, out) = (directory.path().join("loads.toml"), directory.path().join("run"));
+    let text = "seconds = 3\npartitions = 4\nrecord-bytes = 100\nbatch-bytes = 0\n\
+                [[produce]]\nrate = 200\n[[end-to-end]]\nrate = 100\ntopic = \"other\"\n\
+                [[produce]]\nname = \"late\"\nrate = 300\nafter-seconds = 1.5\n\
+                [[verify]]\nrecords = 100\nseconds = 1\ntopic = \"third\"\n";
+    std::fs::write(&file, text).unwrap();
+    let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    let agents = format!("{},{}", one.address, two.address);
+    loadgen.arg("run").arg(&file).args(["--json", "--agents", &agents, "--out"]).arg(&out).stdin(Stdio::null());
+    let output = loadgen.env("KLAMM_BOOTSTRAP_SERVER", &broker).output().unwrap();
+    let value = json(&output);
+    let loads = &value["loads"];
+    for (name, due) in [("produce-1", 1200), ("end-to-end-1", 600), ("late", 900)] {
+        let load = &loads[name];
+        assert_eq!(count(load, "records") + count(load, "censored"), due, "{name} {value}");
+        for agent in [&one, &two] {
+            assert!(count(&load["agents"][&agent.address], "records") > 0, "{name} {value}");
+            let kept = out.join(name).join("agents").join(&agent.address).join("run.json");
+            let run: Value = serde_json::from_slice(&std::fs::read(kept).unwrap()).unwrap();
+            assert_eq!(run["options"]["name"], name, "{run}");
+        }
+    }
+    assert_eq!(count(&loads["end-to-end-1"], "records_across"), count(&loads["end-to-end-1"], "records_delivered"));
+    assert!(loads["verify-1"].get("agents").is_none() && count(&loads["verify-1"], "records") >= 100, "{value}");
+    // An agent that is busy with a file runs nothing of another.
+    assert_eq!((one.children(), two.children()), (vec![], vec![]));
+    std::fs::write(&file, "[[produce]]\nrate = 10\nseconds = 600\npartitions = 2").unwrap();
+    let run = || {
+        let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        loadgen.arg("run").arg(&file).args(["--agents", &one.address]).env("KLAMM_BOOTSTRAP_SERVER", &broker);
+        loadgen.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        loadgen
+    };
+    let mut first = run().spawn().unwrap();
+    wait_until("it runs", || !one.children().is_empty());
+    let second = run().output().unwrap();
+    let errors = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(INVALID) && errors.contains("runs another load"), "{errors}");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    wait_until("its load has ended", || one.children().is_empty());
+}
+
 #[test]
 fn every_kind_of_load_has_its_figures() {
     let (broker, one, two) = (fake::start(Fault::None).to_string(), Agent::start(), Agent::start());

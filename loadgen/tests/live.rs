@@ -119,6 +119,30 @@ fn a_terminal_shows_the_last_seconds_and_is_as_before() {
     assert!(plain.lines().all(|line| line.trim_matches('\r').chars().count() <= usize::from(COLUMNS)), "{plain:?}");
 }
 
+/// Loads of a file have a picture each, one below the other, and the terminal is as before when the last has ended.
+#[test]
+fn loads_of_a_file_are_drawn_together() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("loads.toml");
+    let load = "batch-bytes = 0\nrecord-bytes = 100\nrate = 500\npartitions = 2\n";
+    let of = |name: &str, seconds: u32| format!("[[produce]]\nname = \"{name}\"\nseconds = {seconds}\n{load}");
+    let address = fake::start(Fault::None).to_string();
+    let text = format!("bootstrap-server = \"{address}\"\n{}{}", of("longer", 6), of("shorter", 3));
+    fs::write(&file, text).unwrap();
+    let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    loadgen.args(["run", "--live"]).arg(&file).env("TERM", "xterm").env_remove("LC_ALL").env("LC_CTYPE", "C.UTF-8");
+    loadgen.stdin(Stdio::null()).stdout(Stdio::null());
+    let (_, text) = Seen::start(loadgen).end();
+    assert!(text.starts_with(HIDDEN) && text.ends_with(RESTORED), "{text:?}");
+    let is_ended = |piece: &str| piece.contains("shorter, ended: ");
+    let both = |piece: &str| piece.contains("longer: ") && piece.contains("shorter: ") && piece.contains("\x1b[10A");
+    assert!(text.split(HIDDEN).any(both), "{text:?}");
+    // What has ended comes last, and stays.
+    let last = text.split(HIDDEN).last().unwrap();
+    assert!(last.find("longer: ").unwrap() < last.find("shorter, ended: ").unwrap(), "{text:?}");
+    assert!(!is_ended(text.split(HIDDEN).nth(1).unwrap()), "{text:?}");
+}
+
 #[test]
 fn an_interrupt_leaves_the_terminal_as_it_was() {
     for (name, number) in [("-INT", libc::SIGINT), ("-TERM", libc::SIGTERM)] {

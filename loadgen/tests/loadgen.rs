@@ -112,3 +112,46 @@ fn without_acknowledgements_what_is_sent_counts() {
     let value = json(&loadgen(Fault::Sink, "produce --records 1000 --acks 0"));
     assert!(value["records"].as_u64().unwrap() >= 1000 && value["errors"].as_object().unwrap().is_empty(), "{value}");
 }
+
+/// Loads of a file leave a directory each, which can be compared, and one that says all.
+#[test]
+fn loads_of_a_file_are_kept() {
+    let address = fake::start(Fault::None).to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let (file, out) = (directory.path().join("loads.toml"), directory.path().join("kept"));
+    let text = format!(
+        "bootstrap-server = \"{address}\"\nseconds = 1\n[[produce]]\nname = \"w\"\nrate = 500\npartitions = 2\n\
+         [[consume]]\npartitions = 2\nafter-seconds = 0.5\n"
+    );
+    std::fs::write(&file, &text).unwrap();
+    let keep = || {
+        let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        loadgen.arg("run").arg(&file).args(["--json", "--out"]).arg(&out).output().unwrap()
+    };
+    let output = keep();
+    let (value, errors) = (json(&output), String::from_utf8_lossy(&output.stderr));
+    // Lines say whose they are.
+    assert!(errors.lines().any(|line| line.starts_with("w: ")), "{errors}");
+    let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+    let run = |name: &str| -> serde_json::Value { serde_json::from_str(&read(&out.join(name))).unwrap() };
+    let all = run("run.json");
+    assert_eq!((&all["command"], &all["report"], &all["options"]["text"]), (&"run".into(), &value, &text.into()));
+    for (name, command) in [("w", "produce"), ("consume-1", "consume")] {
+        let one = run(&format!("{name}/run.json"));
+        assert_eq!((&one["command"], &one["report"]), (&command.into(), &value["loads"][name]), "{one}");
+        assert_eq!((&one["options"]["name"], &one["options"]["partitions"]), (&name.into(), &"2".into()), "{one}");
+        assert!(!one["rows"].as_array().unwrap().is_empty(), "{one}");
+        assert!(read(&out.join(name).join("metrics.prom")).contains("loadgen_records "), "{name}");
+    }
+    let compare = |one: &std::path::Path| {
+        let mut loadgen = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+        loadgen.args(["compare", "--force", "--base"]).arg(one).arg("--new").arg(one).output().unwrap()
+    };
+    assert!(String::from_utf8_lossy(&compare(&out.join("w")).stdout).contains("p99"));
+    let errors = String::from_utf8_lossy(&compare(&out).stderr).into_owned();
+    assert!(errors.contains("compare one of them: w, consume-1"), "{errors}");
+    // Another run goes elsewhere.
+    let again = keep();
+    let errors = String::from_utf8_lossy(&again.stderr);
+    assert!(again.status.code() == Some(3) && errors.contains("holds a run already"), "{errors}");
+}

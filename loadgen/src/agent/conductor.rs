@@ -7,6 +7,7 @@ use crate::options::Target;
 use crate::report::Report;
 use klamm::client::address::{BOOTSTRAP_VARIABLE, bootstrap};
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::io;
 use std::net::TcpStream;
 use std::thread;
@@ -23,7 +24,7 @@ const MESSAGE_BYTES_MAX: usize = 256 << 20;
 /// Looks at a clock, of which the one counts that was answered soonest.
 const LOOKS: u64 = 32;
 /// How long before all begin each is told.
-const AHEAD_NS: u64 = 500_000_000;
+pub const AHEAD: Duration = Duration::from_millis(500);
 /// Options that are for whoever conducts, those with a value first.
 const OWN: [&str; 4] = ["--agents", "--out", "--hdr", "--broker-pid"];
 const OWN_FLAGS: [&str; 2] = ["--json", "--live"];
@@ -57,7 +58,7 @@ struct Agent {
 }
 
 impl Agent {
-    fn call(name: &str, number: u32, words: &[String]) -> io::Result<Agent> {
+    fn call(name: &str, (number, set): (u32, u32), words: &[String]) -> io::Result<Agent> {
         let with_port =
             if name.rsplit_once(':').is_some() { name.to_string() } else { format!("{name}:{PORT_DEFAULT}") };
         let address = resolve(&with_port).map_err(|fault| io::Error::other(fault.to_string()))?;
@@ -65,8 +66,11 @@ impl Agent {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(SILENCE))?;
         let voice = Voice::new(stream.try_clone()?);
-        let version = env!("CARGO_PKG_VERSION");
-        voice.say(&json!({"loadgen_agent": PROTOCOL, "version": version, "number": number, "words": words}))?;
+        let (version, protocol) = (env!("CARGO_PKG_VERSION"), PROTOCOL);
+        let request = json!({
+            "loadgen_agent": protocol, "version": version, "number": number, "set": set, "words": words,
+        });
+        voice.say(&request)?;
         Ok(Agent { name: name.to_string(), voice, lines: Lines::new(stream, MESSAGE_BYTES_MAX) })
     }
 
@@ -151,20 +155,30 @@ pub fn words_of(errors: &Value) -> String {
     last.strip_prefix("loadgen: ").unwrap_or(last).to_string()
 }
 
-/// Has the agents run the command that this process was given.
-pub fn conduct(target: &Target) -> Result<Report, Fault> {
+/// Has the agents run the command that these words are.
+pub fn conduct(target: &Target, words: &[OsString]) -> Result<Report, Fault> {
+    prepare(target, words, rand::random())?.run(target, soon_ns())
+}
+
+/// The first moment, on this host's clock, at which agents that are told can begin together.
+pub fn soon_ns() -> u64 {
+    wall_ns() + AHEAD.as_nanos() as u64
+}
+
+/// Agents that are ready to begin.
+pub struct Prepared(Vec<(Agent, Offset)>);
+
+/// Has the agents prepare the command that these words are. Those of the same `set` run together.
+pub fn prepare(target: &Target, words: &[OsString], set: u32) -> Result<Prepared, Fault> {
     let variable = std::env::var(BOOTSTRAP_VARIABLE).ok();
-    let words = words(std::env::args().skip(1), &bootstrap(&target.bootstrap_server, variable.as_deref()));
+    let all = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let words = told(all, &bootstrap(&target.bootstrap_server, variable.as_deref()));
     if target.broker_pid.is_some() {
         return Err(Fault::Other("--broker-pid is of one host, and not of --agents".to_string()));
     }
-    let fault = |name: &str| {
-        let name = name.to_string();
-        move |error| Fault::Io(format!("agent {name}"), error)
-    };
     let (mut agents, number) = (Vec::new(), rand::random());
     for name in &target.agents {
-        agents.push(Agent::call(name, number, &words).map_err(fault(name))?);
+        agents.push(Agent::call(name, (number, set), &words).map_err(fault(name))?);
     }
     for agent in &mut agents {
         agent.wait_until_prepared().map_err(fault(&agent.name))?;
@@ -174,19 +188,30 @@ pub fn conduct(target: &Target) -> Result<Report, Fault> {
         let offset = agent.look_at_clock().map_err(fault(&agent.name))?;
         prepared.push((agent, offset));
     }
-    let begin_ns = wall_ns() + AHEAD_NS;
-    for (agent, offset) in &prepared {
-        let begin_ns = begin_ns.wrapping_add_signed(offset.ns);
-        agent.voice.say(&json!({"begin_ns": begin_ns})).map_err(fault(&agent.name))?;
+    Ok(Prepared(prepared))
+}
+
+impl Prepared {
+    /// Has all begin at this moment of this host's clock, and follows them to their ends.
+    pub fn run(self, target: &Target, begin_ns: u64) -> Result<Report, Fault> {
+        for (agent, offset) in &self.0 {
+            let begin_ns = begin_ns.wrapping_add_signed(offset.ns);
+            agent.voice.say(&json!({"begin_ns": begin_ns})).map_err(fault(&agent.name))?;
+        }
+        let running: Vec<_> =
+            self.0.into_iter().map(|(agent, offset)| thread::spawn(move || agent.run(offset))).collect();
+        let parts: Vec<Part> = running.into_iter().map(|part| part.join().expect("following does not panic")).collect();
+        merge(target, &parts)
     }
-    let running: Vec<_> =
-        prepared.into_iter().map(|(agent, offset)| thread::spawn(move || agent.run(offset))).collect();
-    let parts: Vec<Part> = running.into_iter().map(|part| part.join().expect("following does not panic")).collect();
-    merge(target, &parts)
+}
+
+fn fault(name: &str) -> impl FnOnce(io::Error) -> Fault {
+    let name = format!("agent {name}");
+    move |error| Fault::Io(name, error)
 }
 
 /// What agents are told of a command line: all but what is for this process, and the brokers by name.
-fn words(all: impl Iterator<Item = String>, brokers: &[String]) -> Vec<String> {
+fn told(all: impl Iterator<Item = String>, brokers: &[String]) -> Vec<String> {
     let mut words = Vec::new();
     let mut all = all.peekable();
     while let Some(word) = all.next() {
@@ -211,15 +236,15 @@ mod tests {
 
     #[test]
     fn agents_are_told_what_is_for_them() {
-        let told = |line: &str| {
-            words(line.split_whitespace().map(str::to_string), &["a:1".to_string(), "b".to_string()]).join(" ")
+        let of = |line: &str| {
+            told(line.split_whitespace().map(str::to_string), &["a:1".to_string(), "b".to_string()]).join(" ")
         };
         assert_eq!(
-            told("produce --agents x,y --json --rate 5 --out DIR --agents=z --hdr=F"),
+            of("produce --agents x,y --json --rate 5 --out DIR --agents=z --hdr=F"),
             "produce --rate 5 --bootstrap-server a:1,b"
         );
-        assert_eq!(told("consume -b c:1 --to-end"), "consume -b c:1 --to-end");
-        assert_eq!(told("consume --bootstrap-server=c:1"), "consume --bootstrap-server=c:1");
+        assert_eq!(of("consume -b c:1 --to-end"), "consume -b c:1 --to-end");
+        assert_eq!(of("consume --bootstrap-server=c:1"), "consume --bootstrap-server=c:1");
     }
 
     #[test]

@@ -197,7 +197,7 @@ fn add_latencies(all: &mut BTreeMap<String, Histogram<u64>>, log: &str) -> Resul
 /// Writes the merged log, and the files of each agent's run below `agents`.
 fn keep(target: &Target, parts: &[Part], all: &BTreeMap<String, Histogram<u64>>, seconds: f64) -> Result<(), Fault> {
     let Some(path) = target.log() else { return Ok(()) };
-    gate::prepare(target)?;
+    gate::prepare(target.out.as_deref())?;
     let fault = |path: &Path, error| Fault::Io(path.display().to_string(), error);
     let mut file = fs::File::create(&path).map_err(|error| fault(&path, error))?;
     let mut serializer = V2DeflateSerializer::new();

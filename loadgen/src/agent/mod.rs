@@ -3,14 +3,14 @@
 //! Whoever conducts sends each agent the words of a command, waits until all are prepared, measures how far each agent's clock is
 //! from its own, and gives each the moment at which it is to begin. An agent runs the command as a process of its own, which waits
 //! for that moment on its standard input and leaves a run's directory behind; the agent sends its files back. Both sides speak
-//! lines of JSON. An agent says ten times a second or so that it is there, whatever it does.
+//! lines of JSON. Loads of one file are a set, which an agent runs together. An agent says ten times a second or so that it is there, whatever it does.
 
 mod conductor;
 mod held;
 mod merge;
 mod server;
 
-pub use conductor::conduct;
+pub use conductor::{AHEAD, Prepared, conduct, prepare, soon_ns};
 pub use held::hold;
 pub use server::agent;
 

@@ -1,4 +1,4 @@
-//! The agent: runs one load at a time for whoever conducts it.
+//! The agent: runs one load at a time for whoever conducts it, or those of one set together.
 
 use super::held::{BEGUN, PREPARED};
 use super::{BEAT, Lines, PROTOCOL, SILENCE, Voice, invalid, wall_ns};
@@ -13,9 +13,9 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Longest silence of a conductor that is no reason to look.
 const FOREVER: Duration = Duration::from_secs(1 << 30);
 
+const NO_PANIC: &str = "no thread panics while it counts loads";
+
 /// Serves until it is killed.
 pub fn agent(options: &Agent) -> Result<(), Fault> {
     let fault = |error| Fault::Io(options.listen.clone(), error);
@@ -41,7 +43,7 @@ pub fn agent(options: &Agent) -> Result<(), Fault> {
     if !address.ip().is_loopback() {
         eprintln!("whoever reaches {address} may run loads from this host");
     }
-    let (connections, is_busy) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (connections, busy) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Busy::default())));
     loop {
         let stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -55,10 +57,10 @@ pub fn agent(options: &Agent) -> Result<(), Fault> {
         if connections.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
             continue;
         }
-        let is_busy = is_busy.clone();
+        let busy = busy.clone();
         thread::spawn(move || {
             let _guard = guard;
-            if let Err(error) = serve(&stream, &is_busy) {
+            if let Err(error) = serve(&stream, &busy) {
                 eprintln!("a connection has ended: {error}");
             }
             // Whoever reads from it reads no more.
@@ -67,7 +69,7 @@ pub fn agent(options: &Agent) -> Result<(), Fault> {
     }
 }
 
-/// A place among the connections, or that of the load, which is free again in the end.
+/// A place among the connections, or that of a load, which is free again in the end.
 struct Guard<T: Place>(Arc<T>);
 
 trait Place {
@@ -80,9 +82,9 @@ impl Place for AtomicUsize {
     }
 }
 
-impl Place for AtomicBool {
+impl Place for Mutex<Busy> {
     fn free(&self) {
-        self.store(false, Ordering::SeqCst);
+        self.lock().expect(NO_PANIC).loads -= 1;
     }
 }
 
@@ -92,7 +94,25 @@ impl<T: Place> Drop for Guard<T> {
     }
 }
 
-fn serve(stream: &TcpStream, is_busy: &Arc<AtomicBool>) -> io::Result<()> {
+/// Loads that run, all of one set.
+#[derive(Default)]
+struct Busy {
+    set: Option<u64>,
+    loads: usize,
+}
+
+impl Busy {
+    /// Whether a load of this set may run; it does from then on.
+    fn take(&mut self, set: Option<u64>) -> bool {
+        let may = self.loads == 0 || (set.is_some() && self.set == set);
+        if may {
+            (self.set, self.loads) = (set, self.loads + 1);
+        }
+        may
+    }
+}
+
+fn serve(stream: &TcpStream, busy: &Arc<Mutex<Busy>>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_write_timeout(Some(SILENCE))?;
     let voice = Voice::new(stream.try_clone()?);
@@ -103,10 +123,10 @@ fn serve(stream: &TcpStream, is_busy: &Arc<AtomicBool>) -> io::Result<()> {
         Ok(words) => words,
         Err(why) => return voice.say(&json!({"refused": why})),
     };
-    if is_busy.swap(true, Ordering::SeqCst) {
+    if !busy.lock().expect(NO_PANIC).take(request["set"].as_u64()) {
         return voice.say(&json!({"refused": "it runs another load"}));
     }
-    let guard = Guard(is_busy.clone());
+    let guard = Guard(busy.clone());
     let room = Room::new()?;
     let mut load = Load::start(&words, number, &room.0, (lines, voice.clone()))?;
     let ended = load.run(&voice, &room.0)?;
@@ -134,13 +154,11 @@ fn words(request: &Value) -> Result<Vec<String>, String> {
     }
     let command = Options::try_parse_from(std::iter::once("loadgen").chain(words.iter().map(String::as_str)));
     let command = command.map_err(|error| error.to_string())?.command;
-    let may_run = matches!(
-        command,
-        Command::Produce(_) | Command::Consume(_) | Command::EndToEnd(_) | Command::Commit(_) | Command::Churn(_)
-    );
-    let Some(target) = command.target().filter(|_| may_run) else {
-        return Err("an agent runs produce, consume, end-to-end, commit and churn".to_string());
+    let load = match &command {
+        Command::Load(load) if load.is_for_agents() => load,
+        _ => return Err("an agent runs produce, consume, end-to-end, commit and churn".to_string()),
     };
+    let target = load.target();
     let has_files = target.out.is_some() || target.hdr.is_some();
     if has_files || target.held.is_some() || !target.agents.is_empty() || target.broker_pid.is_some() {
         return Err("an option that is not for agents".to_string());

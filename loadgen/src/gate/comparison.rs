@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Options in which runs of a set may differ: where the broker is and what the result is called.
-const OPTIONS_FREE: [&str; 9] =
-    ["bootstrap_server", "topic", "group", "broker_pid", "json", "live", "hdr", "out", "ledger"];
+const OPTIONS_FREE: [&str; 10] =
+    ["bootstrap_server", "topic", "group", "broker_pid", "json", "live", "hdr", "out", "ledger", "name"];
 
 pub struct Comparison {
     /// Names of the runs, and of which of them the interval is not to be believed.

@@ -11,7 +11,7 @@ mod rule;
 mod runs;
 mod statistics;
 
-pub use record::{LOG_FILE, RUN_FILE, Row, keep, prepare};
+pub use record::{LOG_FILE, RUN_FILE, Row, keep, keep_all, prepare};
 pub use rule::Rule;
 pub use runs::latencies;
 

@@ -10,6 +10,7 @@ use crate::run::Watched;
 use crate::tally::Tally;
 use clap::{ArgMatches, CommandFactory};
 use serde_json::{Map, Value, json};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,6 +20,8 @@ pub const SCHEMA_VERSION: u64 = 1;
 pub const RUN_FILE: &str = "run.json";
 pub const LOG_FILE: &str = "latency.hdr";
 pub const METRICS_FILE: &str = "metrics.prom";
+/// The command whose run is a directory of runs.
+pub const SEVERAL: &str = "run";
 
 /// What was counted between two looks at a run, about a second apart, in JSON. Times are the run's, the warm-up included.
 #[derive(Clone, Debug)]
@@ -55,8 +58,8 @@ impl Row {
 }
 
 /// Makes the directory of a run that begins. One that holds a run already is refused: two runs' files must not mix.
-pub fn prepare(target: &Target) -> Result<(), Fault> {
-    let Some(directory) = &target.out else { return Ok(()) };
+pub fn prepare(directory: Option<&Path>) -> Result<(), Fault> {
+    let Some(directory) = directory else { return Ok(()) };
     let fault = |error| Fault::Io(directory.display().to_string(), error);
     if directory.join(RUN_FILE).try_exists().map_err(fault)? {
         return Err(Fault::Other(format!("{}: holds a run already", directory.display())));
@@ -64,29 +67,36 @@ pub fn prepare(target: &Target) -> Result<(), Fault> {
     fs::create_dir_all(directory).map_err(fault)
 }
 
-/// Completes the directory of a run, if it has one.
-pub fn keep(target: &Target, report: &Report) -> Result<(), Fault> {
+/// Completes the directory of a load that these words ask for, if it has one.
+pub fn keep(target: &Target, words: &[OsString], report: &Report) -> Result<(), Fault> {
     let Some(directory) = &target.out else { return Ok(()) };
     // What only reads back has no log, and so no directory yet.
-    prepare(target)?;
-    let matches = Options::command().get_matches();
+    prepare(Some(directory))?;
+    let matches = Options::command().get_matches_from(words);
     let (command, options) = matches.subcommand().expect("loads are subcommands");
-    let run = object(command, options, report);
+    let rows = report.rows.iter().map(|row| &row.0).collect::<Vec<_>>();
+    let mut run = object(command, given(command, options), report.json());
+    run["rows"] = json!(rows);
     write(&directory.join(METRICS_FILE), &exposition(&run))?;
     write(&directory.join(RUN_FILE), &format!("{run:#}\n"))
 }
 
-fn object(command: &str, options: &ArgMatches, report: &Report) -> Value {
+/// Completes the directory of loads of a file, each of which has one of its own in it.
+pub fn keep_all(directory: &Path, options: Map<String, Value>, report: Value) -> Result<(), Fault> {
+    let run = object(SEVERAL, options, report);
+    write(&directory.join(RUN_FILE), &format!("{run:#}\n"))
+}
+
+fn object(command: &str, options: Map<String, Value>, report: Value) -> Value {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     json!({
         "schema_version": SCHEMA_VERSION,
         "loadgen": env!("CARGO_PKG_VERSION"),
         "command": command,
-        "options": given(command, options),
+        "options": options,
         "host": host(),
         "ended_unix_seconds": now.as_secs(),
-        "report": report.json(),
-        "rows": report.rows.iter().map(|row| &row.0).collect::<Vec<_>>(),
+        "report": report,
     })
 }
 

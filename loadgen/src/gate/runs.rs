@@ -1,6 +1,6 @@
 //! Runs as they were kept: a run's directory, or an interval log alone, which has latencies and nothing else.
 
-use crate::gate::record::{LOG_FILE, RUN_FILE, SCHEMA_VERSION};
+use crate::gate::record::{LOG_FILE, RUN_FILE, SCHEMA_VERSION, SEVERAL};
 use crate::report::percentile_ms;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -50,6 +50,11 @@ impl Kept {
                 serde_json::from_slice(&bytes(&file)?).map_err(|error| fault(&file, error.to_string()))?;
             if record["schema_version"].as_u64().is_none() || !record["report"].is_object() {
                 return Err(fault(&file, "not what a run of loadgen leaves".to_string()));
+            }
+            if record["command"] == SEVERAL {
+                let loads = record["report"]["loads"].as_object().into_iter().flat_map(|loads| loads.keys());
+                let loads = loads.map(String::as_str).collect::<Vec<_>>().join(", ");
+                return Err(format!("{name}: holds the runs of several loads; compare one of them: {loads}"));
             }
             (record, path.join(LOG_FILE))
         } else {

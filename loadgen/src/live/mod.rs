@@ -6,7 +6,7 @@ use crate::report::{percentile_ms, progress};
 use crate::run::{LAG, SERVICE, Watched};
 use crate::tally::Tally;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use terminal::Terminal;
 
 const SECOND_NS: f64 = 1e9;
@@ -19,62 +19,97 @@ const SCALE_WIDTH: usize = 14;
 /// Looks that are kept, more than a terminal has columns.
 const LOOKS_MAX: usize = 1000;
 
-/// What is said while there is a picture, which comes above it with the next one.
-static NOTES: Mutex<Option<Vec<String>>> = Mutex::new(None);
+/// The terminal while there are pictures in it.
+static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
 
-/// A line on standard error.
+fn stage() -> MutexGuard<'static, Option<Stage>> {
+    STAGE.lock().expect("no thread panics while it holds it")
+}
+
+/// A line on standard error; above the pictures, with the next ones, where there are any.
 pub fn say(line: String) {
-    let mut notes = NOTES.lock().expect("no thread panics while it holds it");
-    match notes.as_mut() {
-        Some(notes) => notes.push(line),
-        None => {
-            drop(notes);
-            eprintln!("{line}");
-        }
+    match stage().as_mut() {
+        Some(stage) => stage.notes.push(line),
+        None => eprintln!("{line}"),
     }
 }
 
-fn notes(next: Option<Vec<String>>) -> Vec<String> {
-    let mut notes = NOTES.lock().expect("no thread panics while it holds it");
-    std::mem::replace(&mut *notes, next).unwrap_or_default()
+/// The terminal, and the pictures of all loads that run at the same time, one below the other.
+struct Stage {
+    terminal: Terminal,
+    pictures: Vec<Picture>,
+    /// What is said meanwhile.
+    notes: Vec<String>,
+}
+
+impl Stage {
+    /// Draws all, those first that go on; or says what it was to say if the terminal is not this program's.
+    fn draw(&mut self) -> bool {
+        let notes = std::mem::take(&mut self.notes);
+        if !self.terminal.is_in_front() {
+            self.terminal.leave();
+            notes.iter().for_each(|note| eprintln!("{note}"));
+            return false;
+        }
+        let mut pictures: Vec<&Picture> = self.pictures.iter().filter(|picture| picture.looks > 0).collect();
+        pictures.sort_by_key(|picture| picture.is_over);
+        let width = self.terminal.size().0;
+        let lines: Vec<String> = pictures.iter().flat_map(|picture| picture.lines(width)).collect();
+        self.terminal.draw(&notes, &lines);
+        true
+    }
 }
 
 /// Where a run shows how it goes on.
-pub struct Screen(Option<(Terminal, Picture)>);
+pub struct Screen {
+    /// What it is called among others.
+    name: Option<String>,
+    /// The place of its picture, if there is one.
+    place: Option<usize>,
+}
 
 impl Screen {
     /// `is_live` asks for a picture; there is one only in a terminal.
-    pub fn open(is_live: bool) -> Screen {
-        let terminal = if is_live { Terminal::open() } else { None };
-        if terminal.is_some() {
-            notes(Some(Vec::new()));
+    pub fn open(is_live: bool, name: Option<&str>) -> Screen {
+        let name = name.map(str::to_string);
+        let mut stage = stage();
+        if is_live && stage.is_none() {
+            *stage = Terminal::open().map(|terminal| Stage { terminal, pictures: Vec::new(), notes: Vec::new() });
         }
-        Screen(terminal.map(|terminal| (terminal, Picture::new(levels(|name| std::env::var(name).ok())))))
+        let place = stage.as_mut().filter(|_| is_live).map(|stage| {
+            let levels = levels(|name| std::env::var(name).ok());
+            stage.pictures.push(Picture::new(levels, name.clone().unwrap_or_default()));
+            stage.pictures.len() - 1
+        });
+        Screen { name, place }
     }
 
     /// What was counted in so many seconds up to `now_ns`, by tag.
     pub fn show(&mut self, now_ns: u64, seconds: f64, watched: &[Watched], intervals: &[(Tally, bool)]) {
         let now = now_ns as f64 / SECOND_NS;
-        if let Some((terminal, picture)) = &mut self.0 {
-            picture.add(now, seconds, watched, intervals);
-            let notes = notes(Some(Vec::new()));
-            if terminal.is_in_front() {
-                return terminal.draw(&notes, &picture.lines(terminal.size().0));
+        if let (Some(place), Some(stage)) = (self.place, stage().as_mut()) {
+            stage.pictures[place].add(now, seconds, watched, intervals);
+            if stage.draw() {
+                return;
             }
-            terminal.leave();
-            notes.iter().for_each(|note| eprintln!("{note}"));
         }
         let second = watched.iter().position(|watched| watched.tag == Some("delivery"));
         let second = second.map(|at| &intervals[at].0.latency);
-        eprintln!("{}", progress(now, seconds, &intervals[0].0, second));
+        let name = self.name.as_ref().map_or(String::new(), |name| format!("{name}: "));
+        eprintln!("{name}{}", progress(now, seconds, &intervals[0].0, second));
     }
 }
 
 impl Drop for Screen {
+    /// The last of several leaves the terminal as it is then.
     fn drop(&mut self) {
-        if let Some((terminal, _)) = &mut self.0 {
-            terminal.leave();
-            notes(None).iter().for_each(|note| eprintln!("{note}"));
+        let mut all = stage();
+        let (Some(place), Some(stage)) = (self.place, all.as_mut()) else { return };
+        stage.pictures[place].is_over = true;
+        if stage.pictures.iter().all(|picture| picture.is_over) {
+            stage.terminal.leave();
+            stage.notes.iter().for_each(|note| eprintln!("{note}"));
+            *all = None;
         }
     }
 }
@@ -96,6 +131,10 @@ struct Series {
 
 struct Picture {
     levels: [char; 8],
+    /// Of its load, if there are several.
+    name: String,
+    /// Its load has ended.
+    is_over: bool,
     title: String,
     series: Vec<Series>,
     /// Looks since the start.
@@ -105,9 +144,9 @@ struct Picture {
 }
 
 impl Picture {
-    fn new(levels: [char; 8]) -> Picture {
+    fn new(levels: [char; 8], name: String) -> Picture {
         let (title, series, errors) = (String::new(), Vec::new(), BTreeMap::new());
-        Picture { levels, title, series, looks: 0, errors, censored: 0 }
+        Picture { levels, name, is_over: false, title, series, looks: 0, errors, censored: 0 }
     }
 
     fn add(&mut self, now: f64, seconds: f64, watched: &[Watched], intervals: &[(Tally, bool)]) {
@@ -149,7 +188,11 @@ impl Picture {
         let name_width = self.series.iter().map(|series| series.name.len()).max().unwrap_or(0);
         let columns = width.saturating_sub(name_width + VALUE_WIDTH + SCALE_WIDTH + 2).min(LOOKS_MAX);
         let shown = columns.min(self.looks);
-        let mut title = self.title.clone();
+        let mut title = self.name.clone();
+        if !title.is_empty() {
+            title += if self.is_over { ", ended: " } else { ": " };
+        }
+        title += &self.title;
         if shown > 0 {
             title += &format!(", a column for each of the last {shown} looks of {}", self.looks);
         }
@@ -203,7 +246,7 @@ mod tests {
     /// Looks at a load whose rate and latency rise by the second; nothing comes in the third.
     fn picture(looks: u64, tags: [Option<&'static str>; 3]) -> Picture {
         let watched = tags.map(|tag| Watched::new(tag, 1));
-        let mut picture = Picture::new(BLOCKS);
+        let mut picture = Picture::new(BLOCKS, String::new());
         for look in 1..=looks {
             let tally = |scale: u64| {
                 let mut tally = Tally::new();
@@ -249,6 +292,8 @@ mod tests {
         assert_eq!(count(&lines[1]), 100 - "delivery p99".len() - VALUE_WIDTH - SCALE_WIDTH - 2);
         assert!(lines[0].ends_with(&format!("the last {} looks of 200", count(&lines[1]))), "{lines:?}");
         assert!(lines[1].ends_with("0 to 20000") && !lines[1].contains('▁'), "{lines:?}");
+        (picture.name, picture.is_over) = ("big".to_string(), true);
+        assert!(picture.lines(100)[0].starts_with("big, ended: 200.0 s, "), "{:?}", picture.lines(100)[0]);
         // Too narrow for columns, figures are left.
         assert!(count(&picture.lines(36)[1]) == 0 && picture.lines(36)[1].ends_with("20000/s"));
     }

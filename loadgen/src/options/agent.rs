@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-pub const ABOUT: &str = "Run loads for whoever conducts them with --agents, one at a time.\n\n\
+pub const ABOUT: &str = "Run loads for whoever conducts them with --agents, one at a time, or those of one file together.\n\n\
     An agent runs produce, consume, end-to-end, commit and churn, with any brokers and topics that it is given, and asks nobody who \
     they are: let it listen only where whoever reaches it may do that. It reads and writes no files but in a temporary directory \
     (so no sizes by @FILE), and bears what is no message. When whoever conducts goes, so does the load.";

@@ -50,12 +50,28 @@ pub struct Options {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
-    /// Write, as fast as the requests in flight allow or at a --rate
-    Produce(Produce),
+    #[command(flatten)]
+    Load(Box<LoadCommand>),
     /// The highest rate at which the broker keeps within limits of latency, by steps of produce
     #[command(long_about = search::ABOUT, mut_arg("warmup_seconds", |arg| arg.default_value("2")),
         mut_args(|arg| if search::HIDDEN.contains(&arg.get_id().as_str()) { arg.hide(true) } else { arg }))]
     Search(Box<Search>),
+    /// Several loads at once, from a file: topics, producers, groups with their lag and the drain of a backlog
+    #[command(long_about = run::ABOUT)]
+    Run(Scenario),
+    /// Run loads for whoever conducts them with --agents, one at a time or those of one file
+    #[command(long_about = agent::ABOUT)]
+    Agent(Agent),
+    /// Compare two sets of runs: what is better, worse, the same or undecided, and whether it is a reason to fail
+    #[command(long_about = compare::ABOUT)]
+    Compare(Compare),
+}
+
+/// One load: what a command is by itself, and a table of a file.
+#[derive(Subcommand, Debug)]
+pub enum LoadCommand {
+    /// Write, as fast as the requests in flight allow or at a --rate
+    Produce(Produce),
     /// Read, as fast as the broker answers; walks the batches' headers only
     Consume(Consume),
     /// Write at a --rate and read it back at once: latency of the acknowledgement and of the delivery
@@ -72,30 +88,31 @@ pub enum Command {
     Commit(Commit),
     /// Open and close connections, make and delete topics
     Churn(Churn),
-    /// Several loads at once, from a file: topics, producers, groups with their lag and the drain of a backlog
-    #[command(long_about = run::ABOUT)]
-    Run(Scenario),
-    /// Run loads for whoever conducts them with --agents, one at a time
-    #[command(long_about = agent::ABOUT)]
-    Agent(Agent),
-    /// Compare two sets of runs: what is better, worse, the same or undecided, and whether it is a reason to fail
-    #[command(long_about = compare::ABOUT)]
-    Compare(Compare),
 }
 
-impl Command {
-    /// What a load has that this command is.
-    pub fn target(&self) -> Option<&Target> {
+impl LoadCommand {
+    /// What every load has.
+    pub fn target(&self) -> &Target {
         match self {
-            Command::Produce(options) => Some(&options.target),
-            Command::Consume(options) => Some(&options.target),
-            Command::EndToEnd(options) => Some(&options.target),
-            Command::Verify(options) => Some(&options.target),
-            Command::Group(options) => Some(&options.target),
-            Command::Commit(options) => Some(&options.target),
-            Command::Churn(options) => Some(&options.target),
-            Command::Run(_) | Command::Agent(_) | Command::Search(_) | Command::Compare(_) => None,
+            LoadCommand::Produce(options) => &options.target,
+            LoadCommand::Consume(options) => &options.target,
+            LoadCommand::EndToEnd(options) => &options.target,
+            LoadCommand::Verify(options) => &options.target,
+            LoadCommand::Group(options) => &options.target,
+            LoadCommand::Commit(options) => &options.target,
+            LoadCommand::Churn(options) => &options.target,
         }
+    }
+
+    /// Whether agents run it. Records of `verify` and members of groups have to be known to one process.
+    pub fn is_for_agents(&self) -> bool {
+        !matches!(self, LoadCommand::Verify(_) | LoadCommand::Group(_))
+    }
+
+    /// The words by which they are asked for.
+    pub fn names() -> Vec<String> {
+        let all = LoadCommand::augment_subcommands(clap::Command::new("loads"));
+        all.get_subcommands().map(|command| command.get_name().to_string()).collect()
     }
 }
 
@@ -129,7 +146,10 @@ mod tests {
     #[test]
     fn a_batch_has_a_record_at_least() {
         let parse = |args: &[&str]| match Options::parse_from([&["loadgen", "produce"], args].concat()).command {
-            Command::Produce(produce) => produce,
+            Command::Load(load) => match *load {
+                LoadCommand::Produce(produce) => produce,
+                other => panic!("{other:?}"),
+            },
             other => panic!("{other:?}"),
         };
         assert_eq!(parse(&[]).writing.batch_records(), 64);

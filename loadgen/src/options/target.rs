@@ -62,6 +62,9 @@ pub struct Target {
     /// Begin at the moment that standard input says, as part of the run with this number: for agents
     #[arg(long, hide = true)]
     pub held: Option<u32>,
+    /// What it is called among others that run at the same time: for loads of a file
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub name: Option<String>,
     /// Print the result as one JSON object
     #[arg(long)]
     pub json: bool,

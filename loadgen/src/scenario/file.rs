@@ -1,12 +1,12 @@
 //! A file of loads: each table becomes the words of a command line, so that both have the same options, checks and defaults.
 
-use crate::options::{Command, Options};
+use crate::options::{Command, LoadCommand, Options, Scenario};
 use clap::{CommandFactory, Parser};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Component, Path};
 use toml::{Table, Value};
 
-/// Commands that a file may have tables of.
-const COMMANDS: [&str; 7] = ["produce", "consume", "end-to-end", "group", "commit", "churn", "verify"];
 /// Options that are the whole run's.
 const REFUSED: [&str; 5] = ["json", "live", "out", "agents", "held"];
 const NAME: &str = "name";
@@ -18,27 +18,30 @@ pub struct Load {
     pub name: String,
     /// When it begins.
     pub after_seconds: f64,
-    pub command: Command,
+    pub command: LoadCommand,
+    /// The command line that it is.
+    pub words: Vec<OsString>,
 }
 
 impl Load {
     /// Whether it uses the topic that it names, which is made when it is missing.
     pub fn needs_topic(&self) -> bool {
-        !matches!(self.command, Command::Churn(_))
-            && !matches!(&self.command, Command::Verify(verify) if verify.check.is_some())
+        !matches!(self.command, LoadCommand::Churn(_))
+            && !matches!(&self.command, LoadCommand::Verify(verify) if verify.check.is_some())
     }
 }
 
-pub fn loads(text: &str) -> Result<Vec<Load>, String> {
+/// The loads of a file, with those options that are the whole run's.
+pub fn loads(text: &str, whole: &Scenario) -> Result<Vec<Load>, String> {
     let mut file: Table = text.parse().map_err(|error: toml::de::Error| error.to_string().trim_end().to_string())?;
     let mut tables = Vec::new();
-    for command in COMMANDS {
-        match file.remove(command) {
+    for command in LoadCommand::names() {
+        match file.remove(&command) {
             None => {}
             Some(Value::Array(all)) if all.iter().all(Value::is_table) => {
                 let numbered = all.into_iter().enumerate();
                 tables.extend(numbered.filter_map(|(i, table)| match table {
-                    Value::Table(table) => Some((command, format!("{command}-{}", i + 1), table)),
+                    Value::Table(table) => Some((command.clone(), format!("{command}-{}", i + 1), table)),
                     _ => None,
                 }));
             }
@@ -49,7 +52,7 @@ pub fn loads(text: &str) -> Result<Vec<Load>, String> {
         return Err("there is no load in it".to_string());
     }
     let mut used = BTreeSet::new();
-    let read = |(command, name, table)| load(command, name, table, &file, &mut used);
+    let read = |(command, name, table): (String, _, _)| load(&command, name, table, (&file, whole), &mut used);
     let loads: Vec<Load> = tables.into_iter().map(read).collect::<Result<_, _>>()?;
     if let Some(key) = file.keys().find(|key| !used.contains(*key)) {
         return Err(format!("no load has an option {key}"));
@@ -62,7 +65,7 @@ fn load(
     command: &str,
     default_name: String,
     mut table: Table,
-    common: &Table,
+    (common, whole): (&Table, &Scenario),
     used: &mut BTreeSet<String>,
 ) -> Result<Load, String> {
     let name = match table.remove(NAME) {
@@ -86,18 +89,37 @@ fn load(
         // Its lag is asked for by its name.
         table.insert("group".to_string(), Value::String(format!("loadgen-{:08x}", rand::random::<u32>())));
     }
-    let mut words = vec!["loadgen".to_string(), command.to_string()];
+    let mut words: Vec<OsString> = vec!["loadgen".into(), command.into(), format!("--name={name}").into()];
     for (key, value) in &table {
         if REFUSED.contains(&key.as_str()) {
             return Err(fault(format!("{key} is no option of a load in a file")));
         }
-        words.extend(as_words(key, value).map_err(fault)?);
+        words.extend(as_words(key, value).map_err(fault)?.into_iter().map(OsString::from));
     }
-    let parsed = Options::try_parse_from(words).map_err(|error| {
-        let text = error.to_string();
-        fault(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string())
-    });
-    Ok(Load { after_seconds, command: parsed?.command, name })
+    words.extend(whole.live.then(|| "--live".into()));
+    if let Some(directory) = &whole.out {
+        if Path::new(&name).components().collect::<Vec<_>>() != [Component::Normal(name.as_ref())] {
+            return Err(fault("a name that no directory can have".to_string()));
+        }
+        words.extend(["--out".into(), directory.join(&name).into_os_string()]);
+    }
+    let mut command = parsed(&words).map_err(fault)?;
+    if command.is_for_agents() && !whole.agents.is_empty() {
+        words.push(format!("--agents={}", whole.agents.join(",")).into());
+        command = parsed(&words).map_err(fault)?;
+    }
+    Ok(Load { after_seconds, command, words, name })
+}
+
+fn parsed(words: &[OsString]) -> Result<LoadCommand, String> {
+    match Options::try_parse_from(words) {
+        Ok(Options { command: Command::Load(load) }) => Ok(*load),
+        Ok(_) => unreachable!("the word is that of a load"),
+        Err(error) => {
+            let text = error.to_string();
+            Err(text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_string())
+        }
+    }
 }
 
 /// What is left of so many seconds for a load that begins later.
@@ -133,6 +155,12 @@ fn as_words(key: &str, value: &Value) -> Result<Vec<String>, String> {
 mod tests {
     use super::*;
 
+    fn whole(words: &str) -> Scenario {
+        let words = ["loadgen", "run", "x.toml"].into_iter().chain(words.split_whitespace());
+        let Command::Run(options) = Options::parse_from(words).command else { panic!("run") };
+        options
+    }
+
     #[test]
     fn tables_are_command_lines() {
         let text = r#"
@@ -154,10 +182,10 @@ mod tests {
             topic = "x"
             after-seconds = 12.5
         "#;
-        let loads = loads(text).unwrap();
+        let loads = loads(text, &whole("")).unwrap();
         let names: Vec<&str> = loads.iter().map(|load| load.name.as_str()).collect();
         assert_eq!(names, ["produce-1", "large", "group-1"]);
-        let (Command::Produce(first), Command::Produce(second), Command::Group(group)) =
+        let (LoadCommand::Produce(first), LoadCommand::Produce(second), LoadCommand::Group(group)) =
             (&loads[0].command, &loads[1].command, &loads[2].command)
         else {
             panic!("{loads:?}")
@@ -180,6 +208,7 @@ mod tests {
             ("[[produce]]\nrat = 5", "produce-1: unexpected argument '--rat'"),
             ("[[produce]]\nrate = -5", "produce-1: invalid value"),
             ("[[produce]]\njson = true", "no option of a load"),
+            ("[[produce]]\nagents = \"a\"", "no option of a load"),
             ("[[produce]]\nrate = { a = 1 }", "rate has a value"),
             ("[[produce]]\nafter-seconds = -1", "not a number of seconds"),
             ("seconds = 5\n[[produce]]\nafter-seconds = 5", "when all is over"),
@@ -187,8 +216,27 @@ mod tests {
             ("[[produce]]\nname = \"a\"\n[[churn]]\nname = \"a\"", "same name"),
             ("[[compare]]\nbase = \"a\"\n[[churn]]\n", "no load has an option compare"),
         ] {
-            let error = loads(text).unwrap_err();
+            let error = loads(text, &whole("")).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_the_whole_runs_comes_to_each_load() {
+        let text = "[[produce]]\nname = \"w\"\n[[group]]\nread = true\n[[verify]]\n[[churn]]";
+        let all = whole("--live --agents a,b:5 --out there");
+        let loads = loads(text, &all).unwrap();
+        for load in &loads {
+            let target = load.command.target();
+            assert_eq!((target.live, target.name.as_deref()), (true, Some(&*load.name)));
+            assert_eq!(target.out, Some(Path::new("there").join(&load.name)));
+            let is_here = ["group-1", "verify-1"].contains(&&*load.name);
+            assert_eq!(target.agents, if is_here { &[][..] } else { &["a", "b:5"][..] }, "{}", load.name);
+        }
+        assert_eq!(loads.len(), 4);
+        for name in ["", ".", "..", "a/b", "/a", "a/"] {
+            let text = format!("[[produce]]\nname = {name:?}");
+            assert!(super::loads(&text, &all).unwrap_err().contains("no directory"), "{name}");
         }
     }
 }

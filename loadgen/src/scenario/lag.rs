@@ -1,7 +1,7 @@
 //! The lag of a group, looked at from outside: what its topic has behind what it has committed.
 
 use crate::cluster::{Broker, EARLIEST, Fault, LATEST, Layout, offsets, topic_layout};
-use crate::options::{Command, From, Target};
+use crate::options::{From, LoadCommand, Target};
 use klamm::client::partition::TopicPartition;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -47,8 +47,8 @@ pub struct Lag {
 
 impl Observed {
     /// The groups of a load that read.
-    pub fn of(command: &Command) -> Vec<Observed> {
-        let Command::Group(options) = command else { return Vec::new() };
+    pub fn of(command: &LoadCommand) -> Vec<Observed> {
+        let LoadCommand::Group(options) = command else { return Vec::new() };
         if !options.read && options.writing.rate.is_none() {
             return Vec::new();
         }

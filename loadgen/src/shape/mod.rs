@@ -157,7 +157,7 @@ fn varint_bytes(value: i32) -> usize {
 mod tests {
     use super::*;
     use crate::compression::plain;
-    use crate::options::{Command, Options};
+    use crate::options::{Command, LoadCommand, Options};
     use crate::payload::Stamp;
     use clap::Parser;
     use klamm::wire::batch::{Batch, Record, crc_ok};
@@ -165,7 +165,8 @@ mod tests {
 
     fn maker(words: &str) -> Maker {
         let all = ["loadgen", "produce"].into_iter().chain(words.split_whitespace());
-        let Command::Produce(produce) = Options::parse_from(all).command else { panic!("produce") };
+        let Command::Load(load) = Options::parse_from(all).command else { panic!("load") };
+        let LoadCommand::Produce(produce) = *load else { panic!("produce") };
         Maker::new((&produce.writing, &produce.shape), 4, produce.shape.seed.unwrap_or(3), 0)
     }
 
