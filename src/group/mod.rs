@@ -43,8 +43,8 @@ use std::sync::Arc;
 
 /// Protocols that one member may offer. Clients offer one to four.
 pub const MEMBER_PROTOCOLS_MAX: usize = 100;
-/// Bytes of metadata, over all its protocols, that one member may send.
-pub const MEMBER_METADATA_BYTES_MAX: usize = 4 << 20;
+/// Bytes of metadata, over all its protocols, that one member may send: as many as a batch with its group may have.
+pub const MEMBER_METADATA_BYTES_MAX: usize = 1 << 20;
 /// Members of one group that have been given an id and have not joined with it yet.
 pub const MEMBERS_PENDING_MAX: usize = 10_000;
 /// A coordinator refuses writes while more bytes of its records than this are decided and not durable.

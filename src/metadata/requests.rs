@@ -6,7 +6,8 @@ use super::record::{Broker, Record};
 use super::rejection::Rejection;
 use super::rules::{self, Created, Deleted, PartitionsSpec, PolicyCheck, SettingCheck, Terms, TopicKey, TopicSpec};
 use crate::types::{BrokerId, Uuid};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -250,8 +251,8 @@ fn check_settings(settings: &BTreeMap<String, String>, check: SettingCheck<'_>) 
     settings.iter().try_for_each(|(key, value)| check(key, Some(value))).map_err(Rejection::InvalidConfig)
 }
 
-fn occurring_twice<'a, T: Ord>(items: impl Iterator<Item = &'a T>) -> BTreeSet<&'a T> {
-    let mut seen = BTreeSet::new();
+fn occurring_twice<'a, T: Eq + Hash>(items: impl Iterator<Item = &'a T>) -> HashSet<&'a T> {
+    let mut seen = HashSet::new();
     items.filter(|&item| !seen.insert(item)).collect()
 }
 

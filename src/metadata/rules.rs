@@ -102,7 +102,7 @@ pub struct PartitionsSpec {
 }
 
 /// How a request names a topic.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TopicKey {
     /// By its name.
     Name(String),

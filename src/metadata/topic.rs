@@ -49,8 +49,10 @@ impl Topic {
 
     /// Where a partition is; `None` if the topic has no such partition.
     pub fn partition(&self, index: PartitionIndex) -> Option<&Placement> {
-        let (_, range) = self.partitions.range(..=index).next_back()?;
-        (index < range.end).then_some(&range.placement)
+        // Mostly all partitions are placed alike; then no search, which has to allocate, is needed.
+        let (_, first) = self.partitions.first()?;
+        let range = if index < first.end { first } else { self.partitions.range(..=index).next_back()?.1 };
+        (range.start..range.end).contains(&index).then_some(&range.placement)
     }
 
     /// All partitions in order, neighbours that are placed alike together.

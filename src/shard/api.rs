@@ -1,7 +1,6 @@
 //! The table of APIs: of each one that this broker has, the versions in which it is complete, and who answers.
 
 use super::admin::Decision;
-use super::context::Context;
 use super::front::begin;
 use super::front::route::{Api, Route};
 use super::query::{
@@ -20,10 +19,8 @@ pub fn api(key: ApiKey) -> Api {
         ApiKey::Fetch => (4..=17, Owners(begin::fetch)),
         ApiKey::ListOffsets => (1..=10, Owners(begin::list_offsets)),
         ApiKey::Metadata => {
-            let needed = |context: &Context<'_>, head: &Head<'_>, body: &[u8]| {
-                metadata::missing(context, head, body).map(|names| !names.is_empty())
-            };
-            (0..=13, Either { needed, image: metadata::answer, controller: |d, head, body| d.metadata(head, body) })
+            let controller = |d: Decision<'_>, head: &Head<'_>, body: &[u8]| d.metadata(head, body);
+            (0..=13, Either { needed: metadata::makes_topics, image: metadata::answer, controller })
         }
         ApiKey::OffsetCommit => (2..=9, Owners(begin::groups)),
         ApiKey::OffsetFetch => (1..=9, Owners(begin::groups)),

@@ -253,6 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_bounded_and_records_do_not_count() {
+        let mut w = Writer::new();
+        let records = Records::Slice(&[7; 1000]);
+        w.put_length(Some(3), true);
+        (0..3).for_each(|_| w.put_records(&records, true));
+        w.put_length(Some(20), false);
+        (0..20).for_each(|number| w.put_i32(number));
+        let bytes = w.into_bytes();
+        let fields = bytes.len() - 3000;
+        let read = |field_bytes_max| {
+            let mut r = Reader::bounded(&bytes, field_bytes_max);
+            r.array(true, 1, |r| r.records(true))?;
+            r.array(false, 4, Reader::i32)
+        };
+        assert_eq!(read(fields).map(|numbers| numbers.len()), Ok(20));
+        assert_eq!(read(fields - 1), Err(DecodeError::Length));
+        assert_eq!(read(0), Err(DecodeError::Length));
+        let tags = [3, 0, 0, 1, 0, 2, 0];
+        assert_eq!(Reader::bounded(&tags, 7).tags(|_, _| Ok(())), Ok(()));
+        assert_eq!(Reader::bounded(&tags, 6).tags(|_, _| Ok(())), Err(DecodeError::Length));
+    }
+
+    #[test]
     fn unknown_tags_are_skipped_and_known_ones_must_fit() {
         let bytes = [2, 5, 1, 0xaa, 9, 2, 0, 7, 0xee];
         let mut r = Reader::new(&bytes);

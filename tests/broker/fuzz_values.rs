@@ -50,8 +50,8 @@ const NUMBERS: [i64; 16] = [
     i64::MIN,
     1 << 53,
 ];
-/// One array of a request may be so large.
-const ARRAY_BYTES_MAX: usize = 7 << 20;
+/// One array of a request may be so large: one that is larger than what the broker takes is there in some.
+const ARRAY_BYTES_MAX: usize = 5 << 19;
 /// What is remembered of each kind.
 const KNOWN_MAX: usize = 16;
 

@@ -5,11 +5,16 @@ use crate::client::{Client, Produce, ask, fetch_once, read_frame};
 use crate::process::{Broker, DEADLINE, cores, wait_for};
 use bytes::Bytes;
 use klamm::wire::batch::{BatchBuilder, batches};
-use klamm::wire::codec::{Reader, Records};
+use klamm::wire::codec::{Reader, Records, Writer};
 use klamm::wire::frame::request_frame;
+use klamm::wire::messages::delete_topics_request::DeleteTopicState;
 use klamm::wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use klamm::wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use klamm::wire::messages::metadata_request::MetadataRequestTopic;
+use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use klamm::wire::messages::{
-    ApiKey, ApiVersionsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest, ProduceResponse,
+    ApiKey, ApiVersionsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, MetadataRequest,
+    ProduceRequest, ProduceResponse,
 };
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -251,4 +256,87 @@ fn who_leaves_while_held_back_is_noticed() {
     assert!(is_served(&broker).is_none(), "there is room for one");
     drop(client);
     wait_for("room", || is_served(&broker));
+}
+
+/// What a request names is looked at in one turn, so its fields are short; records do not count among them.
+// long: a request of each kind
+#[test]
+fn a_request_with_fields_above_two_mebibytes_closes_its_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(dir.path(), &[("auto.create.topics.enable", "false")]);
+    let mut client = Client::connect(broker.address);
+    client.create("t", 2, &[]);
+    type Encode = Box<dyn Fn(usize, &mut Writer)>;
+    let name = |number: usize| format!("{number:08}");
+    // Bytes of each element.
+    let requests: [(ApiKey, i16, usize, Encode); 5] = [
+        (
+            ApiKey::Metadata,
+            1,
+            10,
+            Box::new(move |count, w| {
+                let topic = |number| MetadataRequestTopic { name: Some(name(number).into()), ..Default::default() };
+                MetadataRequest { topics: Some((0..count).map(topic).collect()), ..Default::default() }.encode(w, 1);
+            }),
+        ),
+        (
+            ApiKey::DeleteTopics,
+            6,
+            26,
+            Box::new(move |count, w| {
+                let topic = |number| DeleteTopicState { name: Some(name(number).into()), ..Default::default() };
+                let topics = (0..count).map(topic).collect();
+                DeleteTopicsRequest { topics, timeout_ms: 1000, ..Default::default() }.encode(w, 6);
+            }),
+        ),
+        (
+            ApiKey::ListOffsets,
+            1,
+            12,
+            Box::new(|count, w| {
+                let partition =
+                    |number| ListOffsetsPartition { partition_index: number, timestamp: -1, ..Default::default() };
+                let topic =
+                    ListOffsetsTopic { name: "t".into(), partitions: (0..count as i32).map(partition).collect() };
+                ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() }.encode(w, 1);
+            }),
+        ),
+        (
+            ApiKey::Fetch,
+            4,
+            16,
+            Box::new(|count, w| {
+                let partition =
+                    |number| FetchPartition { partition: number, partition_max_bytes: 1, ..Default::default() };
+                let partitions = (0..count as i32).map(partition).collect();
+                let topics = vec![FetchTopic { topic: "t".into(), partitions, ..Default::default() }];
+                FetchRequest { max_bytes: 1, topics, ..Default::default() }.encode(w, 4);
+            }),
+        ),
+        (
+            ApiKey::Produce,
+            9,
+            6,
+            Box::new(|count, w| {
+                let records = vec![7; 3 * MEBIBYTE];
+                let data = |number| PartitionProduceData {
+                    index: number,
+                    records: (number == 0).then(|| Records::Slice(&records)),
+                };
+                let partition_data = (0..count as i32).map(data).collect();
+                let topic_data = vec![TopicProduceData { name: "t".into(), partition_data, ..Default::default() }];
+                ProduceRequest { acks: -1, timeout_ms: 1000, topic_data, ..Default::default() }.encode(w, 9);
+            }),
+        ),
+    ];
+    for (api, version, element_bytes, encode) in &requests {
+        let count = 2 * MEBIBYTE / element_bytes;
+        for (count, is_closed) in [(count - 10, false), (count + 1, true)] {
+            let mut peer = Client::connect(broker.address);
+            peer.send(*api, *version, |w| encode(count, w));
+            assert_eq!(peer.is_closed(), is_closed, "{} of {count}", api.name());
+        }
+    }
+    Produce::to("t", 0, batch(1)).write(&mut client);
+    broker.assert_alive();
 }

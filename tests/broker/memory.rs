@@ -210,7 +210,7 @@ fn half_received_requests_are_bounded() {
 /// Fetches that name very many partitions, wait, and want to be remembered.
 #[test]
 fn fetches_that_wait_and_sessions_are_bounded() {
-    const NAMED: i32 = 200_000;
+    const NAMED: i32 = 70_000;
     let dir = tempfile::tempdir().unwrap();
     let (broker, mut client) = start(dir.path(), &[]);
     let wanted = |partition| FetchPartition {
@@ -223,7 +223,7 @@ fn fetches_that_wait_and_sessions_are_bounded() {
         vec![FetchTopic { topic: "t".into(), partitions: (0..NAMED).map(wanted).collect(), ..Default::default() }];
     let request =
         FetchRequest { max_bytes: 1000, max_wait_ms: 1, min_bytes: 1, topics, session_epoch: 0, ..Default::default() };
-    for _ in 0..40 {
+    for _ in 0..100 {
         let mut greedy = Client::connect(broker.address);
         greedy.send(ApiKey::Fetch, 11, |w| request.encode(w, 11));
         greedy.frame().expect("it is open");

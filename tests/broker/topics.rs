@@ -416,7 +416,7 @@ fn what_is_described_twice_is_answered_once() {
     {
         use describe_log_dirs_request::DescribableLogDirTopic;
         let topic = |partitions| DescribableLogDirTopic { topic: name.clone().into(), partitions };
-        let topics = Some(vec![topic(vec![0; 1_000_000]), topic(vec![1])]);
+        let topics = Some(vec![topic(vec![0; 500_000]), topic(vec![1])]);
         let response = ask!(client, DescribeLogDirs, 4, DescribeLogDirsResponse, DescribeLogDirsRequest { topics });
         let [topic] = &response.results[0].topics[..] else { panic!("one topic: {response:?}") };
         assert_eq!(topic.partitions.len(), 2);
@@ -445,11 +445,11 @@ fn what_is_described_twice_is_answered_once() {
     {
         use metadata_request::MetadataRequestTopic;
         let wanted = |name: &String| MetadataRequestTopic { name: Some(name.clone().into()), ..Default::default() };
-        let topics = Some((0..100_000).map(|n| wanted([&name, &other][n % 2])).collect());
+        let topics = Some((0..40_000).map(|n| wanted([&name, &other][n % 2])).collect());
         let request = MetadataRequest { topics, ..Default::default() };
         assert_eq!(ask!(client, Metadata, 12, MetadataResponse, request).topics.len(), 2);
         use describe_topic_partitions_request::TopicRequest;
-        let topics = (0..100_000).map(|n| TopicRequest { name: [&name, &other][n % 2].clone().into() }).collect();
+        let topics = (0..40_000).map(|n| TopicRequest { name: [&name, &other][n % 2].clone().into() }).collect();
         let request = DescribeTopicPartitionsRequest { topics, response_partition_limit: 100, cursor: Option::None };
         let response = ask!(client, DescribeTopicPartitions, 0, DescribeTopicPartitionsResponse, request);
         assert_eq!(response.topics.len(), 2);
@@ -470,7 +470,7 @@ fn questions_whose_answers_would_be_huge_close_their_connection_alone() {
         let all = MetadataRequest { topics: Option::None, ..Default::default() };
         assert_eq!(ask!(witness, Metadata, 12, MetadataResponse, all).topics.len(), 1);
     };
-    // Each of three million partitions, of which there are two.
+    // Each of three million partitions, of which there are two: more than a request may name.
     let topics =
         vec![elect_leaders_request::TopicPartitions { topic: "t".into(), partitions: (0..3_000_000).collect() }];
     let request = ElectLeadersRequest { topic_partitions: Some(topics), timeout_ms: 1000, ..Default::default() };
@@ -478,13 +478,13 @@ fn questions_whose_answers_would_be_huge_close_their_connection_alone() {
     let partitions = (0..3_000_000).collect();
     let topics = vec![describe_producers_request::TopicRequest { name: "t".into(), partition_indexes: partitions }];
     close(ApiKey::DescribeProducers, 0, &|w| DescribeProducersRequest { topics: topics.clone() }.encode(w, 0));
-    // The settings of half a million groups, with their documentation.
+    // The settings of some groups, with their documentation.
     let group = |n: u32| describe_configs_request::DescribeConfigsResource {
         resource_type: 32,
         resource_name: n.to_string().into(),
         configuration_keys: Option::None,
     };
-    let resources = (0..500_000).map(group).collect();
+    let resources = (0..150_000).map(group).collect();
     let request = DescribeConfigsRequest { resources, include_synonyms: true, include_documentation: true };
     close(ApiKey::DescribeConfigs, 4, &|w| request.encode(w, 4));
     let grown = broker.memory().saturating_sub(memory);

@@ -14,7 +14,7 @@ use crate::wire::messages::delete_topics_request::DeleteTopicState;
 use crate::wire::messages::delete_topics_response::DeletableTopicResult;
 use crate::wire::messages::{CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 /// Kafka's own metadata log, which nobody may create. Other internal topics may be created, as in Kafka.
 const CLUSTER_METADATA: &str = "__cluster_metadata";
@@ -65,7 +65,7 @@ impl Decision<'_> {
             Err(rejection) => (None, Err(rejection)),
         });
         // What is named twice is answered once, also if it is named by its name and by its id.
-        let mut seen = BTreeSet::new();
+        let mut seen = HashSet::new();
         let answered = names.zip(wanted).filter(|(_, (key, _))| {
             let topic = match key {
                 Some(TopicKey::Name(name)) => image.topic(name),

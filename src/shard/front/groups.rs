@@ -2,7 +2,6 @@
 //! meet here.
 
 use super::gather::{Begun, Incoming, Reply, ReplyHead, Scatter, Work};
-use super::route::check_length;
 use crate::group::{
     ANSWER_BYTES_MAX, ListFilter, Request, Response, offset_fetch_join, offset_fetch_split, partition_of, refusal,
 };
@@ -148,7 +147,6 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     let topic = scatter.view.image().topic(OFFSETS_TOPIC).map(|topic| (topic.id, topic.partition_count()));
     let partitions = topic.map_or(1, |(_, partitions)| partitions);
     let body = &frame[head.body_start..];
-    check_length(body)?;
     let places = places(head, body, partitions)?;
     let (api, reply_head) = (head.api, ReplyHead::new(head));
     let mut work = GroupRequest { api, head: reply_head, responses: BTreeMap::new(), bytes: 0, refused: None };

@@ -2,6 +2,7 @@
 
 use super::checking::{self, Batches, Unchecked};
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
+use super::route::FIELD_BYTES_MAX;
 use crate::log::check::{Checked, Refusal};
 use crate::metadata::is_internal;
 use crate::shard::message::{Acks, Answer, Op};
@@ -76,7 +77,8 @@ fn shares(view: &View, picks: &[Pick]) -> BTreeMap<ShardId, usize> {
 
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
-    let request = ProduceRequest::decode(&mut Reader::new(&frame[head.body_start..]), head.version)?;
+    let request =
+        ProduceRequest::decode(&mut Reader::bounded(&frame[head.body_start..], FIELD_BYTES_MAX), head.version)?;
     let acks = match request.acks {
         0 => Some(Acks::None),
         1 => Some(Acks::Leader),
@@ -135,7 +137,6 @@ fn picks(
             {
                 seen.insert(led, first);
                 parts[first].outcome = refused(ErrorCode::InvalidRequest);
-                picks.retain(|pick| pick.part != first);
                 continue;
             }
             let range = partition.records.as_ref().and_then(|records| records.range_in(frame));
@@ -153,6 +154,7 @@ fn picks(
         }
         topics.push(TopicName { name, id: data.topic_id });
     }
+    picks.retain(|pick| parts[pick.part].outcome.is_none());
     (topics, parts, picks)
 }
 

@@ -34,17 +34,10 @@ pub enum Route {
     Owners(Begin),
 }
 
-/// Bytes that the body of a request may have that is not about records: enough to name every partition that a cluster may
-/// have, and more than can be stored of a group's members. A longer one, whose answer could be many times longer, closes its connection.
-pub const BODY_BYTES_MAX: usize = 8 << 20;
-
-/// Whether a request's body is as short as it has to be where [`BODY_BYTES_MAX`] holds.
-pub fn check_length(body: &[u8]) -> Result<(), DecodeError> {
-    match body.len() <= BODY_BYTES_MAX {
-        true => Ok(()),
-        false => Err(DecodeError::Length),
-    }
-}
+/// Bytes that the body of a request may have, its record batches aside: enough to name 100,000 topics or partitions, and more
+/// than can be stored of a group's members. What a request names is looked at in one turn, and its answer may be many times
+/// longer, so a longer one closes its connection.
+pub const FIELD_BYTES_MAX: usize = 2 << 20;
 
 /// A row of the table.
 #[derive(Clone, Copy)]

@@ -14,11 +14,11 @@ use crate::wire::messages::metadata_response::{
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Topics that a request would have made, with why they could not be.
-pub type Refused = BTreeMap<String, ErrorCode>;
+pub type Refused = HashMap<String, ErrorCode>;
 
 /// A topic as a request names it. The order is that of the answer.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,25 +71,28 @@ pub fn answer_refused(
 /// belongs on the controller's shard. Both the client and `auto.create.topics.enable` must allow it, and internal topics
 /// are left to those who need them.
 pub fn missing(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<Vec<String>, DecodeError> {
-    let &Context { image, .. } = context;
     let request = MetadataRequest::decode(&mut Reader::new(body), head.version)?;
-    let Some(wanted) = wanted(&request, head.version) else {
-        return Ok(Vec::new());
-    };
-    let names = wanted.into_iter().filter_map(|wanted| match wanted {
-        Wanted::Name(name) => Some(name),
-        Wanted::Id(_) => None,
-    });
-    let missing: Vec<String> = names
-        .filter(|name| image.topic(name).is_none() && !is_internal(name) && check_name(name).is_ok())
-        .map(str::to_string)
-        .collect();
-    let allowed = !missing.is_empty() && request.allow_auto_topic_creation && context.config.auto_create_topics;
-    Ok(if allowed { missing } else { Vec::new() })
+    let mut names: Vec<&str> = missing_names(context, &request).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names.into_iter().map(str::to_string).collect())
 }
 
-/// What the request asks for, each once; `None` for all topics.
-fn wanted<'a>(request: &'a MetadataRequest<'_>, version: i16) -> Option<BTreeSet<Wanted<'a>>> {
+/// Whether the request has topics made: see [`missing`].
+pub fn makes_topics(context: &Context<'_>, head: &Head<'_>, body: &[u8]) -> Result<bool, DecodeError> {
+    let request = MetadataRequest::decode(&mut Reader::new(body), head.version)?;
+    Ok(missing_names(context, &request).next().is_some())
+}
+
+fn missing_names<'a>(context: &Context<'_>, request: &'a MetadataRequest<'_>) -> impl Iterator<Item = &'a str> {
+    let allowed = request.allow_auto_topic_creation && context.config.auto_create_topics;
+    let topics = request.topics.iter().flatten().filter(move |topic| allowed && topic.topic_id.is_zero());
+    let names = topics.filter_map(|topic| topic.name.as_deref());
+    names.filter(|name| context.image.topic(name).is_none() && !is_internal(name) && check_name(name).is_ok())
+}
+
+/// What the request asks for, each once and in order; `None` for all topics.
+fn wanted<'a>(request: &'a MetadataRequest<'_>, version: i16) -> Option<Vec<Wanted<'a>>> {
     let topics = request.topics.as_ref()?;
     // Version 0 cannot say null.
     if version == 0 && topics.is_empty() {
@@ -99,7 +102,10 @@ fn wanted<'a>(request: &'a MetadataRequest<'_>, version: i16) -> Option<BTreeSet
         Some(name) if topic.topic_id.is_zero() => Wanted::Name(name),
         _ => Wanted::Id(topic.topic_id),
     };
-    Some(topics.iter().map(wanted).collect())
+    let mut wanted: Vec<Wanted<'_>> = topics.iter().map(wanted).collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    Some(wanted)
 }
 
 fn broker<'a>(endpoint: &Endpoint<'a>) -> MetadataResponseBroker<'a> {

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// Bytes that are left at least when an element of an array or a tagged field ends: see [`Reader::bounded`].
+    rest_min: usize,
 }
 
 macro_rules! read_integers {
@@ -22,7 +24,17 @@ macro_rules! read_integers {
 impl<'a> Reader<'a> {
     /// Reads from the first of these bytes on.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader { rest: bytes }
+        Reader { rest: bytes, rest_min: 0 }
+    }
+
+    /// Reads a message whose fields take at most `field_bytes_max` bytes, its record batches aside. A longer one is refused
+    /// after the element of an array, or the tagged field, with which it has become so long.
+    pub fn bounded(bytes: &'a [u8], field_bytes_max: usize) -> Self {
+        Reader { rest: bytes, rest_min: bytes.len().saturating_sub(field_bytes_max) }
+    }
+
+    fn check_bound(&self) -> Result<(), DecodeError> {
+        if self.remaining() < self.rest_min { Err(DecodeError::Length) } else { Ok(()) }
     }
 
     /// Bytes not read yet.
@@ -147,7 +159,9 @@ impl<'a> Reader<'a> {
 
     /// Record batches or null.
     pub fn nullable_records(&mut self, flexible: bool) -> Result<Option<Records<'a>>, DecodeError> {
-        Ok(self.nullable_slice(flexible)?.map(Records::Slice))
+        let records = self.nullable_slice(flexible)?;
+        self.rest_min = self.rest_min.saturating_sub(records.map_or(0, <[u8]>::len));
+        Ok(records.map(Records::Slice))
     }
 
     /// Record batches; null is an error.
@@ -173,6 +187,7 @@ impl<'a> Reader<'a> {
         let mut elements = Vec::with_capacity(count.min(room));
         for _ in 0..count {
             elements.push(element(self)?);
+            self.check_bound()?;
         }
         Ok(Some(elements))
     }
@@ -210,6 +225,7 @@ impl<'a> Reader<'a> {
             if value.remaining() > 0 {
                 return Err(DecodeError::Tag);
             }
+            self.check_bound()?;
         }
         Ok(())
     }

@@ -3,17 +3,16 @@
 use super::super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
 use super::{Part, Parts, Question, if_there};
 use crate::log::find::{Corrupt, Find};
-use crate::shard::front::route::check_length;
 use crate::shard::message::{Answer, Data, EARLIEST_LOCAL, LATEST_TIERED, MAX_TIMESTAMP, Op, ReadBy};
 use crate::shard::port::ReadPlan;
-use crate::types::{Epoch, Offset, PartitionIndex, TimestampMs};
+use crate::types::{Epoch, Offset, TimestampMs};
 use crate::wire::codec::{DecodeError, Reader, Writer};
 use crate::wire::error::ErrorCode;
 use crate::wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use crate::wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use bytes::{Bytes, BytesMut};
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// How much is read at a time to find a timestamp: the index leads close to it.
@@ -54,11 +53,10 @@ struct ListOffsets {
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
     let body = &frame[head.body_start..];
-    check_length(body)?;
-    let (questions, twice, by) = questions(body, head.version)?;
+    let (questions, by) = questions(body, head.version)?;
     let mut parts = Parts::<Found>::new(scatter.view, questions, |_, rules| if_there(rules));
     // As Kafka: of a partition that is named twice nothing is told.
-    for part in parts.parts.iter_mut().filter(|part| twice.contains(&(part.topic.clone(), part.index))) {
+    for part in parts.parts.iter_mut().filter(|part| part.is_repeated) {
         part.code = ErrorCode::InvalidRequest;
         part.partition = None;
     }
@@ -76,19 +74,14 @@ pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, frame: BytesMut
     Ok(Begun::Started { work: Box::new(work), deadline: None, silent: false })
 }
 
-type Named = (Arc<str>, PartitionIndex);
-
-/// The questions of a request, the partitions that it names more than once, and who asks.
-fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named>, ReadBy), DecodeError> {
+/// The questions of a request, and who asks.
+fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, ReadBy), DecodeError> {
     let request = ListOffsetsRequest::decode(&mut Reader::new(body), version)?;
     let by = ReadBy::new(request.replica_id, request.isolation_level);
-    let (mut questions, mut seen, mut twice) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    let mut questions = Vec::new();
     for topic in &request.topics {
         let name: Arc<str> = (*topic.name).into();
         for p in &topic.partitions {
-            if !seen.insert((name.clone(), p.partition_index)) {
-                twice.insert((name.clone(), p.partition_index));
-            }
             // A special value that came with a later version means nothing in this one.
             let known = match p.timestamp {
                 MAX_TIMESTAMP => version >= 7,
@@ -101,7 +94,7 @@ fn questions(body: &[u8], version: i16) -> Result<(Vec<Question>, BTreeSet<Named
             questions.push(Question { topic: name.clone(), index: p.partition_index, op });
         }
     }
-    Ok((questions, twice, by))
+    Ok((questions, by))
 }
 
 impl ListOffsets {

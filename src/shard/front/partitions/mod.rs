@@ -7,7 +7,7 @@ pub mod log_dirs;
 pub mod producers;
 
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
-use crate::shard::front::route::check_length;
+use crate::metadata::Topic;
 use crate::shard::message::{Answer, Op};
 use crate::shard::rules::TopicRules;
 use crate::shard::view::View;
@@ -15,8 +15,7 @@ use crate::types::{PartitionId, PartitionIndex};
 use crate::wire::codec::{DecodeError, Writer};
 use crate::wire::error::ErrorCode;
 use bytes::BytesMut;
-use std::collections::HashSet;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// How many partitions a request asks at the same time.
@@ -37,7 +36,32 @@ struct Part<A> {
     answer: A,
     /// `None` if it is not there.
     partition: Option<PartitionId>,
+    /// The request names it more than once.
+    is_repeated: bool,
 }
+
+/// A topic that questions are about, looked up once for those that follow each other.
+struct Named {
+    name: Arc<str>,
+    /// The same for each question about the topic.
+    number: usize,
+    topic: Option<Arc<Topic>>,
+    /// The codes for its partitions, and for those that are not there.
+    admitted: ErrorCode,
+    absent: ErrorCode,
+}
+
+impl Named {
+    fn new(view: &mut View, name: &Arc<str>, number: usize, admit: Admit) -> Named {
+        let topic = view.image().topic(name).cloned();
+        let rules = topic.as_ref().map(|topic| view.rules_of(topic));
+        let (admitted, absent) = (admit(name, rules.as_deref()), admit(name, None));
+        Named { name: name.clone(), number, topic, admitted, absent }
+    }
+}
+
+/// The code for a partition of the topic with this name, which is not asked if it is an error; without rules it is not there.
+type Admit = fn(&str, Option<&TopicRules>) -> ErrorCode;
 
 /// The partitions of a request, each once, in the order of the request, and what is still to be asked.
 struct Parts<A> {
@@ -47,21 +71,31 @@ struct Parts<A> {
 
 impl<A: Default> Parts<A> {
     /// The partitions that these questions are about; `admit` is that of [`Each`].
-    fn new(view: &mut View, questions: Vec<Question>, admit: fn(&str, Option<&TopicRules>) -> ErrorCode) -> Parts<A> {
-        let (mut parts, mut queue) = (Vec::new(), VecDeque::new());
-        let mut seen = HashSet::new();
+    fn new(view: &mut View, questions: Vec<Question>, admit: Admit) -> Parts<A> {
+        let (mut parts, mut queue) = (Vec::<Part<A>>::new(), VecDeque::new());
+        let (mut numbers, mut places) = (HashMap::new(), HashMap::new());
+        let mut last = None::<Named>;
         for Question { topic, index, op } in questions {
-            if !seen.insert((topic.clone(), index)) {
-                continue;
+            let named = match last.take() {
+                Some(named) if named.name == topic => named,
+                _ => {
+                    let next = numbers.len();
+                    Named::new(view, &topic, *numbers.entry(topic.clone()).or_insert(next), admit)
+                }
+            };
+            let place = parts.len();
+            let first = *places.entry((named.number, index)).or_insert(place);
+            if first == place {
+                let partition = named.topic.as_ref().and_then(|topic| view.led(topic, index));
+                let code = if partition.is_some() { named.admitted } else { named.absent };
+                if code == ErrorCode::None {
+                    queue.extend(partition.map(|partition| (place as u32, partition, op)));
+                }
+                parts.push(Part { topic, index, code, answer: A::default(), partition, is_repeated: false });
+            } else {
+                parts[first].is_repeated = true;
             }
-            let found = view.image().topic(&topic).cloned();
-            let partition = found.as_ref().and_then(|topic| view.led(topic, index));
-            let rules = partition.and(found).map(|topic| view.rules_of(&topic));
-            let code = admit(&topic, rules.as_deref());
-            if code == ErrorCode::None {
-                queue.extend(partition.map(|partition| (parts.len() as u32, partition, op)));
-            }
-            parts.push(Part { topic, index, code, answer: A::default(), partition });
+            last = Some(named);
         }
         Parts { parts, queue }
     }
@@ -124,7 +158,6 @@ fn begin_each<E: Each>(
 ) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
     let body = &frame[head.body_start..];
-    check_length(body)?;
     let questions = E::questions(scatter.view, body, head.version)?;
     let mut parts = Parts::new(scatter.view, questions, E::admit);
     parts.begin(scatter);
