@@ -115,7 +115,9 @@ impl<C: Coordinator> Runtime<C> {
                 let name = store.log(host.log).map_or("a deleted partition", |log| log.name());
                 refuse(name, &error);
                 host.saved.checkpoint_bytes = 0;
-                host.coordinator = C::new(&self.settings);
+                // Whom the former has answered in this turn is to hear of it.
+                let mut former = std::mem::replace(&mut host.coordinator, C::new(&self.settings));
+                self.out.extend(former.take_answers().into_iter().map(Output::Answer));
             }
         }
         host.restoring = None;

@@ -387,7 +387,9 @@ fn restarted(checkpoint: Option<Vec<u8>>) -> Bench {
     bench.runtime.checkpoint_read(&bench.store, log, checkpoint);
     while !bench.sum(0).active {
         assert!(bench.runtime.deadline().is_none_or(|deadline| deadline <= NOW.mono));
+        bench.handle(Request::Add(1));
         bench.turn();
+        assert_eq!(bench.take_answers(), ["loading"], "whatever becomes of the checkpoint in this turn");
     }
     bench
 }
