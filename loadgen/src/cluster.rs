@@ -458,6 +458,14 @@ impl Layout {
         self.leaders.values().map(Vec::len).sum()
     }
 
+    /// Gives each of so many connections all partitions, and some leader to begin with.
+    pub fn share_all(&self, connections: usize) -> Shares {
+        let mut all: Vec<i32> = self.leaders.values().flatten().copied().collect();
+        all.sort_unstable();
+        let leaders = self.leaders.keys().cycle();
+        leaders.take(connections).map(|leader| (*leader, all.clone())).collect()
+    }
+
     /// Shares the partitions out over `connections`, or one a leader if those are more: each connection with the leader that it
     /// goes to and its partitions. A partition is on several connections only where a leader has fewer partitions than connections.
     pub fn share(&self, connections: usize) -> Shares {

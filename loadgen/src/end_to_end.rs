@@ -42,7 +42,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
     let starts = offsets(&layout, LATEST)?;
     let span = |partition: i32| Span { next: starts[&partition], end: i64::MAX };
     let consumers = consume::connect(&layout, options.consumers as usize, fetching, span)?;
-    let shares = layout.share(target.connections as usize);
+    let shares = producer::shares(&layout, target, shape);
     let writing = producer::fit(&writing, &shares);
     let book = Arc::new(Book::new(run_id(target.held), shares.len()));
     let producers = producer::connect(&mut broker, &layout, shares, (target, &writing, shape), Some(book.clone()))?;

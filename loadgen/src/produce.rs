@@ -22,7 +22,7 @@ pub fn run(options: &Produce) -> Result<(Report, Backlog), Fault> {
     producer::check(writing)?;
     let mut broker = Broker::bootstrap(target)?;
     let layout = open_topic(&mut broker, target, true)?;
-    let shares = layout.share(target.connections as usize);
+    let shares = producer::shares(&layout, target, shape);
     let writing = &producer::fit(writing, &shares);
     let producers = producer::connect(&mut broker, &layout, shares, (target, writing, shape), None)?;
     let threads = target.threads(producers.len());

@@ -173,13 +173,24 @@ impl Producer {
         (first..first + count).map(move |at| at % slots)
     }
 
+    /// The place of a partition.
+    fn place(&self, partition: i32) -> usize {
+        self.slots
+            .binary_search_by_key(&partition, |slot| slot.partition)
+            .expect("where keys decide it has all, in order")
+    }
+
     /// Whether the next request can go without more than `in_flight` unanswered ones.
     pub fn may_push(&self, in_flight: usize) -> bool {
         let has_room = |slot: usize| {
             let asking = self.lanes[self.slots[slot].lane].asking.as_ref();
             asking.is_some_and(|asking| asking.under_way() < in_flight)
         };
-        let count = self.making.writing.partitions_per_request as usize;
+        // Which partition is next is not known where keys decide.
+        let count = match self.making.shape.is_partitioned_by_key() {
+            true => self.slots.len(),
+            false => self.making.writing.partitions_per_request as usize,
+        };
         self.state == State::Ready && self.turn(count).all(has_room)
     }
 
@@ -191,7 +202,8 @@ impl Producer {
         let count = records.div_ceil(full);
         let mut left = records;
         let mut lanes: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-        for slot in self.turn(count) {
+        let by_key = self.maker.partition(records).map(|partition| vec![self.place(partition)]);
+        for slot in by_key.unwrap_or_else(|| self.turn(count).collect()) {
             let records = left.min(full);
             lanes.entry(self.slots[slot].lane).or_default().push((slot, records));
             left -= records;
@@ -306,6 +318,10 @@ impl Producer {
 impl Making {
     fn new((target, writing, shape): Asked<'_>, partitions: usize, book: Option<Arc<Book>>) -> Result<Making, Fault> {
         shape::check(shape).map_err(Fault::Other)?;
+        if shape.is_partitioned_by_key() && writing.partitions_per_request > 1 {
+            let why = "--partitions-per-request is for --keys with --partitioner even";
+            return Err(Fault::Other(why.to_string()));
+        }
         if book.is_some() && shape.prepared > 0 {
             return Err(Fault::Other("records that are told apart cannot be --prepared".to_string()));
         }
@@ -389,6 +405,12 @@ fn place_one(
     }
     let identity = making.writing.idempotent.then(|| broker.producer_id()).transpose()?;
     Ok(Placed { topic: layout.topic.clone(), leaders, links, identity })
+}
+
+/// The partitions of each connection: where keys decide on them, all.
+pub fn shares(layout: &Layout, target: &Target, shape: &Shape) -> Shares {
+    let connections = target.connections as usize;
+    if shape.is_partitioned_by_key() { layout.share_all(connections) } else { layout.share(connections) }
 }
 
 /// What is written, with no more partitions in a request than every connection has.

@@ -61,6 +61,34 @@ fn records_are_of_the_shape_that_was_asked_for() {
 }
 
 #[test]
+fn a_hot_key_makes_a_hot_partition() {
+    let produce = "produce --records 4000 --partitions 4 --record-bytes 50 --batch-bytes 500";
+    let shares = |more: &str| {
+        let address = fake::start(Fault::None).to_string();
+        let value = json(&run(&address, &format!("{produce} {more}")));
+        let all = value["records"].as_u64().unwrap();
+        assert!(all >= 4000 && value["errors"].as_object().unwrap().is_empty(), "{value}");
+        let below = |partitions: u64| match partitions {
+            0 => 0,
+            _ => {
+                let consume = format!("consume --to-end --check-crc --partitions {partitions}");
+                json(&run(&address, &consume))["records"].as_u64().unwrap()
+            }
+        };
+        [0, 1, 2, 3].map(|partition| (below(partition + 1) - below(partition)) as f64 / all as f64)
+    };
+    let hot = shares("--keys hot:1000:1:80 --connections 3");
+    assert_eq!(hot.iter().filter(|&&share| share > 0.75).count(), 1, "{hot:?}");
+    let even = shares("--keys hot:1000:1:80 --partitioner even --connections 1");
+    assert!(even.iter().all(|share| (0.2..0.3).contains(share)), "{even:?}");
+    let options = "end-to-end --rate 500 --seconds 1 --record-bytes 50 --partitions 4 --keys zipf:100:1";
+    let value = json(&loadgen(Fault::None, options));
+    assert_eq!((&value["records_undelivered"], &value["records_duplicated"]), (&0.into(), &0.into()), "{value}");
+    let output = loadgen(Fault::None, "produce --records 1 --keys uniform:10 --partitions-per-request 2");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--partitioner even"), "{output:?}");
+}
+
+#[test]
 fn a_rate_is_kept() {
     let value = json(&loadgen(Fault::None, "produce --rate 2000 --seconds 1 --batch-bytes 0"));
     // A host that is busy elsewhere may leave some unsent, but none unaccounted for.
@@ -120,7 +148,7 @@ fn loads_of_a_file_are_kept() {
     let directory = tempfile::tempdir().unwrap();
     let (file, out) = (directory.path().join("loads.toml"), directory.path().join("kept"));
     let text = format!(
-        "bootstrap-server = \"{address}\"\nseconds = 1\n[[produce]]\nname = \"w\"\nrate = 500\npartitions = 2\n\
+        "bootstrap-server = \"{address}\"\nseconds = 3\n[[produce]]\nname = \"w\"\nrate = 500\npartitions = 2\n\
          [[consume]]\npartitions = 2\nafter-seconds = 0.5\n"
     );
     std::fs::write(&file, &text).unwrap();

@@ -7,6 +7,7 @@ use super::pattern::Produced;
 use super::time::{mono, now_ms};
 use crate::client::meaning::Meaning;
 use crate::client::metadata;
+use crate::client::partition::partition_of_key;
 use crate::types::{BrokerId, PartitionIndex};
 use crate::wire::batch::{BatchBuilder, Compression, HEADER_BYTES, replace_records};
 use crate::wire::codec::Records;
@@ -111,7 +112,7 @@ impl Sending {
         let count = self.topic.partitions.len();
         let index = match (record.partition, &record.key) {
             (Some(index), _) => index,
-            (None, Some(key)) => (murmur2(key) & i32::MAX as u32) as i32 % count as i32,
+            (None, Some(key)) => partition_of_key(key, count),
             (None, None) => {
                 let (mut place, mut bytes) = self.sticky;
                 if bytes >= STICKY_BYTES {
@@ -265,46 +266,6 @@ pub fn find_topic(client: &mut Client, name: &str, create: bool) -> Result<Topic
         match attempts.failed(mono()) {
             Some(at) => sleep_until(at),
             None => return Err(failure),
-        }
-    }
-}
-
-/// The hash by which Kafka's own clients choose a partition by its key.
-fn murmur2(key: &[u8]) -> u32 {
-    const SEED: u32 = 0x9747_b28c;
-    const M: u32 = 0x5bd1_e995;
-    let mut hash = SEED ^ key.len() as u32;
-    let mut words = key.chunks_exact(4);
-    for word in words.by_ref() {
-        let mut k = u32::from_le_bytes([word[0], word[1], word[2], word[3]]).wrapping_mul(M);
-        k = (k ^ (k >> 24)).wrapping_mul(M);
-        hash = hash.wrapping_mul(M) ^ k;
-    }
-    let rest = words.remainder();
-    if !rest.is_empty() {
-        let word = rest.iter().rev().fold(0u32, |word, byte| word << 8 | u32::from(*byte));
-        hash = (hash ^ word).wrapping_mul(M);
-    }
-    hash = (hash ^ (hash >> 13)).wrapping_mul(M);
-    hash ^ (hash >> 15)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_hashed_as_kafka_does() {
-        // Of Kafka's own tests.
-        for (key, hash) in [
-            ("21", -973932308),
-            ("foobar", -790332482),
-            ("a-little-bit-long-string", -985981536),
-            ("a-little-bit-longer-string", -1486304829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
-            ("abc", 479470107),
-        ] {
-            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
         }
     }
 }

@@ -168,7 +168,7 @@ fn writing(
     }
     let mut writing = options.writing.clone();
     writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
-    let shares = layout.share(options.target.connections as usize);
+    let shares = producer::shares(layout, &options.target, &options.shape);
     let writing = producer::fit(&writing, &shares);
     Ok(Some((producer::connect(broker, layout, shares, (&options.target, &writing, &options.shape), None)?, writing)))
 }

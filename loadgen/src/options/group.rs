@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use klamm::client::assignment;
 
 pub const ABOUT: &str = "Consumers in groups that join, leave and die in a pattern.\n\n\
-    With a --rate a producer feeds the topic, evenly over its partitions, and every group reads and commits all of it; each \
+    With a --rate a producer feeds the topic, evenly over its partitions or as --keys say, and every group reads and commits all of it; each \
     member has a connection to its coordinator and one to each leader that it reads from. Without a --rate members only send \
     heartbeats, unless they --read what others write: so the cost of many idle groups is measured (--groups 1000 --members 10 --warmup-seconds 10 --broker-pid PID). \
     Groups begin one after the other within one heartbeat.\n\n\

@@ -1,8 +1,11 @@
 //! Which key a record has.
 
+use crate::options::Shape;
+use klamm::client::partition::partition_of_key;
 use rand::Rng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Zipf};
+use std::collections::VecDeque;
 use std::str::FromStr;
 
 /// How many keys there are, and how often each comes.
@@ -47,7 +50,90 @@ impl Keys {
     }
 }
 
-/// The keys of one partition. Each partition has its own, as if clients had hashed them.
+/// The bytes of the key with this number.
+pub fn write(mut number: u64, key: &mut Vec<u8>, key_bytes: u32) {
+    key.resize(key_bytes as usize, b'0');
+    for digit in key.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+/// Where the keys of records come from.
+pub enum Drawn {
+    /// Each partition has its own.
+    Even(Dealt),
+    Hashed(Hashed),
+}
+
+impl Drawn {
+    pub fn of(shape: &Shape, partitions: usize) -> Option<Drawn> {
+        let keys = shape.keys?;
+        Some(match shape.is_partitioned_by_key() {
+            true => Drawn::Hashed(Hashed::new(&keys, shape.key_bytes, partitions)),
+            false => Drawn::Even(keys.dealt(partitions)),
+        })
+    }
+
+    /// The partition of the next so many records, if their keys decide on it.
+    pub fn partition(&mut self, records: usize, random: &mut SmallRng) -> Option<i32> {
+        match self {
+            Drawn::Even(_) => None,
+            Drawn::Hashed(hashed) => Some(hashed.partition(records, random)),
+        }
+    }
+
+    /// The number of the next key of a partition: where keys decide, of that which was told last, once for each record.
+    pub fn draw(&mut self, random: &mut SmallRng, partition: i32) -> u64 {
+        match self {
+            Drawn::Even(dealt) => dealt.draw(random, partition),
+            Drawn::Hashed(hashed) => hashed.waiting[partition as usize].pop_front().expect("there were enough"),
+        }
+    }
+}
+
+/// Keys as a producer has them: each is drawn out of all, and waits at its partition for others to share a batch with.
+pub struct Hashed {
+    all: Dealt,
+    key_bytes: u32,
+    /// By partition.
+    waiting: Vec<VecDeque<u64>>,
+    /// At no partition more wait.
+    waiting_max: usize,
+    key: Vec<u8>,
+}
+
+impl Hashed {
+    fn new(keys: &Keys, key_bytes: u32, partitions: usize) -> Hashed {
+        let waiting = vec![VecDeque::new(); partitions];
+        Hashed { all: keys.dealt(1), key_bytes, waiting, waiting_max: 0, key: Vec::new() }
+    }
+
+    /// The first partition at which so many keys wait. None is ever dropped, so partitions have the shares that their keys have, but
+    /// for those that wait: at each fewer than the largest batch has records.
+    fn partition(&mut self, records: usize, random: &mut SmallRng) -> i32 {
+        if records <= self.waiting_max {
+            // Smaller batches than before: there may be enough.
+            let longest = (0..self.waiting.len()).max_by_key(|at| self.waiting[*at].len());
+            if let Some(at) = longest.filter(|at| self.waiting[*at].len() >= records) {
+                return at as i32;
+            }
+        }
+        self.waiting_max = self.waiting_max.max(records - 1);
+        loop {
+            let number = self.all.draw(random, 0);
+            write(number, &mut self.key, self.key_bytes);
+            let partition = partition_of_key(&self.key, self.waiting.len());
+            let waiting = &mut self.waiting[partition as usize];
+            waiting.push_back(number);
+            if waiting.len() == records {
+                return partition;
+            }
+        }
+    }
+}
+
+/// The keys of one partition, or of all as one.
 #[derive(Clone, Copy, Debug)]
 pub struct Dealt {
     count: u64,

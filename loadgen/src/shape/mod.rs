@@ -11,7 +11,7 @@ pub use size::Size;
 
 use crate::options::{Shape, Writing};
 use crate::payload::Payload;
-use keys::Dealt;
+use keys::Drawn;
 use klamm::wire::batch::{BatchBuilder, BatchHeader, Compression};
 use klamm::wire::codec::Writer;
 use noise::Noise;
@@ -37,7 +37,7 @@ pub struct Maker {
     shape: Shape,
     size: Size,
     compression: Compression,
-    keys: Option<Dealt>,
+    keys: Option<Drawn>,
     noise: Noise,
     random: SmallRng,
     /// Of a batch of one record, to be changed.
@@ -65,7 +65,7 @@ impl Maker {
             shape: shape.clone(),
             size: writing.record_bytes.clone(),
             compression: writing.compression.into(),
-            keys: shape.keys.map(|keys| keys.dealt(partitions)),
+            keys: Drawn::of(shape, partitions),
             noise: Noise::new(random.random()),
             random,
             header,
@@ -73,6 +73,11 @@ impl Maker {
             key: Vec::new(),
             body_bytes: 0,
         }
+    }
+
+    /// The partition that the next batch, of so many records, is for, if their keys decide on that.
+    pub fn partition(&mut self, records: usize) -> Option<i32> {
+        self.keys.as_mut()?.partition(records, &mut self.random)
     }
 
     /// So many records for a partition. `mark` may change each value; its first argument counts from 0.
@@ -101,13 +106,9 @@ impl Maker {
     }
 
     fn draw_key(&mut self, partition: i32) {
-        let Some(keys) = &self.keys else { return };
-        let mut number = keys.draw(&mut self.random, partition);
-        self.key.resize(self.shape.key_bytes as usize, b'0');
-        for digit in self.key.iter_mut().rev() {
-            *digit = b'0' + (number % 10) as u8;
-            number /= 10;
-        }
+        let Some(keys) = &mut self.keys else { return };
+        let number = keys.draw(&mut self.random, partition);
+        keys::write(number, &mut self.key, self.shape.key_bytes);
     }
 
     /// The record that `key` and `value` are, with its length before it, and the time of its batch.
@@ -160,8 +161,9 @@ mod tests {
     use crate::options::{Command, LoadCommand, Options};
     use crate::payload::Stamp;
     use clap::Parser;
+    use klamm::client::partition::partition_of_key;
     use klamm::wire::batch::{Batch, Record, crc_ok};
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn maker(words: &str) -> Maker {
         let all = ["loadgen", "produce"].into_iter().chain(words.split_whitespace());
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn records_have_what_was_asked_for() {
         for compression in ["none", "zstd"] {
-            let shape = "--record-bytes 50..90 --keys uniform:1000 --key-bytes 12 --headers 5 --header-bytes 200";
+            let shape = "--record-bytes 50..90 --keys uniform:1000 --partitioner even --key-bytes 12 --headers 5 --header-bytes 200";
             let mut maker = maker(&format!("{shape} --tombstones 25 --compression {compression}"));
             let (mut tombstones, mut keys, mut bytes) = (0, BTreeSet::new(), 0);
             let made = maker.batch(2000, 3, |i, value| value[..8].copy_from_slice(&(i as u64).to_be_bytes()));
@@ -245,7 +247,8 @@ mod tests {
     #[test]
     fn a_seed_makes_the_same_records() {
         let batches = |words: &str, number: u64| {
-            let mut maker = maker(&format!("--record-bytes 10..99 --keys zipf:500:0.9 --headers 1 {words}"));
+            let mut maker =
+                maker(&format!("--record-bytes 10..99 --keys zipf:500:0.9 --partitioner even --headers 1 {words}"));
             maker.random = SmallRng::seed_from_u64(number);
             (0..3).map(|_| whole(&maker.batch(20, 1, |_, _| ()))).collect::<Vec<_>>()
         };
@@ -258,6 +261,38 @@ mod tests {
         let (first, second) = (maker("--seed 8"), maker("--seed 8"));
         let [first, second] = [first, second].map(|mut maker| whole(&maker.batch(9, 0, |_, _| ())));
         assert_eq!(first, second);
+    }
+
+    /// Each record is where Kafka's producers would have it, and so as many are there as its keys have.
+    #[test]
+    fn a_hot_key_makes_a_hot_partition() {
+        let shares = |words: &str, sizes: [usize; 3]| {
+            let (mut maker, mut counts, mut keys) = (maker(words), [0; 4], BTreeMap::new());
+            for records in sizes.into_iter().cycle().take(3000) {
+                let partition = maker.partition(records).unwrap();
+                counts[partition as usize] += records;
+                look(&maker.batch(records, partition, |_, _| ()), |_, record| {
+                    let key = record.key.unwrap().to_vec();
+                    assert_eq!(partition_of_key(&key, 4), partition);
+                    *keys.entry(key).or_insert(0) += 1;
+                });
+            }
+            let all = counts.iter().sum::<usize>() as f64;
+            (counts.map(|count| count as f64 / all), keys.into_values().max().unwrap_or(0) as f64 / all)
+        };
+        let near = |share: f64, expected: f64| (share - expected).abs() < 0.03;
+        let hot = "--record-bytes 1 --keys hot:1000:1:70";
+        let of_hot = partition_of_key(b"0000000000000000", 4) as usize;
+        for sizes in [[1, 1, 1], [20, 20, 20], [1, 30, 7]] {
+            let (counts, key) = shares(hot, sizes);
+            // The hot one, and a quarter of the others, more or less.
+            let is_right = |(at, share): (usize, f64)| near(share, if at == of_hot { 0.775 } else { 0.075 });
+            assert!(counts.into_iter().enumerate().all(is_right) && near(key, 0.7), "{sizes:?} {counts:?} {key}");
+            let (counts, _) = shares("--record-bytes 1 --keys uniform:10000", sizes);
+            assert!(counts.iter().all(|&share| near(share, 0.25)), "{sizes:?} {counts:?}");
+        }
+        assert_eq!(maker("--keys uniform:5 --partitioner even").partition(7), None);
+        assert_eq!(maker("").partition(7), None);
     }
 
     #[test]
