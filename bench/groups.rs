@@ -1,6 +1,8 @@
 //! What a coordinator of groups costs: loading a million positions, from a checkpoint and from the log, and committing
 //! (`cargo bench --bench groups`). Medians of one thread; the target is one second for a load.
 
+mod drive;
+
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use klamm::group::{Caller, Coordinator, Request, Restoring, Settings, Ticket};
@@ -10,6 +12,7 @@ use klamm::wire::messages::offset_commit_request::{OffsetCommitRequestPartition,
 use std::hint::black_box;
 
 fn main() {
+    drive::print();
     divan::main();
 }
 

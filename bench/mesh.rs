@@ -1,6 +1,8 @@
 //! A message from core to core and back, as requests take it that arrive on the wrong core: `cargo bench --bench mesh`.
 //! One at a time it is the way both cores sleep and wake; many at a time, what one costs among others.
 
+mod drive;
+
 use glommio::channels::shared_channel;
 use glommio::{LocalExecutorBuilder, Placement};
 use std::time::Instant;
@@ -17,6 +19,7 @@ fn main() {
         println!("mesh: skipped, it needs two cores");
         return;
     }
+    drive::print();
     let (ask, asked) = shared_channel::new_bounded::<u64>(CAPACITY);
     let (answer, answered) = shared_channel::new_bounded::<u64>(CAPACITY);
     let echo = LocalExecutorBuilder::new(Placement::Fixed(1)).spawn(|| async move {

@@ -1,5 +1,7 @@
 //! What the machines cost without a kernel below them: `cargo bench`. The figures are medians of one thread.
 
+mod drive;
+
 use bytes::{Bytes, BytesMut};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
@@ -19,6 +21,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 fn main() {
+    drive::print();
     divan::main();
 }
 

@@ -8,6 +8,7 @@ mod cluster;
 mod commit;
 mod compression;
 mod consume;
+mod drive;
 mod end_to_end;
 mod epoll;
 mod fetch;

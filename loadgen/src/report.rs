@@ -40,6 +40,8 @@ pub struct Report {
     pub seconds: f64,
     /// What the broker used in that time and in the drain.
     pub broker: Option<BrokerUse>,
+    /// What the drives of its data can do at most, where that was measured.
+    pub drive: Option<String>,
     /// What the tally's latencies are: name in JSON, title in text.
     pub latency_name: (&'static str, &'static str),
     /// Latency that the load has besides that of its requests: name in JSON, title in text.
@@ -63,6 +65,7 @@ impl Report {
             tally,
             seconds,
             broker: None,
+            drive: None,
             latency_name: LATENCY,
             second_latency: None,
             service: None,
@@ -143,6 +146,7 @@ impl Report {
         put("charged_cpu_seconds_per_gb", json!(charged.and_then(|seconds| self.per_gb(seconds))));
         put("broker_rss_bytes", json!(broker.map(|broker| broker.rss_bytes)));
         put("broker", json!(broker.map(BrokerUse::json)));
+        put("drive", json!(self.drive));
         let mut load = self.health.load_json();
         load["lag_ms"] = self.lag.as_ref().map_or(Value::Null, latency_json);
         put("load", load);
@@ -209,6 +213,7 @@ impl Report {
         for (title, text) in self.broker.iter().flat_map(|broker| self.broker_lines(broker)) {
             line(title, text);
         }
+        self.drive.iter().for_each(|drive| line("its drive", drive.clone()));
         if let Some(lag) = &self.lag {
             line("load's own lag", latency_text(lag));
         }
@@ -337,6 +342,7 @@ mod tests {
                     pressure: BTreeMap::from([("io_some".to_string(), 0.25)]),
                 }),
             }),
+            drive: Some("vda: 9 us".to_string()),
             more: vec![
                 ("records_unsent", json!(5)),
                 ("pause_ms", json!({"count": 2, "max": 1.5})),
@@ -420,6 +426,7 @@ mod tests {
         for line in [
             "pause                 count 2  max 1.500 ms\n",
             "rest                  none\n",
+            "its drive             vda: 9 us\n",
             "first message         none\n",
             "commits               7.250/s\n",
             "broker                1.00 s processor time, 0.500 s/GB, 50.0 % of a core, 32.0 MiB memory\n",

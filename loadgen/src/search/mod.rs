@@ -9,7 +9,9 @@ pub use limit::Limit;
 
 use crate::INVALID;
 use crate::cluster::Fault;
+use crate::drive;
 use crate::options::Search;
+use crate::process::ROOT;
 use crate::produce;
 use crate::schedule::Rate;
 use plan::{PASSES, Plan};
@@ -32,6 +34,8 @@ pub struct Found {
     pub limited_by: Vec<String>,
     /// Why the rate is not what it seems.
     pub why: Vec<String>,
+    /// What the drives of the broker's data can do at most, where that was measured.
+    pub drive: Option<String>,
 }
 
 pub fn search(options: &Search) -> Result<ExitCode, Fault> {
@@ -42,6 +46,7 @@ pub fn search(options: &Search) -> Result<ExitCode, Fault> {
     if options.to.is_some_and(|to| to < options.from) {
         return refuse("--to is below --from");
     }
+    let drive = options.load.target.broker_pid.and_then(|pid| drive::headline(Path::new(ROOT), pid));
     let mut plan = Plan::new(options.from, options.to, options.precision / 100.0);
     let (mut steps, mut gone) = (Vec::new(), None);
     while let Some(rate) = plan.next() {
@@ -56,7 +61,7 @@ pub fn search(options: &Search) -> Result<ExitCode, Fault> {
             }
         }
     }
-    let found = conclude(&plan, steps, gone);
+    let found = Found { drive, ..conclude(&plan, steps, gone) };
     let write =
         |path: &Path, text: String| fs::write(path, text).map_err(|error| Fault::Io(path.display().to_string(), error));
     match options.load.target.json {
@@ -113,7 +118,7 @@ fn conclude(plan: &Plan, steps: Vec<Step>, gone: Option<Fault>) -> Found {
     if ceiling.is_none() && gone.is_none() {
         limited_by.push("--to".to_string());
     }
-    Found { rate: plan.best(), limited_by, why, steps }
+    Found { rate: plan.best(), limited_by, why, steps, drive: None }
 }
 
 #[cfg(test)]

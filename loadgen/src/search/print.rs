@@ -46,6 +46,7 @@ pub fn text(found: &Found) -> String {
         None => put(format!("{:<22}none", "highest rate")),
     }
     found.limited_by.iter().for_each(|why| put(format!("{:<22}{why}", "limited by")));
+    found.drive.iter().for_each(|drive| put(format!("{:<22}{drive}", "the broker's drive")));
     found.why.iter().for_each(|why| put(format!("{:<22}{why}", "NOT VALID")));
     text
 }
@@ -57,6 +58,7 @@ pub fn object(found: &Found, limits: &[Limit]) -> Value {
         "limited_by": found.limited_by,
         "valid": found.why.is_empty(),
         "why": found.why,
+        "drive": found.drive,
         "steps": found.steps.iter().map(Step::json).collect::<Vec<_>>(),
     })
 }
@@ -126,6 +128,7 @@ mod tests {
             rate: Some(1_000.0),
             limited_by: vec!["p99 19.8 ms".to_string()],
             why: Vec::new(),
+            drive: Some("vda: 9 us".to_string()),
         }
     }
 
@@ -148,6 +151,7 @@ mod tests {
             text.contains("highest rate          1000 records/s\n") && text.contains("limited by            p99"),
             "{text}"
         );
+        assert!(text.contains("the broker's drive    vda: 9 us\n"), "{text}");
         assert!(text.contains("step  2        4000 records/s  failed   p50 10.0"), "{text}");
         let limits = ["p99<10ms".parse().unwrap()];
         let object = object(&found, &limits);
@@ -155,7 +159,7 @@ mod tests {
             (&object["rate"], &object["valid"], &object["max"]),
             (&json!(1000.0), &json!(true), &json!(["p99<10ms"]))
         );
-        assert_eq!(object["steps"].as_array().unwrap().len(), 3);
+        assert_eq!((&object["drive"], object["steps"].as_array().unwrap().len()), (&json!("vda: 9 us"), 3));
     }
 
     #[test]
