@@ -37,6 +37,8 @@ pub struct Curve {
     pub color: &'static str,
     /// What goes to the right, and milliseconds; not a number where there is a gap.
     pub points: Vec<(f64, f64)>,
+    /// Each point was measured by itself, and is marked.
+    pub is_dotted: bool,
 }
 
 /// What the curves of several runs come to: what goes to the right, then the middle and both ends of its interval in milliseconds.
@@ -195,6 +197,10 @@ impl Plot {
             "<path d=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"1.5\" stroke-linecap=\"round\"/>",
             path.trim_end()
         ));
+        for (value, ms) in curve.points.iter().filter(|(_, ms)| curve.is_dotted && ms.is_finite()) {
+            let (x, y) = (self.x(*value), self.y(*ms));
+            self.put(&format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"{color}\"/>"));
+        }
         self.legend(index, color, &curve.name, 3.0);
     }
 
@@ -348,6 +354,7 @@ mod tests {
             name: name.to_string(),
             color: "#123456",
             points: (0..1000).map(|n| (1.0 - n as f64 / 1000.0, scale * (n + 1) as f64)).collect(),
+            is_dotted: false,
         };
         vec![curve("a<b", 0.01), curve("second", 0.02)]
     }
@@ -386,7 +393,7 @@ mod tests {
     #[test]
     fn a_second_without_requests_is_a_gap() {
         let points = vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0), (3.0, 2.0)];
-        let svg = over_time("p99", &[], &[Curve { name: "x".repeat(40), color: "#123456", points }]);
+        let svg = over_time("p99", &[], &[Curve { name: "x".repeat(40), color: "#123456", points, is_dotted: false }]);
         check(&svg);
         assert!(svg.contains(">2.5</text>") && svg.contains(">0.5</text>"), "{svg}");
         assert_eq!((svg.matches('M').count(), svg.matches(">3</text>").count()), (2, 1));
@@ -398,7 +405,8 @@ mod tests {
         let piece = vec![(0.0, [2.0, 1.0, 10.0]), (3.0, [2.0, 1.0, 10.0])];
         let band = Band { name: "median".to_string(), color: "#654321", pieces: vec![piece.clone(), piece] };
         let points = vec![(0.0, 1.0), (3.0, 10.0)];
-        let svg = over_time("p99", &[band], &[Curve { name: "one".to_string(), color: "#123456", points }]);
+        let svg =
+            over_time("p99", &[band], &[Curve { name: "one".to_string(), color: "#123456", points, is_dotted: false }]);
         check(&svg);
         let (left, right, bottom) = (LEFT, WIDTH - RIGHT, TITLE_HEIGHT + LEGEND_HEIGHT + 6.0 + PLOT_HEIGHT);
         let top = bottom - PLOT_HEIGHT;
@@ -427,6 +435,7 @@ mod tests {
             name: name.to_string(),
             color: "#123456",
             points: [1e3, 2e3, 1e5].map(|rate| (rate, rate * scale)).to_vec(),
+            is_dotted: scale != 1e-3,
         };
         let svg = against_rate("Rates", &[curve("p50", 1e-4), curve("p99", 1e-3)], &[curve("broker", 1e-5)]);
         check(&svg);
@@ -437,10 +446,12 @@ mod tests {
             (svg.matches("<path").count(), svg.matches("<svg ").count(), svg.matches("</svg>").count()),
             (3, 3, 3)
         );
+        assert_eq!(svg.matches("<circle").count(), 6, "{svg}");
         let one = Curve { points: vec![(700.0, 1.0)], ..curve("p50", 1.0) };
         let svg = against_rate("", &[one], &[]);
         check(&svg);
         assert!(svg.contains(">500<") && svg.contains(">1000<") && !svg.contains(">200<"), "{svg}");
+        assert_eq!(svg.matches("<circle").count(), 1, "a single point is to be seen: {svg}");
     }
 
     #[test]

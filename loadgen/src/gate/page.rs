@@ -15,7 +15,7 @@ const COLORS_BASE: [&str; 5] = ["#0072b2", "#56b4e9", "#00456b", "#3d94c7", "#8c
 const COLORS_NEW: [&str; 5] = ["#d55e00", "#e69f00", "#8a3d00", "#ff8b3d", "#c9a227"];
 /// Points of a median's curve in each nine of percentiles.
 const STEPS_PER_NINE: f64 = 20.0;
-const STYLE: &str = "body{font:15px sans-serif;color:#222;max-width:1000px;margin:2em auto;padding:0 1em}\
+const STYLE: &str = ":root{color-scheme:light;background:#fff}body{font:15px sans-serif;color:#222;max-width:1000px;margin:2em auto;padding:0 1em}\
     table{border-collapse:collapse;margin:1em 0;font-variant-numeric:tabular-nums}\
     td,th{border-bottom:1px solid #ddd;padding:.25em .7em;text-align:right;white-space:nowrap}\
     td:first-child,th:first-child{text-align:left}div{overflow-x:auto}\
@@ -87,7 +87,7 @@ fn curves(sides: [Side; 2], tag: &str, points: impl Fn(&Latency) -> Vec<(f64, f6
         for (place, run) in runs.iter().enumerate() {
             let Some(latency) = run.latencies.get(tag) else { continue };
             let (name, color) = (run.name.clone(), colors[place % colors.len()]);
-            curves.push(Curve { name, color, points: points(latency) });
+            curves.push(Curve { name, color, points: points(latency), is_dotted: false });
         }
     }
     curves

@@ -88,24 +88,27 @@ pub fn chart(found: &Found, limits: &[Limit]) -> String {
     valid.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     let curve = |(name, key, color): (&str, &str, &'static str)| {
         let points = valid.iter().filter_map(|step| Some((step.rate, step.figure(key)?)));
-        Curve { name: name.to_string(), color, points: points.collect() }
+        Curve { name: name.to_string(), color, points: points.collect(), is_dotted: true }
     };
     let mut latencies: Vec<Curve> = LATENCIES.into_iter().map(curve).collect();
     let cores: Vec<Curve> = CORES.into_iter().map(curve).filter(|curve| !curve.points.is_empty()).collect();
     let (Some(first), Some(last)) = (valid.first(), valid.last()) else {
         return against_rate("No step was valid", &[], &[]);
     };
+    // Of a single step they have a width too.
+    let (from, to) = if first.rate < last.rate { (first.rate, last.rate) } else { (0.9 * first.rate, 1.1 * last.rate) };
     let across = |limit: &Limit| Curve {
         name: limit.text.clone(),
         color: LIMIT_COLOR,
-        points: vec![(first.rate, limit.ms), (last.rate, limit.ms)],
+        points: vec![(from, limit.ms), (to, limit.ms)],
+        is_dotted: false,
     };
     latencies.extend(limits.iter().map(across));
     let ms: Vec<f64> = latencies.iter().flat_map(|curve| &curve.points).map(|point| point.1).collect();
     if let Some(rate) = found.rate {
         let ends = [ms.iter().copied().fold(f64::INFINITY, f64::min), ms.iter().copied().fold(0.0, f64::max)];
         let points = ends.map(|ms| (rate, ms)).to_vec();
-        latencies.push(Curve { name: format!("{rate} records/s"), color: FOUND_COLOR, points });
+        latencies.push(Curve { name: format!("{rate} records/s"), color: FOUND_COLOR, points, is_dotted: false });
     }
     against_rate("Latency and processor time against the rate", &latencies, &cores)
 }
