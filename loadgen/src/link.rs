@@ -19,6 +19,8 @@ const FRAME_BYTES_MAX: usize = 1 << 30;
 const INPUT_BYTES: usize = 64 * 1024;
 /// Slices given to the kernel at a time.
 const SLICES_MAX: usize = 64;
+/// Shorter spans are copied: that takes less than to share them, and more of them go to the kernel at a time.
+const SPAN_BYTES_MIN: usize = 4 * 1024;
 /// How long an answer may take that waits for nothing but the broker.
 pub const ANSWER_MS: u64 = 40_000;
 /// How long a connection may take to be made.
@@ -36,6 +38,14 @@ impl Outgoing {
     pub fn clear(&mut self) {
         self.fields.clear();
         self.spans.clear();
+    }
+
+    /// Adds bytes behind all that is there.
+    pub fn put(&mut self, bytes: &Bytes) {
+        match bytes.len() {
+            SPAN_BYTES_MIN.. => self.spans.push((self.fields.len(), bytes.clone())),
+            _ => self.fields.extend_from_slice(bytes),
+        }
     }
 
     fn size(&self) -> usize {

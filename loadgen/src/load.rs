@@ -11,7 +11,7 @@ use crate::epoll::Epoll;
 use crate::link::lost_code;
 use crate::live::say;
 use crate::options::{Acks, Writing};
-use crate::producer::{Making, Placed, Producer, Sent, State, place};
+use crate::producer::{Births, Making, Placed, Producer, Sent, State, place, wall_ms};
 use crate::run::{DividedTally, Run};
 use crate::schedule::Schedule;
 use crate::shape::Stream;
@@ -89,6 +89,9 @@ pub struct Load {
     backlog: Looks,
     /// Records in requests without an answer.
     under_way: u64,
+    /// The answers that have just come, with the places of their codes among those of all.
+    answers: Vec<(Sent, Range<usize>)>,
+    codes: Vec<i16>,
     /// Connections that stopped only to let others have a turn.
     again: Vec<usize>,
     /// The end has come, and what was due before it may still go.
@@ -131,6 +134,8 @@ impl Load {
             noticed_ns: Vec::new(),
             backlog: Looks::new(),
             under_way: 0,
+            answers: Vec::new(),
+            codes: Vec::new(),
             again: Vec::new(),
             closing: false,
             found: channel(),
@@ -334,6 +339,7 @@ impl Load {
 
     /// Makes what requests a connection may have and writes what its sockets take.
     fn pump(&mut self, i: usize) {
+        let wall_ms = wall_ms();
         for _ in 0..ROUNDS_MAX {
             let now_ns = self.run.clock.now_ns();
             let sending = self.closing || self.run.goes_on(now_ns);
@@ -344,7 +350,7 @@ impl Load {
                 if !is_due || !self.run.take(records as u64, self.births[0]) {
                     break;
                 }
-                self.producers[i].push(now_ns, records, &self.births);
+                self.producers[i].push((now_ns, wall_ms), records, &self.births);
                 self.under_way += records as u64;
                 self.streams.iter_mut().skip(i).take(1).for_each(|stream| stream.make(records));
             }
@@ -408,10 +414,12 @@ impl Load {
             own.service.at(sent.intended_ns()).with(|tally| tally.latency.saturating_record(service_ns));
         }
         self.written += sent.records;
-        self.tally.at(sent.intended_ns()).with(|tally| tally.requests += 1);
+        let is_late = now_ns > self.run.end_ns;
+        // It counts where its first record does.
+        let mut requests = 1;
         for Part { births, records, bytes } in self.parts(&sent, 0..sent.records) {
-            let is_late = now_ns > self.run.end_ns;
             self.tally.at(births[0]).with(|tally| {
+                tally.requests += std::mem::take(&mut requests);
                 births.iter().for_each(|birth_ns| tally.answer(now_ns, now_ns.saturating_sub(*birth_ns)));
                 tally.records += records;
                 tally.bytes += bytes;
@@ -441,10 +449,11 @@ impl Load {
     fn receive(&mut self, i: usize, lane: usize) {
         let Some(asking) = &mut self.producers[i].lanes[lane].asking else { return };
         let now_ns = self.run.clock.now_ns();
-        let (mut answers, mut unreadable) = (Vec::new(), None);
+        let (mut answers, mut codes) = (std::mem::take(&mut self.answers), std::mem::take(&mut self.codes));
+        let mut unreadable = None;
         let result = asking.receive(|answered, body| {
-            match decode_codes(&mut Reader::new(body), answered.version) {
-                Ok(codes) => answers.push((answered.what, codes)),
+            match decode_codes(&mut Reader::new(body), answered.version, &mut codes) {
+                Ok(of) => answers.push((answered.what, of)),
                 Err(error) => {
                     unreadable = Some(answered.what);
                     return Err(error);
@@ -454,12 +463,14 @@ impl Load {
         });
         unreadable.into_iter().for_each(|sent| self.miss(Miss::Lost, sent));
         let mut is_troubled = false;
-        for (sent, codes) in answers {
-            match self.answered(i, now_ns, sent, &codes) {
+        for (sent, of) in answers.drain(..) {
+            match self.answered(i, now_ns, sent, &codes[of]) {
                 true => self.producers[i].patience.renew(),
                 false => is_troubled = true,
             }
         }
+        codes.clear();
+        (self.answers, self.codes) = (answers, codes);
         match result {
             Ok(()) if is_troubled => self.trouble(i),
             Ok(()) => {}
@@ -551,6 +562,7 @@ impl Load {
                 self.streams[i].make(records);
                 unsent += records as u64;
                 births.iter().for_each(|birth_ns| *unsent_ms.entry(birth_ns / MS_NS).or_default() += 1);
+                let births = Births::from(&births[..]);
                 let sent = Sent { births, sent_ns: end_ns, batches: 0, records: records as u64, bytes: 0, first: 0 };
                 self.miss(Miss::Unsent, sent);
             }
@@ -565,9 +577,11 @@ impl Load {
     }
 }
 
-/// The error code of each partition in an answer.
-fn decode_codes(reader: &mut Reader<'_>, version: i16) -> Result<Vec<i16>, DecodeError> {
+/// Adds the error code of each partition in an answer; gives their places.
+fn decode_codes(reader: &mut Reader<'_>, version: i16, codes: &mut Vec<i16>) -> Result<Range<usize>, DecodeError> {
     let answer = ProduceResponse::decode(reader, version)?;
     let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    Ok(partitions.map(|partition| partition.error_code).collect())
+    let first = codes.len();
+    codes.extend(partitions.map(|partition| partition.error_code));
+    Ok(first..codes.len())
 }

@@ -1,5 +1,5 @@
 //! Record batches that can be sent more than once: what changes from one send to the next is a header of 61 bytes, and its
-//! checksum follows from the records' checksum without reading them again.
+//! checksum follows from that of the records without reading many of them again.
 
 use crate::compression::compress;
 use bytes::Bytes;
@@ -7,6 +7,9 @@ use klamm::wire::batch::{BatchHeader, CRC_START, Compression, HEADER_BYTES, LENG
 use klamm::wire::crc::combine;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use zerocopy::IntoBytes;
+
+/// Records of fewer bytes are read again for each checksum, which takes no longer than to combine two.
+const COMBINE_BYTES_MIN: usize = 8 << 10;
 
 /// What a batch says about itself when it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -27,7 +30,8 @@ impl Stamp {
 pub struct Payload {
     header: BatchHeader,
     body: Bytes,
-    body_crc: u32,
+    /// The body's checksum, if it is not read again.
+    body_crc: Option<u32>,
 }
 
 impl Payload {
@@ -40,7 +44,8 @@ impl Payload {
         header.attributes = (compression as i16).into();
         let length = i32::try_from(HEADER_BYTES + body.len() - LENGTH_OVERHEAD).expect("a batch is shorter than 2 GiB");
         header.batch_length = length.into();
-        Payload { header, body_crc: crc32c::crc32c(&body), body }
+        let body_crc = (body.len() >= COMBINE_BYTES_MIN).then(|| crc32c::crc32c(&body));
+        Payload { header, body, body_crc }
     }
 
     /// Bytes of the whole batch.
@@ -53,6 +58,11 @@ impl Payload {
         &self.body
     }
 
+    /// That alone.
+    pub fn into_body(self) -> Bytes {
+        self.body
+    }
+
     /// The header for one send.
     pub fn header(&self, stamp: &Stamp) -> [u8; HEADER_BYTES] {
         let mut header = self.header;
@@ -62,7 +72,11 @@ impl Payload {
         header.producer_epoch = stamp.producer_epoch.into();
         header.base_sequence = stamp.base_sequence.into();
         let start_crc = crc32c::crc32c(&header.as_bytes()[CRC_START..]);
-        header.crc = combine(start_crc, self.body_crc, self.body.len()).into();
+        let crc = match self.body_crc {
+            Some(body_crc) => combine(start_crc, body_crc, self.body.len()),
+            None => crc32c::crc32c_append(start_crc, &self.body),
+        };
+        header.crc = crc.into();
         header.as_bytes().try_into().expect("a header has its size")
     }
 }

@@ -5,14 +5,14 @@ use crate::cluster::{Broker, Fault, Layout, Leaders, Shares, topic_layout};
 use crate::link::{ANSWER_MS, Asking};
 use crate::mark::{Book, Mark};
 use crate::options::{Acks, Shape, Target, Writing};
-use crate::payload::Stamp;
+use crate::payload::{Payload, Stamp};
 use crate::request::{Template, Topic};
-use crate::shape::{self, Made, Maker};
+use crate::shape::{self, Made, Maker, Tables};
 use klamm::client::patience::Patience;
 use klamm::wire::messages::ApiKey;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Deref, RangeInclusive};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,6 +50,8 @@ pub struct Making {
     /// Partitions of the load.
     partitions: usize,
     seed: u64,
+    /// What values are made of.
+    tables: Arc<Tables>,
     /// Batches that are sent again and again; none if each is made when it is sent.
     prepared: Vec<Made>,
     /// Records carry marks, and are written down in it, if it is there.
@@ -66,11 +68,35 @@ struct Slot {
     template: Option<Template>,
 }
 
+/// When records were born, in order: one time for all of them, or one each.
+#[derive(Clone, Debug)]
+pub enum Births {
+    Together(u64),
+    Each(Vec<u64>),
+}
+
+impl From<&[u64]> for Births {
+    fn from(births: &[u64]) -> Births {
+        if let [all] = births { Births::Together(*all) } else { Births::Each(births.to_vec()) }
+    }
+}
+
+impl Deref for Births {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        match self {
+            Births::Together(all) => std::slice::from_ref(all),
+            Births::Each(births) => births,
+        }
+    }
+}
+
 /// A request that is under way.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// When its records were born, in order: one time for all of them, or one each.
-    pub births: Vec<u64>,
+    /// Of its records.
+    pub births: Births,
     /// When it was.
     pub sent_ns: u64,
     /// Its batches, one a partition, and what is in all of them.
@@ -128,6 +154,10 @@ pub struct Producer {
     slots: Vec<Slot>,
     /// Whose turn it is.
     slot_next: usize,
+    /// Of the request that is being made: its batches by the lanes and places of their partitions, with their records; and what
+    /// is sent to one leader.
+    batches: Vec<(usize, usize, usize)>,
+    filling: Vec<(Payload, Stamp)>,
     topic: Topic,
     /// Id and epoch of an idempotent producer.
     identity: Option<(i64, i16)>,
@@ -147,6 +177,8 @@ impl Producer {
             lanes: Vec::new(),
             slots: partitions.iter().map(slot).collect(),
             slot_next: 0,
+            batches: Vec::new(),
+            filling: Vec::new(),
             topic: topic.clone(),
             identity: None,
             state: State::Ready,
@@ -195,63 +227,96 @@ impl Producer {
     }
 
     /// Puts the next request in the queues of its connections, with so many records: a batch for each partition whose turn it
-    /// is, the last of which may not be full. The records were born at these times, or all of them at the only one.
-    pub fn push(&mut self, now_ns: u64, records: usize, births: &[u64]) {
+    /// is, the last of which may not be full. The records were born at these times, or all of them at the only one. `now` is the
+    /// time of the run's clock and that of day.
+    pub fn push(&mut self, now: (u64, i64), records: usize, births: &[u64]) {
         assert!(births.len() == records || births.len() == 1);
         let full = self.making.writing.batch_records();
         let count = records.div_ceil(full);
-        let mut left = records;
-        let mut lanes: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-        let by_key = self.maker.partition(records).map(|partition| vec![self.place(partition)]);
-        for slot in by_key.unwrap_or_else(|| self.turn(count).collect()) {
-            let records = left.min(full);
-            lanes.entry(self.slots[slot].lane).or_default().push((slot, records));
-            left -= records;
+        let mut batches = std::mem::take(&mut self.batches);
+        batches.clear();
+        let by_key = self.maker.partition(records).map(|partition| self.place(partition));
+        let lane = |slot: usize| self.slots[slot].lane;
+        match by_key {
+            Some(slot) => batches.push((lane(slot), slot, records)),
+            None => {
+                let sizes = (0..count).map(|batch| full.min(records - batch * full));
+                batches.extend(self.turn(count).zip(sizes).map(|(slot, records)| (lane(slot), slot, records)));
+            }
         }
+        batches.sort_by_key(|&(lane, ..)| lane);
         let mut births = births;
-        for (lane, batches) in lanes {
-            let records = batches.iter().map(|(_, records)| records).sum();
+        for batches in batches.chunk_by(|a, b| a.0 == b.0) {
+            let records = batches.iter().map(|(.., records)| records).sum();
             let (mine, rest) = births.split_at(if births.len() == 1 { 1 } else { records });
-            self.push_to(lane, &batches, records, (now_ns, mine));
+            self.push_to(batches, records, now, mine);
             births = if rest.is_empty() { mine } else { rest };
         }
+        self.batches = batches;
         self.slot_next = (self.slot_next + count) % self.slots.len();
     }
 
-    /// One request to one leader, of batches by the places of their partitions and their records.
-    fn push_to(&mut self, lane: usize, batches: &[(usize, usize)], records: usize, (now_ns, births): (u64, &[u64])) {
-        let plain = Stamp { timestamp_ms: wall_ms(), ..Stamp::PLAIN };
-        let book = self.making.book.clone();
+    /// One request to one leader.
+    fn push_to(
+        &mut self,
+        batches: &[(usize, usize, usize)],
+        records: usize,
+        (now_ns, timestamp_ms): (u64, i64),
+        births: &[u64],
+    ) {
+        let plain = Stamp { timestamp_ms, ..Stamp::PLAIN };
+        let book = self.making.book.as_ref();
         let first = book.map_or(0, |book| book.send(self.number, (0..records).map(|i| birth(births, i))));
         let (mut number, mut bytes) = (first, 0);
-        let mut stamps = Vec::with_capacity(batches.len());
-        let mut payloads = Vec::with_capacity(batches.len());
-        for &(at, records) in batches {
+        for &(_, at, records) in batches {
             let made = self.make(self.slots[at].partition, records, (first, number), births);
             let slot = &mut self.slots[at];
-            stamps.push(match self.identity {
+            let stamp = match self.identity {
                 None => plain,
                 Some((producer_id, producer_epoch)) => {
                     Stamp { producer_id, producer_epoch, base_sequence: slot.sequence, ..plain }
                 }
-            });
+            };
             slot.sequence = slot.sequence.wrapping_add(records as i32) & i32::MAX;
-            payloads.push((slot.partition, made.payload));
+            self.filling.push((made.payload, stamp));
             bytes += made.bytes;
             number += records as u64;
         }
-        let (batches, records) = (batches.iter().map(|(at, _)| *at).collect::<Vec<_>>(), records as u64);
-        let births = births.to_vec();
-        let sent = Sent { births, sent_ns: now_ns, batches: batches.len() as u64, records, bytes, first };
-        let Lane { version, asking, .. } = &mut self.lanes[lane];
-        let asking = asking.as_mut().expect("it was looked for room");
-        let (of, acks) = ((ApiKey::Produce, *version), self.making.writing.acks.number());
-        let fresh = |payloads| Template::new(of.1, acks, &self.topic, payloads);
-        let template = match &batches[..] {
-            [only] => Template::renewed(&mut self.slots[*only].template, payloads, fresh),
-            _ => &fresh(payloads),
+        let sent = Sent {
+            births: births.into(),
+            sent_ns: now_ns,
+            batches: batches.len() as u64,
+            records: records as u64,
+            bytes,
+            first,
         };
-        asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| template.fill(frame, id, |i| stamps[i]));
+        let Lane { version, asking, .. } = &mut self.lanes[batches[0].0];
+        let asking = asking.as_mut().expect("it was looked for room");
+        let of = (ApiKey::Produce, *version);
+        let sizes = self.filling.iter().map(|(payload, _)| payload.size());
+        let fresh = |sizes: &[(i32, usize)]| Template::new(of.1, self.making.writing.acks.number(), &self.topic, sizes);
+        let new;
+        let template = match (batches, &self.filling[..]) {
+            ([(_, only, _)], [(payload, _)]) => {
+                let Slot { partition, template, .. } = &mut self.slots[*only];
+                if !template.as_ref().is_some_and(|template| template.fits(payload.size())) {
+                    *template = Some(fresh(&[(*partition, payload.size())]));
+                }
+                template.as_ref().expect("it is there")
+            }
+            _ => {
+                let partitions = batches.iter().map(|(_, at, _)| self.slots[*at].partition);
+                new = fresh(&partitions.zip(sizes).collect::<Vec<_>>());
+                &new
+            }
+        };
+        asking.push_filled(of, (now_ns, ANSWER_MS), sent, |frame, id| template.fill(frame, id, &self.filling));
+        for (payload, _) in self.filling.drain(..) {
+            // Those that are prepared are needed as they are.
+            if self.making.prepared.is_empty() {
+                self.maker.recycle(payload);
+            }
+        }
     }
 
     /// A batch: the next of those that are prepared, or one that carries marks where records are numbered.
@@ -325,12 +390,14 @@ impl Making {
         if book.is_some() && shape.prepared > 0 {
             return Err(Fault::Other("records that are told apart cannot be --prepared".to_string()));
         }
+        let seed = shape.seed.unwrap_or_else(rand::random);
         let mut making = Making {
             target: target.clone(),
             writing: writing.clone(),
             shape: shape.clone(),
             partitions,
-            seed: shape.seed.unwrap_or_else(rand::random),
+            seed,
+            tables: Arc::new(Tables::new(seed)),
             prepared: Vec::new(),
             book,
         };
@@ -340,7 +407,8 @@ impl Making {
     }
 
     fn maker(&self, connection: usize) -> Maker {
-        Maker::new((&self.writing, &self.shape), self.partitions, self.seed, connection)
+        let seed = (self.seed, connection);
+        Maker::new((&self.writing, &self.shape), self.partitions, seed, self.tables.clone())
     }
 }
 

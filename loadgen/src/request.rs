@@ -1,9 +1,8 @@
-//! Produce requests whose fields are written once; each send patches the correlation id and the batches' headers.
+//! Produce requests whose fields are written once; each send puts the batches between them and patches the correlation id.
 
 use crate::link::Outgoing;
 use crate::payload::{Payload, Stamp};
 use klamm::types::Uuid;
-use klamm::wire::batch::HEADER_BYTES;
 use klamm::wire::codec::Writer;
 use klamm::wire::messages::{ApiKey, ProduceRequest, RequestHeader};
 use std::borrow::Cow;
@@ -24,21 +23,15 @@ pub struct Topic {
 
 #[derive(Clone, Debug)]
 pub struct Template {
-    /// The frame without the batches' bodies.
+    /// The frame without the batches.
     fields: Vec<u8>,
-    batches: Vec<TemplateBatch>,
-}
-
-#[derive(Clone, Debug)]
-struct TemplateBatch {
-    /// Where the batch's header stands in the fields; its body belongs right behind.
-    header_start: usize,
-    payload: Payload,
+    /// Where each belongs among the fields, and how long it is.
+    batches: Vec<(usize, usize)>,
 }
 
 impl Template {
     /// A request that writes a batch to each of the partitions.
-    pub fn new(version: i16, acks: i16, topic: &Topic, batches: Vec<(i32, Payload)>) -> Self {
+    pub fn new(version: i16, acks: i16, topic: &Topic, batches: &[(i32, usize)]) -> Self {
         let flexible = version >= ProduceRequest::FLEXIBLE_SINCE;
         let mut w = Writer::new();
         w.put_i32(0);
@@ -64,59 +57,48 @@ impl Template {
                 w.put_uvarint(0);
             }
         };
-        let mut bodies_bytes = 0;
-        let batches = batches
-            .into_iter()
-            .map(|(partition, payload)| {
-                w.put_i32(partition);
-                w.put_length(Some(payload.size()), flexible);
-                let header_start = w.len();
-                w.put_slice(&[0; HEADER_BYTES]);
-                end_of_struct(&mut w);
-                bodies_bytes += payload.body().len();
-                TemplateBatch { header_start, payload }
-            })
-            .collect();
+        let mut batches_bytes = 0;
+        let mut places = Vec::with_capacity(batches.len());
+        for &(partition, bytes) in batches {
+            w.put_i32(partition);
+            w.put_length(Some(bytes), flexible);
+            places.push((w.len(), bytes));
+            end_of_struct(&mut w);
+            batches_bytes += bytes;
+        }
         end_of_struct(&mut w);
         end_of_struct(&mut w);
-        let size = w.len() + bodies_bytes;
+        let size = w.len() + batches_bytes;
         w.patch_i32(0, i32::try_from(size - 4).expect("a request is shorter than 2 GiB"));
-        Template { fields: w.into_bytes().to_vec(), batches }
+        Template { fields: w.into_bytes().to_vec(), batches: places }
     }
 
-    /// The request in `place` with another batch to the same partition, or a `fresh` one where that has another length.
-    pub fn renewed(
-        place: &mut Option<Template>,
-        mut batch: Vec<(i32, Payload)>,
-        fresh: impl FnOnce(Vec<(i32, Payload)>) -> Template,
-    ) -> &Template {
-        assert_eq!(batch.len(), 1);
-        match place {
-            Some(Template { batches, .. }) if batches[0].payload.size() == batch[0].1.size() => {
-                batches[0].payload = batch.remove(0).1;
-                place.as_ref().expect("it was just there")
-            }
-            place => place.insert(fresh(batch)),
-        }
+    /// Whether a batch of so many bytes fits in alone.
+    pub fn fits(&self, bytes: usize) -> bool {
+        matches!(self.batches[..], [(_, expected)] if expected == bytes)
     }
 
-    /// One send; `stamp` says what the batch of that number says about itself.
-    pub fn fill(&self, out: &mut Outgoing, correlation_id: i32, mut stamp: impl FnMut(usize) -> Stamp) {
+    /// One send of batches of the lengths that were said, each with what it says about itself.
+    pub fn fill(&self, out: &mut Outgoing, correlation_id: i32, batches: &[(Payload, Stamp)]) {
+        assert_eq!(batches.len(), self.batches.len());
         out.clear();
-        out.fields.extend_from_slice(&self.fields);
-        out.fields[CORRELATION_START..CORRELATION_START + 4].copy_from_slice(&correlation_id.to_be_bytes());
-        for (i, batch) in self.batches.iter().enumerate() {
-            let header_end = batch.header_start + HEADER_BYTES;
-            out.fields[batch.header_start..header_end].copy_from_slice(&batch.payload.header(&stamp(i)));
-            out.spans.push((header_end, batch.payload.body().clone()));
+        let mut from = 0;
+        for ((payload, stamp), &(place, bytes)) in batches.iter().zip(&self.batches) {
+            assert_eq!(payload.size(), bytes);
+            out.fields.extend_from_slice(&self.fields[from..place]);
+            out.fields.extend_from_slice(&payload.header(stamp));
+            out.put(payload.body());
+            from = place;
         }
+        out.fields.extend_from_slice(&self.fields[from..]);
+        out.fields[CORRELATION_START..CORRELATION_START + 4].copy_from_slice(&correlation_id.to_be_bytes());
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use klamm::wire::batch::{Batch, BatchBuilder, Compression};
+    use klamm::wire::batch::{Batch, BatchBuilder, Compression, HEADER_BYTES};
     use klamm::wire::codec::{Reader, Records};
     use klamm::wire::frame::{Head, request_frame};
     use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -127,25 +109,24 @@ mod tests {
         let mut random = SmallRng::seed_from_u64(3);
         let topic = Topic { name: "topic".to_string(), id: Uuid([7; 16]) };
         for version in ProduceRequest::VERSIONS {
-            for record_bytes in [1, 100, 3_000] {
+            for record_bytes in [1, 100, 3_000, 30_000] {
                 let payload = |r: &mut SmallRng| {
                     let value: Vec<u8> = r.random_iter().take(record_bytes).collect();
                     let batch = BatchBuilder::new(0).record(0, None, Some(&value)).record(0, None, None).build();
                     let header = *Batch::first(&batch).unwrap().header;
                     Payload::new(header, batch.slice(HEADER_BYTES..), Compression::None)
                 };
-                let batches = vec![(4, payload(&mut random)), (9, payload(&mut random))];
-                let template = Template::new(version, -1, &topic, batches.clone());
+                let stamp = |i| Stamp { timestamp_ms: i, ..Stamp::PLAIN };
+                let batches = [1, 2].map(|i| (payload(&mut random), stamp(i)));
+                let [first, second] = [0, 1].map(|i| batches[i].0.size());
+                let template = Template::new(version, -1, &topic, &[(4, first), (9, second)]);
+                assert!(!template.fits(first) && Template::new(version, -1, &topic, &[(4, first)]).fits(first));
                 let mut out = Outgoing::default();
-                let stamp = |i| Stamp { timestamp_ms: i as i64, ..Stamp::PLAIN };
-                template.fill(&mut out, 1, stamp);
-                template.fill(&mut out, 77, stamp);
-                let whole: Vec<u8> = batches
-                    .iter()
-                    .enumerate()
-                    .flat_map(|(i, (_, payload))| [&payload.header(&stamp(i))[..], payload.body()].concat())
-                    .collect();
-                let (first, second) = whole.split_at(batches[0].1.size());
+                template.fill(&mut out, 1, &[1, 2].map(|i| (payload(&mut random), stamp(i))));
+                template.fill(&mut out, 77, &batches);
+                let whole =
+                    batches.each_ref().map(|(payload, stamp)| [&payload.header(stamp)[..], payload.body()].concat());
+                let [first, second] = &whole;
                 let partition = |index, bytes| PartitionProduceData { index, records: Some(Records::Slice(bytes)) };
                 let body = ProduceRequest {
                     transactional_id: None,

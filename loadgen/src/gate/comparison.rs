@@ -4,7 +4,7 @@ use crate::gate::metric::{Kind, Metric, values};
 use crate::gate::record::SCHEMA_VERSION;
 use crate::gate::rule::{Bound, Rule};
 use crate::gate::runs::Kept;
-use crate::gate::statistics::{Change, Fate, RUNS_MAX, RUNS_MIN, Verdict, median, outliers};
+use crate::gate::statistics::{Change, Fate, RUNS_MAX, RUNS_MIN, Verdict, in_turn, median, outliers};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,7 +91,14 @@ impl Comparison {
         let names = |runs: &[Kept]| runs.iter().map(|run| run.name.clone()).collect::<Vec<_>>();
         let (base_names, new_names) = (names(base), names(new));
         let sides = [(base, base_names.as_slice()), (new, new_names.as_slice())];
-        let metrics = compare(sides, settings.margin, is_sound);
+        let times = |runs: &[Kept]| runs.iter().map(Kept::ended_seconds).collect::<Vec<_>>();
+        let pairs = in_turn(&times(base), &times(new)).filter(|pairs| pairs.len() >= RUNS_MIN);
+        if pairs.is_some() {
+            notes.push(
+                "the runs were made in turn: where those of a pair hang together, pairs are compared".to_string(),
+            );
+        }
+        let metrics = compare(sides, pairs.as_deref(), settings.margin, is_sound);
         let judged = settings.rules.iter().map(|rule| judge(rule, &metrics, is_sound)).collect();
         let margin = settings.margin;
         Ok(Comparison { base: base_names, new: new_names, margin, notes, metrics, judged })
@@ -161,7 +168,12 @@ fn hosts(all: &[&Kept]) -> Vec<String> {
 }
 
 /// The metrics that both sides have, in the order of the first run that has them.
-fn compare(sides: [(&[Kept], &[String]); 2], margin: f64, is_sound: bool) -> Vec<Compared> {
+fn compare(
+    sides: [(&[Kept], &[String]); 2],
+    pairs: Option<&[(usize, usize)]>,
+    margin: f64,
+    is_sound: bool,
+) -> Vec<Compared> {
     let mut order: Vec<Metric> = Vec::new();
     let mut tables: [Vec<BTreeMap<String, f64>>; 2] = [Vec::new(), Vec::new()];
     for ((runs, _), table) in sides.iter().zip(&mut tables) {
@@ -185,7 +197,12 @@ fn compare(sides: [(&[Kept], &[String]); 2], margin: f64, is_sound: bool) -> Vec
             Kind::Cost | Kind::Yield => median(values),
         };
         let (base_level, new_level) = (level(&base_there)?, level(&new_there)?);
-        let change = (metric.kind != Kind::Faults).then(|| Change::between(&base_there, &new_there)).flatten();
+        let paired = || {
+            let both = |&(base_at, new_at): &(usize, usize)| Some((base[base_at]?, new[new_at]?));
+            Change::of_pairs(&pairs?.iter().map(both).collect::<Option<Vec<_>>>()?)
+        };
+        let either = || paired().or_else(|| Change::between(&base_there, &new_there));
+        let change = (metric.kind != Kind::Faults).then(either).flatten();
         let verdict = match (metric.kind, change) {
             _ if !is_sound => Verdict::Undecided,
             (Kind::Faults, _) => faults_verdict(base_level, new_level),

@@ -69,6 +69,11 @@ impl Kept {
         self.record["schema_version"].as_u64().unwrap_or(SCHEMA_VERSION)
     }
 
+    /// When it ended, since 1970.
+    pub fn ended_seconds(&self) -> Option<u64> {
+        self.record["ended_unix_seconds"].as_u64()
+    }
+
     pub fn report(&self) -> &Value {
         &self.record["report"]
     }

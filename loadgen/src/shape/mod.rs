@@ -1,5 +1,6 @@
 //! What records are like: sizes, keys, headers, tombstones, and how far values can be compressed; and the batches of such records.
 
+mod body;
 mod keys;
 mod linger;
 mod noise;
@@ -7,16 +8,18 @@ mod size;
 
 pub use keys::Keys;
 pub use linger::Stream;
+pub use noise::Tables;
 pub use size::Size;
 
 use crate::options::{Shape, Writing};
 use crate::payload::Payload;
+use body::{Body, Spare, varint_bytes};
 use keys::Drawn;
 use klamm::wire::batch::{BatchBuilder, BatchHeader, Compression};
-use klamm::wire::codec::Writer;
 use noise::Noise;
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use std::sync::Arc;
 use zerocopy::FromBytes;
 
 /// Names of headers; the last one repeats if there are more.
@@ -42,8 +45,8 @@ pub struct Maker {
     random: SmallRng,
     /// Of a batch of one record, to be changed.
     header: BatchHeader,
-    value: Vec<u8>,
     key: Vec<u8>,
+    spare: Spare,
     /// Bytes of the last batch's records.
     body_bytes: usize,
 }
@@ -56,8 +59,13 @@ pub struct Made {
 }
 
 impl Maker {
-    /// For connection `number` of a load on so many partitions.
-    pub fn new((writing, shape): (&Writing, &Shape), partitions: usize, seed: u64, number: usize) -> Maker {
+    /// For connection `number` of a load on so many partitions, which share the tables.
+    pub fn new(
+        (writing, shape): (&Writing, &Shape),
+        partitions: usize,
+        (seed, number): (u64, usize),
+        tables: Arc<Tables>,
+    ) -> Maker {
         let mut random = SmallRng::seed_from_u64(seed.wrapping_add(number as u64));
         let batch = BatchBuilder::new(0).record(0, None, None).build();
         let (header, _) = BatchHeader::read_from_prefix(&batch).expect("a batch has a header");
@@ -66,11 +74,11 @@ impl Maker {
             size: writing.record_bytes.clone(),
             compression: writing.compression.into(),
             keys: Drawn::of(shape, partitions),
-            noise: Noise::new(random.random()),
+            noise: Noise::new(tables, random.random()),
             random,
             header,
-            value: Vec::new(),
             key: Vec::new(),
+            spare: Spare::default(),
             body_bytes: 0,
         }
     }
@@ -83,26 +91,30 @@ impl Maker {
     /// So many records for a partition. `mark` may change each value; its first argument counts from 0.
     pub fn batch(&mut self, records: usize, partition: i32, mut mark: impl FnMut(usize, &mut [u8])) -> Made {
         assert!(records > 0);
-        let mut body = Writer::with_capacity(self.body_bytes);
+        let mut body = self.spare.take(self.body_bytes);
         let mut bytes = 0;
         for number in 0..records {
             let is_tombstone = self.shape.tombstones > 0.0 && self.random.random_bool(self.shape.tombstones / 100.0);
-            if !is_tombstone {
-                let size = self.size.draw(&mut self.random);
-                self.value.resize(size, 0);
-                self.noise.fill_compressible(&mut self.value, self.shape.compressibility);
-                mark(number, &mut self.value);
-                bytes += size as u64;
-            }
+            let size = (!is_tombstone).then(|| self.size.draw(&mut self.random));
             self.draw_key(partition);
-            bytes += self.key.len() as u64;
-            self.put_record(&mut body, number as i32, !is_tombstone);
+            bytes += (size.unwrap_or(0) + self.key.len()) as u64;
+            self.put_record(&mut body, number as i32, size, |value| mark(number, value));
         }
-        let body = body.into_bytes();
+        let body = body.finish();
         self.body_bytes = body.len();
         self.header.last_offset_delta = (records as i32 - 1).into();
         self.header.records_count = (records as i32).into();
+        if self.compression != Compression::None {
+            self.spare.put(body.clone());
+        }
         Made { payload: Payload::new(self.header, body, self.compression), bytes }
+    }
+
+    /// A batch is done with, as soon as what shares its bytes is.
+    pub fn recycle(&mut self, payload: Payload) {
+        if self.compression == Compression::None {
+            self.spare.put(payload.into_body());
+        }
     }
 
     fn draw_key(&mut self, partition: i32) {
@@ -111,47 +123,47 @@ impl Maker {
         keys::write(number, &mut self.key, self.shape.key_bytes);
     }
 
-    /// The record that `key` and `value` are, with its length before it, and the time of its batch.
-    fn put_record(&mut self, body: &mut Writer, offset_delta: i32, has_value: bool) {
+    /// A record with `key`, and a value of so many bytes if it has one, behind its length; it has the time of its batch.
+    fn put_record(
+        &mut self,
+        body: &mut Body,
+        offset_delta: i32,
+        value_bytes: Option<usize>,
+        mark: impl FnOnce(&mut [u8]),
+    ) {
         let key = self.keys.is_some().then_some(&self.key[..]);
-        let value = has_value.then_some(&self.value[..]);
-        let headers = self.shape.headers;
+        let (headers, compressibility) = (self.shape.headers, self.shape.compressibility);
         let name = |i: u32| HEADER_NAMES[(i as usize).min(HEADER_NAMES.len() - 1)].as_bytes();
         let header_bytes = self.shape.header_bytes as usize;
         let field_bytes = |length: usize| varint_bytes(length as i32) + length;
-        let nullable_bytes = |field: Option<&[u8]>| field.map_or(1, |field| field_bytes(field.len()));
+        let nullable_bytes = |length: Option<usize>| length.map_or(1, field_bytes);
         let headers_bytes: usize = (0..headers).map(|i| field_bytes(name(i).len()) + field_bytes(header_bytes)).sum();
         // Attributes and the difference to the batch's time take a byte each.
         let length = 2
             + varint_bytes(offset_delta)
-            + nullable_bytes(key)
-            + nullable_bytes(value)
+            + nullable_bytes(key.map(<[u8]>::len))
+            + nullable_bytes(value_bytes)
             + varint_bytes(headers as i32)
             + headers_bytes;
         body.put_varint(i32::try_from(length).expect("a record is shorter than 2 GiB"));
-        body.put_i8(0);
-        body.put_varint(0);
+        body.put(&[0, 0]);
         body.put_varint(offset_delta);
-        for field in [key, value] {
-            body.put_varint(field.map_or(-1, |field| field.len() as i32));
-            body.put_slice(field.unwrap_or_default());
+        body.put_varint(key.map_or(-1, |key| key.len() as i32));
+        body.put(key.unwrap_or_default());
+        body.put_varint(value_bytes.map_or(-1, |bytes| bytes as i32));
+        if let Some(bytes) = value_bytes {
+            let value = body.room(bytes);
+            self.noise.fill_compressible(value, compressibility);
+            mark(value);
         }
         body.put_varint(headers as i32);
         for i in 0..headers {
             body.put_varint(name(i).len() as i32);
-            body.put_slice(name(i));
-            self.value.resize(self.value.len().max(header_bytes), 0);
-            self.noise.fill_compressible(&mut self.value[..header_bytes], self.shape.compressibility);
+            body.put(name(i));
             body.put_varint(header_bytes as i32);
-            body.put_slice(&self.value[..header_bytes]);
+            self.noise.fill_compressible(body.room(header_bytes), compressibility);
         }
     }
-}
-
-/// Bytes of a signed number as `put_varint` writes it.
-fn varint_bytes(value: i32) -> usize {
-    let bits = 32 - ((value << 1 ^ value >> 31) as u32).leading_zeros() as usize;
-    bits.div_ceil(7).max(1)
 }
 
 #[cfg(test)]
@@ -169,7 +181,8 @@ mod tests {
         let all = ["loadgen", "produce"].into_iter().chain(words.split_whitespace());
         let Command::Load(load) = Options::parse_from(all).command else { panic!("load") };
         let LoadCommand::Produce(produce) = *load else { panic!("produce") };
-        Maker::new((&produce.writing, &produce.shape), 4, produce.shape.seed.unwrap_or(3), 0)
+        let seed = produce.shape.seed.unwrap_or(3);
+        Maker::new((&produce.writing, &produce.shape), 4, (seed, 0), Arc::new(Tables::new(seed)))
     }
 
     fn whole(made: &Made) -> Vec<u8> {
@@ -187,15 +200,6 @@ mod tests {
             records.iter().enumerate().for_each(|(i, record)| look(i, record));
         })
         .unwrap();
-    }
-
-    #[test]
-    fn lengths_of_numbers_are_known() {
-        for value in [0, 1, -1, 63, 64, -64, -65, 8191, 8192, 1 << 20, i32::MAX, i32::MIN] {
-            let mut w = Writer::new();
-            w.put_varint(value);
-            assert_eq!(varint_bytes(value), w.len(), "{value}");
-        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use klamm::wire::messages::metadata_response::{
 use klamm::wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use klamm::wire::messages::*;
 use serde_json::Value;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Output;
 use std::sync::{Arc, Mutex};
@@ -28,6 +28,8 @@ use std::time::Duration;
 /// Bytes that a fetch gets of one partition.
 const FETCH_BYTES: usize = 1 << 20;
 
+/// What is read at a time of requests that are not longer.
+const INPUT_BYTES: usize = 64 * 1024;
 /// How long a fetch waits for which there is nothing.
 const EMPTY_PAUSE: Duration = Duration::from_millis(5);
 /// Offsets by which an end may be too high.
@@ -157,14 +159,18 @@ pub fn start_all(fault: Fault) -> Vec<SocketAddr> {
     all
 }
 
-fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
+fn serve(stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    let is_sink = state.lock().unwrap().fault == Fault::Sink;
+    let mut input = BufReader::with_capacity(INPUT_BYTES, stream.try_clone()?);
+    let mut output = BufWriter::new(stream);
     let mut frame = Vec::new();
     for served in 0.. {
-        let mut length = [0; 4];
-        stream.read_exact(&mut length)?;
-        frame.resize(u32::from_be_bytes(length) as usize, 0);
-        stream.read_exact(&mut frame)?;
+        // As with real brokers, what has arrived together is answered together where speed matters.
+        if !(is_sink && has_frame(input.buffer())) {
+            output.flush()?;
+        }
+        read_frame(&mut input, &mut frame)?;
         let head = Head::decode(&frame).expect("loadgen's requests are well formed");
         let (version, mut reader) = (head.version, klamm::wire::codec::Reader::new(&frame[head.body_start..]));
         let request = Request::decode(head.api, version, &mut reader).expect("loadgen's requests are well formed");
@@ -182,7 +188,7 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
             }
         }
         if let Some(more) = state.misbehave(address) {
-            return stream.write_all(more);
+            return output.write_all(more);
         }
         match request {
             Request::ApiVersions(_) => api_versions().encode(&mut body, version),
@@ -218,9 +224,21 @@ fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> io
         let header_version = head.api.header_versions(version).1;
         let body = body.into_bytes();
         let response = response_frame(header_version, head.correlation_id, |w| w.put_slice(&body));
-        stream.write_all(&response.concat())?;
+        output.write_all(&response.concat())?;
     }
     Ok(())
+}
+
+fn read_frame(input: &mut impl Read, frame: &mut Vec<u8>) -> io::Result<()> {
+    let mut length = [0; 4];
+    input.read_exact(&mut length)?;
+    frame.resize(u32::from_be_bytes(length) as usize, 0);
+    input.read_exact(frame)
+}
+
+/// Whether the first frame of what was read is whole.
+fn has_frame(input: &[u8]) -> bool {
+    input.split_first_chunk().is_some_and(|(&length, rest)| rest.len() >= u32::from_be_bytes(length) as usize)
 }
 
 fn api_versions() -> ApiVersionsResponse<'static> {
