@@ -12,14 +12,14 @@ use crate::link::lost_code;
 use crate::live::say;
 use crate::options::{Acks, Writing};
 use crate::producer::{Births, Making, Placed, Producer, Sent, State, place, wall_ms};
+use crate::request::decode_codes;
 use crate::run::{DividedTally, Run};
 use crate::schedule::Schedule;
 use crate::shape::Stream;
 use crate::tally::Miss;
 use klamm::client::meaning::Meaning;
 use klamm::types::Time;
-use klamm::wire::codec::{DecodeError, Reader};
-use klamm::wire::messages::ProduceResponse;
+use klamm::wire::codec::Reader;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -575,13 +575,4 @@ impl Load {
         });
         Outcome { written: self.written, unsent, unsent_ms, backlog: self.backlog }
     }
-}
-
-/// Adds the error code of each partition in an answer; gives their places.
-fn decode_codes(reader: &mut Reader<'_>, version: i16, codes: &mut Vec<i16>) -> Result<Range<usize>, DecodeError> {
-    let answer = ProduceResponse::decode(reader, version)?;
-    let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
-    let first = codes.len();
-    codes.extend(partitions.map(|partition| partition.error_code));
-    Ok(first..codes.len())
 }

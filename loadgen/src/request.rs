@@ -1,11 +1,14 @@
 //! Produce requests whose fields are written once; each send puts the batches between them and patches the correlation id.
+//! Of their answers the error codes.
 
 use crate::link::Outgoing;
 use crate::payload::{Payload, Stamp};
 use klamm::types::Uuid;
-use klamm::wire::codec::Writer;
-use klamm::wire::messages::{ApiKey, ProduceRequest, RequestHeader};
+use klamm::wire::codec::{DecodeError, Reader, Writer};
+use klamm::wire::messages::produce_response::PartitionProduceResponse;
+use klamm::wire::messages::{ApiKey, ProduceRequest, ProduceResponse, RequestHeader};
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// Name that the requests give to the broker.
 pub const CLIENT_ID: &str = "loadgen";
@@ -95,13 +98,44 @@ impl Template {
     }
 }
 
+/// Adds the error code of each partition in an answer; gives their places. Nothing else of it is kept, so that it needs no memory.
+pub fn decode_codes(r: &mut Reader<'_>, version: i16, codes: &mut Vec<i16>) -> Result<Range<usize>, DecodeError> {
+    let flexible = version >= ProduceResponse::FLEXIBLE_SINCE;
+    let first = codes.len();
+    let skip_tags = |r: &mut Reader<'_>| match flexible {
+        true => r.tags(|_, r| {
+            r.skip();
+            Ok(())
+        }),
+        false => Ok(()),
+    };
+    // Both are at least as long as a count.
+    let bytes_min = 1;
+    r.array(flexible, bytes_min, |r| {
+        if version >= 13 {
+            r.uuid()?;
+        } else {
+            r.string(flexible)?;
+        }
+        r.array(flexible, bytes_min, |r| {
+            codes.push(PartitionProduceResponse::decode(r, version)?.error_code);
+            Ok(())
+        })?;
+        skip_tags(r)
+    })?;
+    let _throttle_time_ms = r.i32()?;
+    skip_tags(r)?;
+    Ok(first..codes.len())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use klamm::wire::batch::{Batch, BatchBuilder, Compression, HEADER_BYTES};
-    use klamm::wire::codec::{Reader, Records};
+    use klamm::wire::codec::Records;
     use klamm::wire::frame::{Head, request_frame};
     use klamm::wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+    use klamm::wire::messages::produce_response::{LeaderIdAndEpoch, NodeEndpoint, TopicProduceResponse};
     use rand::{Rng, SeedableRng, rngs::SmallRng};
 
     #[test]
@@ -145,6 +179,42 @@ mod tests {
                 let head = Head::decode(&frame[4..]).unwrap();
                 let mut reader = Reader::new(&frame[4 + head.body_start..]);
                 assert!(ProduceRequest::decode(&mut reader, version).is_ok() && reader.remaining() == 0);
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_those_that_the_codec_finds() {
+        let partition = |index: i32, error_code| PartitionProduceResponse {
+            index,
+            error_code,
+            base_offset: 1 << 40,
+            record_errors: vec![Default::default(); index as usize % 3],
+            error_message: (error_code != 0).then(|| "why".into()),
+            current_leader: LeaderIdAndEpoch { leader_id: i32::from(error_code), ..Default::default() },
+            ..Default::default()
+        };
+        let topic = |codes: &[i16]| TopicProduceResponse {
+            name: "topic".into(),
+            partition_responses: codes.iter().zip(4..).map(|(code, index)| partition(index, *code)).collect(),
+            ..Default::default()
+        };
+        let all: [&[&[i16]]; 3] = [&[], &[&[0]], &[&[0, 6, 0], &[], &[-1]]];
+        for version in ProduceResponse::VERSIONS {
+            for topics in all {
+                let responses = topics.iter().map(|codes| topic(codes)).collect();
+                let node_endpoints = vec![NodeEndpoint { host: "host".into(), ..Default::default() }];
+                let answer = ProduceResponse { responses, node_endpoints, ..Default::default() };
+                let mut w = Writer::new();
+                answer.encode(&mut w, version);
+                let bytes = w.into_bytes();
+                let (mut codes, mut reader) = (vec![99], Reader::new(&bytes));
+                let places = decode_codes(&mut reader, version, &mut codes).unwrap();
+                assert_eq!((&codes[places], reader.remaining()), (&topics.concat()[..], 0), "version {version}");
+                for end in 0..bytes.len() {
+                    let cut = decode_codes(&mut Reader::new(&bytes[..end]), version, &mut codes);
+                    assert!(cut.is_err(), "version {version}, {end} bytes");
+                }
             }
         }
     }
