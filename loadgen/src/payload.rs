@@ -8,7 +8,7 @@ use klamm::wire::crc::combine;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use zerocopy::IntoBytes;
 
-/// Records of fewer bytes are read again for each checksum, which takes no longer than to combine two.
+/// Records of fewer bytes are read for each checksum, which takes no longer than to combine two.
 const COMBINE_BYTES_MIN: usize = 8 << 10;
 
 /// What a batch says about itself when it is sent.
@@ -30,7 +30,7 @@ impl Stamp {
 pub struct Payload {
     header: BatchHeader,
     body: Bytes,
-    /// The body's checksum, if it is not read again.
+    /// The body's checksum, if it is not read for each send.
     body_crc: Option<u32>,
 }
 
@@ -44,8 +44,13 @@ impl Payload {
         header.attributes = (compression as i16).into();
         let length = i32::try_from(HEADER_BYTES + body.len() - LENGTH_OVERHEAD).expect("a batch is shorter than 2 GiB");
         header.batch_length = length.into();
-        let body_crc = (body.len() >= COMBINE_BYTES_MIN).then(|| crc32c::crc32c(&body));
-        Payload { header, body, body_crc }
+        Payload { header, body, body_crc: None }
+    }
+
+    /// The same, to be sent again and again.
+    pub fn prepared(mut self) -> Self {
+        self.body_crc = (self.body.len() >= COMBINE_BYTES_MIN).then(|| crc32c::crc32c(&self.body));
+        self
     }
 
     /// Bytes of the whole batch.
@@ -101,12 +106,15 @@ mod tests {
         for compression in
             [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
         {
-            for (records, record_bytes) in [(1, 0), (1, 1), (3, 100), (64, 1024)] {
+            for (records, record_bytes, is_prepared) in
+                [(1, 0, true), (1, 1, false), (3, 100, true), (64, 1024, false), (64, 1024, true)]
+            {
                 let value: Vec<u8> = random.clone().random_iter().take(record_bytes).collect();
                 let builder = (0..records).fold(BatchBuilder::new(0), |batch, _| batch.record(0, None, Some(&value)));
                 let batch = builder.build();
                 let header = *Batch::first(&batch).unwrap().header;
                 let payload = Payload::new(header, batch.slice(HEADER_BYTES..), compression);
+                let payload = if is_prepared { payload.prepared() } else { payload };
                 for base_sequence in [-1, 0, 1, 77_777] {
                     let stamp = Stamp {
                         timestamp_ms: 1_700_000_000_000 + i64::from(base_sequence),

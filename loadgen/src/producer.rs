@@ -402,7 +402,8 @@ impl Making {
             book,
         };
         let mut maker = making.maker(usize::MAX);
-        making.prepared = (0..shape.prepared).map(|_| maker.batch(writing.batch_records(), 0, |_, _| ())).collect();
+        let made = (0..shape.prepared).map(|_| maker.batch(writing.batch_records(), 0, |_, _| ()));
+        making.prepared = made.map(|made| Made { payload: made.payload.prepared(), ..made }).collect();
         Ok(making)
     }
 
