@@ -51,8 +51,12 @@ impl Bench {
         let settings = Arc::new(Settings {
             segment_bytes: 1 << 30,
             segment_ms: i64::MAX,
+            segment_jitter_ms: 0,
             index_bytes_max: 10 << 20,
             index_interval: 4096,
+            retention_ms: None,
+            retention_bytes: None,
+            delete_delay_ms: 0,
             ack_memory: false,
         });
         let logs = (0..PARTITIONS).map(|index| {

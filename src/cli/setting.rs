@@ -41,8 +41,8 @@ pub fn changes(set: &[Setting], delete: &[String]) -> Vec<Change> {
 /// Tells of those settings among `changes` that the broker keeps, but does nothing about.
 pub fn tell_without_effect(client: &mut Client, resource: &Resource, changes: &[Change]) -> Result<()> {
     let set = changes.iter().filter(|change| change.op != Op::Delete);
-    let names: Vec<&str> = set.map(|change| change.name.as_str()).collect();
-    for name in configs::without_effect(client, resource, &names)? {
+    let set: Vec<_> = set.map(|change| (change.name.as_str(), change.value.as_deref().unwrap_or_default())).collect();
+    for name in configs::without_effect(client, resource, &set)? {
         eprintln!("klamm: {name} is kept, but {NO_EFFECT}");
     }
     Ok(())

@@ -103,6 +103,8 @@ pub struct Definition {
     pub mode: Mode,
     /// What this build makes of it.
     pub effect: Effect,
+    /// A value, or an item of a list, that changes nothing though the setting is obeyed.
+    pub except: Option<&'static str>,
     /// Hidden from users.
     pub internal: bool,
     /// Known from older Kafka: shown only where it is given.
@@ -135,7 +137,10 @@ impl Definition {
     pub fn documentation(&self) -> String {
         let mut text = self.meaning();
         match self.effect {
-            Effect::Obeyed => {}
+            Effect::Obeyed => {
+                let of_value = |value| format!(" Of its values, `{value}` is accepted, and {NO_EFFECT}.");
+                text.push_str(&self.except.map_or_else(String::new, of_value));
+            }
             Effect::None => text.push_str(&format!(" It is accepted, and {NO_EFFECT}.")),
             Effect::Refused(refusal) => {
                 text.push_str(" Other values than the default are refused: ");
@@ -274,6 +279,7 @@ fn parse_definition(scope: Scope, line: &'static str) -> Definition {
             "refused:tiered" => Effect::Refused(Refusal::Tiered),
             other => panic!("unknown effect {other}"),
         },
+        except: None,
         internal: false,
         legacy: false,
         topic: None,
@@ -292,6 +298,7 @@ fn parse_definition(scope: Scope, line: &'static str) -> Definition {
 fn parse_attribute(definition: &mut Definition, attribute: &'static str) {
     let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
     match key {
+        "except" => definition.except = Some(value),
         "internal" => definition.internal = true,
         "legacy" => definition.legacy = true,
         "topic" => definition.topic = Some(value),
@@ -348,7 +355,8 @@ mod tests {
         }
         for definition in SCOPES.into_iter().flat_map(definitions).filter(|d| d.effect == Effect::Obeyed) {
             let doc = definition.documentation();
-            assert!(!doc.contains("no effect") && doc.ends_with('.'), "{}: {doc}", definition.name);
+            assert_eq!(doc.contains("no effect"), definition.except.is_some(), "{}: {doc}", definition.name);
+            assert!(doc.ends_with('.'), "{}: {doc}", definition.name);
         }
     }
 

@@ -4,6 +4,7 @@ use super::broker::{Config, Given, Others, Source, Values};
 use super::definition::{Definition, Effect, Refusal, Scope, definition, definitions};
 use super::error::ConfigError;
 use super::properties;
+use super::value::split_list;
 use std::collections::BTreeMap;
 
 /// A configuration that can be used, and what to tell the user about it.
@@ -20,8 +21,8 @@ pub struct Loaded {
 }
 
 /// Starts of the names of settings that people rely on.
-const RELIED_ON: [&str; 8] =
-    ["log.cleanup.", "log.cleaner.", "log.retention.", "log.local.retention.", "ssl.", "sasl.", "security.", "super."];
+const RELIED_ON: [&str; 7] =
+    ["log.cleanup.", "log.cleaner.", "log.local.retention.", "ssl.", "sasl.", "security.", "super."];
 
 /// Variables of this project's own tests and tools.
 const OWN_STARTS: [&str; 8] = [
@@ -152,6 +153,9 @@ impl Gathered {
         }
         if definition.effect == Effect::None {
             self.no_effect.insert(name.to_string(), origin.clone());
+        }
+        if let Some(except) = definition.except.filter(|except| split_list(value).contains(except)) {
+            self.no_effect.insert(format!("{name}={except}"), origin.clone());
         }
         let given = Given { value: value.to_string(), source: Source::StaticBroker, origin };
         self.values.insert(definition.name, vec![given]);
@@ -381,12 +385,14 @@ mod tests {
 
     #[test]
     fn promises_that_people_rely_on_are_told_apart() {
-        let loaded = load("log.retention.hours=5\nnum.io.threads=8\nsasl.enabled.mechanisms=PLAIN", &[], &[]);
+        let file =
+            "log.cleanup.policy=compact,delete\nnum.io.threads=8\nsasl.enabled.mechanisms=PLAIN\nlog.retention.hours=5";
+        let loaded = load(file, &[], &[]);
         let loaded = loaded.expect("valid");
         assert_eq!(loaded.no_effect, ["num.io.threads (my.properties:2)"]);
         assert_eq!(
             loaded.relied_on,
-            ["log.retention.hours (my.properties:1)", "sasl.enabled.mechanisms (my.properties:3)"]
+            ["log.cleanup.policy=compact (my.properties:1)", "sasl.enabled.mechanisms (my.properties:3)"]
         );
     }
 

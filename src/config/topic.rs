@@ -76,6 +76,8 @@ pub struct TopicSettings {
     pub compression_zstd_level: i32,
     /// Of one record, and of all records of a batch.
     pub decompressed_bytes_max: u32,
+    /// `file.delete.delay.ms`
+    pub file_delete_delay_ms: u64,
     /// `flush.ms`
     pub flush_ms: u64,
     /// `index.interval.bytes`
@@ -143,6 +145,7 @@ impl TopicSettings {
             compression_gzip_level: i32::try_from(number("compression.gzip.level")).ok().filter(|level| *level > 0),
             compression_zstd_level: i32::try_from(number("compression.zstd.level")).expect("it is checked"),
             decompressed_bytes_max: int("max.decompressed.message.bytes"),
+            file_delete_delay_ms: at_least_0("file.delete.delay.ms"),
             // The broker's form of this setting has no range: below 0 is as soon as possible.
             flush_ms: limit("flush.ms").unwrap_or(0),
             index_interval_bytes: int("index.interval.bytes"),
@@ -228,6 +231,7 @@ mod tests {
             compression_gzip_level: None,
             compression_zstd_level: 3,
             decompressed_bytes_max: 2_147_483_639,
+            file_delete_delay_ms: 60_000,
             flush_ms: i64::MAX as u64,
             index_interval_bytes: 4096,
             message_bytes_max: 1_048_588,
@@ -256,6 +260,7 @@ mod tests {
                 "ack.validation" => "header",
                 "compression.gzip.level" | "compression.zstd.level" => "5",
                 "compression.type" => "zstd",
+                "cleanup.policy" => "compact",
                 "message.timestamp.type" => "LogAppendTime",
                 _ => "1234567",
             };

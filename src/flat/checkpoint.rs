@@ -4,7 +4,7 @@ extern crate alloc;
 use super::*;
 
 /// CRC-32C of the schema's text.
-pub const SCHEMA_CRC32C: u32 = 0x5a220cf2;
+pub const SCHEMA_CRC32C: u32 = 0x98eaf374;
 
 pub enum CheckpointOffset {}
 #[derive(Copy, Clone, PartialEq)]
@@ -655,6 +655,7 @@ impl<'a> PartitionCheckpoint<'a> {
   pub const VT_LOST_FROM: ::flatbuffers::VOffsetT = 20;
   pub const VT_COMMIT_END: ::flatbuffers::VOffsetT = 22;
   pub const VT_LEFTOVERS: ::flatbuffers::VOffsetT = 24;
+  pub const VT_UNTIMED: ::flatbuffers::VOffsetT = 26;
 
   #[inline]
   pub unsafe fn init_from_table(table: ::flatbuffers::Table<'a>) -> Self {
@@ -670,6 +671,7 @@ impl<'a> PartitionCheckpoint<'a> {
     builder.add_lost_from(args.lost_from);
     builder.add_flushed_end(args.flushed_end);
     builder.add_log_start(args.log_start);
+    if let Some(x) = args.untimed { builder.add_untimed(x); }
     if let Some(x) = args.producers { builder.add_producers(x); }
     if let Some(x) = args.epochs { builder.add_epochs(x); }
     if let Some(x) = args.index_marks { builder.add_index_marks(x); }
@@ -763,6 +765,14 @@ impl<'a> PartitionCheckpoint<'a> {
     // which contains a valid value in this slot
     unsafe { self._tab.get::<bool>(PartitionCheckpoint::VT_LEFTOVERS, Some(false)).unwrap()}
   }
+  /// Of segments in which no batch has a time; left out if there are none.
+  #[inline]
+  pub fn untimed(&self) -> Option<::flatbuffers::Vector<'a, Untimed>> {
+    // Safety:
+    // Created from valid Table for this object
+    // which contains a valid value in this slot
+    unsafe { self._tab.get::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'a, Untimed>>>(PartitionCheckpoint::VT_UNTIMED, None)}
+  }
 }
 
 impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
@@ -782,6 +792,7 @@ impl ::flatbuffers::Verifiable for PartitionCheckpoint<'_> {
      .visit_field::<i64>("lost_from", Self::VT_LOST_FROM, false)?
      .visit_field::<i64>("commit_end", Self::VT_COMMIT_END, false)?
      .visit_field::<bool>("leftovers", Self::VT_LEFTOVERS, false)?
+     .visit_field::<::flatbuffers::ForwardsUOffset<::flatbuffers::Vector<'_, Untimed>>>("untimed", Self::VT_UNTIMED, false)?
      .finish();
     Ok(())
   }
@@ -798,6 +809,7 @@ pub struct PartitionCheckpointArgs<'a> {
     pub lost_from: i64,
     pub commit_end: i64,
     pub leftovers: bool,
+    pub untimed: Option<::flatbuffers::WIPOffset<::flatbuffers::Vector<'a, Untimed>>>,
 }
 impl<'a> Default for PartitionCheckpointArgs<'a> {
   #[inline]
@@ -814,6 +826,7 @@ impl<'a> Default for PartitionCheckpointArgs<'a> {
       lost_from: -1,
       commit_end: 0,
       leftovers: false,
+      untimed: None,
     }
   }
 }
@@ -868,6 +881,10 @@ impl<'a: 'b, 'b, A: ::flatbuffers::Allocator + 'a> PartitionCheckpointBuilder<'a
     self.fbb_.push_slot::<bool>(PartitionCheckpoint::VT_LEFTOVERS, leftovers, false);
   }
   #[inline]
+  pub fn add_untimed(&mut self, untimed: ::flatbuffers::WIPOffset<::flatbuffers::Vector<'b , Untimed>>) {
+    self.fbb_.push_slot_always::<::flatbuffers::WIPOffset<_>>(PartitionCheckpoint::VT_UNTIMED, untimed);
+  }
+  #[inline]
   pub fn new(_fbb: &'b mut ::flatbuffers::FlatBufferBuilder<'a, A>) -> PartitionCheckpointBuilder<'a, 'b, A> {
     let start = _fbb.start_table();
     PartitionCheckpointBuilder {
@@ -901,6 +918,7 @@ impl ::core::fmt::Debug for PartitionCheckpoint<'_> {
       ds.field("lost_from", &self.lost_from());
       ds.field("commit_end", &self.commit_end());
       ds.field("leftovers", &self.leftovers());
+      ds.field("untimed", &self.untimed());
       ds.finish()
   }
 }
@@ -1599,6 +1617,134 @@ impl<'a> SegmentMeta {
         &x_le as *const _ as *const u8,
         self.0[44..].as_mut_ptr(),
         ::core::mem::size_of::<<u32 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+}
+
+/// When the last batch of a segment came, in which no batch has a time.
+// struct Untimed, aligned to 8
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq)]
+pub struct Untimed(pub [u8; 16]);
+impl Default for Untimed { 
+  fn default() -> Self { 
+    Self([0; 16])
+  }
+}
+impl ::core::fmt::Debug for Untimed {
+  fn fmt(&self, f: &mut ::core::fmt::Formatter) -> ::core::fmt::Result {
+    f.debug_struct("Untimed")
+      .field("segment", &self.segment())
+      .field("modified_ms", &self.modified_ms())
+      .finish()
+  }
+}
+
+impl ::flatbuffers::SimpleToVerifyInSlice for Untimed {}
+impl<'a> ::flatbuffers::Follow<'a> for Untimed {
+  type Inner = &'a Untimed;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { <&'a Untimed>::follow(buf, loc) }
+  }
+}
+impl<'a> ::flatbuffers::Follow<'a> for &'a Untimed {
+  type Inner = &'a Untimed;
+  #[inline]
+  unsafe fn follow(buf: &'a [u8], loc: usize) -> Self::Inner {
+    unsafe { ::flatbuffers::follow_cast_ref::<Untimed>(buf, loc) }
+  }
+}
+impl<'b> ::flatbuffers::Push for Untimed {
+    type Output = Untimed;
+    #[inline]
+    unsafe fn push(&self, dst: &mut [u8], _written_len: usize) {
+        let src = unsafe { ::core::slice::from_raw_parts(self as *const Untimed as *const u8, <Self as ::flatbuffers::Push>::size()) };
+        dst.copy_from_slice(src);
+    }
+    #[inline]
+    fn alignment() -> ::flatbuffers::PushAlignment {
+        ::flatbuffers::PushAlignment::new(8)
+    }
+}
+
+impl<'a> ::flatbuffers::Verifiable for Untimed {
+  #[inline]
+  fn run_verifier(
+    v: &mut ::flatbuffers::Verifier, pos: usize
+  ) -> Result<(), ::flatbuffers::InvalidFlatbuffer> {
+    v.in_buffer::<Self>(pos)
+  }
+}
+
+impl<'a> Untimed {
+  #[allow(clippy::too_many_arguments)]
+  pub fn new(
+    segment: i64,
+    modified_ms: i64,
+  ) -> Self {
+    let mut s = Self([0; 16]);
+    s.set_segment(segment);
+    s.set_modified_ms(modified_ms);
+    s
+  }
+
+  pub fn segment(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[0..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_segment(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[0..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+    }
+  }
+
+  pub fn modified_ms(&self) -> i64 {
+    let mut mem = ::core::mem::MaybeUninit::<<i64 as ::flatbuffers::EndianScalar>::Scalar>::uninit();
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    ::flatbuffers::EndianScalar::from_little_endian(unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        self.0[8..].as_ptr(),
+        mem.as_mut_ptr() as *mut u8,
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
+      );
+      mem.assume_init()
+    })
+  }
+
+  pub fn set_modified_ms(&mut self, x: i64) {
+    let x_le = ::flatbuffers::EndianScalar::to_little_endian(x);
+    // Safety:
+    // Created from a valid Table for this object
+    // Which contains a valid value in this slot
+    unsafe {
+      ::core::ptr::copy_nonoverlapping(
+        &x_le as *const _ as *const u8,
+        self.0[8..].as_mut_ptr(),
+        ::core::mem::size_of::<<i64 as ::flatbuffers::EndianScalar>::Scalar>(),
       );
     }
   }

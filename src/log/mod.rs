@@ -21,6 +21,7 @@ mod producers;
 pub mod reading;
 mod records;
 mod restore;
+mod retention;
 pub mod scan;
 mod segment;
 mod truncation;
@@ -29,6 +30,7 @@ pub use producers::{
     BATCHES_MAX, Producer, ProducerBatch, ProducerStamp, Producers, SequenceError, Verdict as SequenceVerdict,
 };
 pub use restore::Restored;
+pub use retention::Expired;
 pub use segment::{FILE_ENDINGS, IndexEntry, Segment, SegmentId};
 pub use truncation::{Cut, CutSearch, SKIP_BYTES, Truncated, Unsound, decode_skip, encode_skip};
 
@@ -47,10 +49,18 @@ pub struct Settings {
     pub segment_bytes: u32,
     /// `segment.ms`
     pub segment_ms: i64,
+    /// `segment.jitter.ms`
+    pub segment_jitter_ms: i64,
     /// `segment.index.bytes`
     pub index_bytes_max: usize,
     /// `index.interval.bytes`
     pub index_interval: u32,
+    /// `retention.ms`; `None`: nothing goes because it is old.
+    pub retention_ms: Option<i64>,
+    /// `retention.bytes`; `None`: nothing goes because there is too much.
+    pub retention_bytes: Option<u64>,
+    /// `file.delete.delay.ms`
+    pub delete_delay_ms: u64,
     /// Whether records count as committed once they are in memory (`ack.durability=memory`).
     pub ack_memory: bool,
 }
@@ -172,6 +182,10 @@ pub struct Log {
     commit_end: Offset,
     flushed_end: Offset,
     segments: VecDeque<Segment>,
+    /// Of all segments.
+    bytes: u64,
+    /// The last segment takes no more batches.
+    sealed: bool,
     /// Base of the oldest segment that has not been closed.
     unclosed: Offset,
     tail: VecDeque<Batch>,
@@ -210,6 +224,8 @@ impl Log {
             commit_end: 0,
             flushed_end: 0,
             segments: VecDeque::new(),
+            bytes: 0,
+            sealed: false,
             unclosed: 0,
             tail: VecDeque::new(),
             tail_flushed: 0,
@@ -327,7 +343,7 @@ impl Log {
 
     /// Bytes of all segments, also those not yet written.
     pub fn bytes(&self) -> u64 {
-        self.segments.iter().map(|segment| u64::from(segment.bytes)).sum()
+        self.bytes
     }
 
     /// Bytes of the batches in memory.
@@ -371,9 +387,9 @@ impl Log {
         assert!(info.records > 0 && info.last_offset_delta >= 0 && bytes > 0);
         let roll = self.segments.back().is_none_or(|active| {
             let last = offset + i64::from(info.last_offset_delta);
-            let age = info.timestamp_max.max(wall_ms.min(info.timestamp_max)) - active.timestamp_first;
-            active.bytes as usize + bytes > self.settings.segment_bytes as usize
-                || (active.bytes > 0 && active.timestamp_first >= 0 && age > self.settings.segment_ms)
+            self.sealed
+                || active.bytes as usize + bytes > self.settings.segment_bytes as usize
+                || self.is_over(active, info.timestamp_max, wall_ms)
                 || last - active.base > i64::from(i32::MAX)
                 || (active.index().len() + 1) * 12 > self.settings.index_bytes_max
         });
@@ -390,6 +406,7 @@ impl Log {
             // Offsets that were passed over before it are looked for in it.
             let from = self.skipped_from.filter(|from| last - from <= i64::from(i32::MAX));
             self.segments.push_back(self.new_segment(from.unwrap_or(at.offset)));
+            self.sealed = false;
         }
         if self.epochs.last().is_none_or(|(epoch, _)| *epoch < at.epoch) {
             self.epochs.push((at.epoch, at.offset));
@@ -397,6 +414,8 @@ impl Log {
         let segment = self.segments.back_mut().expect("there is an active segment");
         let (id, position) = (segment.id(), segment.bytes);
         segment.push(at.offset, last, bytes.len() as u32, info.timestamp_max, self.settings.index_interval);
+        segment.touch(seen_ms);
+        self.bytes += bytes.len() as u64;
         if let Some(stamp) = &info.producer {
             self.producers.apply(stamp, at.offset, info.timestamp_max, seen_ms);
         }
@@ -617,28 +636,6 @@ impl Log {
             return None;
         }
         Some((self.epochs[at - 1].0, self.epochs.get(at).map_or(self.end, |(_, start)| *start)))
-    }
-
-    /// Moves the log's start up; returns the segments that hold nothing above it and are removed.
-    pub fn set_start(&mut self, start: Offset) -> Vec<Segment> {
-        assert!(start <= self.end);
-        self.start = self.start.max(start);
-        self.take_outlived()
-    }
-
-    /// Takes out the segments below the log's start that may go. A segment may go only when it is written, so this is asked
-    /// again after each write, and after a restart.
-    pub fn take_outlived(&mut self) -> Vec<Segment> {
-        let mut removed = Vec::new();
-        // A segment goes once it is written: an unwritten batch still has its place in it.
-        while self.segments.len() >= 2
-            && self.segments[1].base <= self.start
-            && self.segments[1].base <= self.flushed_end
-            && !self.flushing
-        {
-            removed.push(self.segments.pop_front().expect("there are two"));
-        }
-        removed
     }
 }
 

@@ -36,6 +36,7 @@ impl Log {
             (cut.timestamp_max, cut.timestamp_offset) = segment.timestamp_written;
             cut.timestamp_written = segment.timestamp_written;
             cut.timestamp_first = segment.timestamp_first;
+            cut.modified_ms = segment.modified_ms;
             cut.indexed = segment.indexed;
             if !segment.indexed {
                 cut.restore_index(segment.index_coarse(cut.bytes));
@@ -65,6 +66,7 @@ impl Log {
         log.commit_end = from.commit_end.clamp(0, from.flushed_end);
         log.flushed_end = from.flushed_end;
         log.unclosed = from.segments.iter().find(|segment| !segment.indexed).map_or(log.end, |segment| segment.base);
+        log.bytes = from.segments.iter().map(|segment| u64::from(segment.bytes)).sum();
         log.segments = from.segments.into();
         log.producers = from.producers;
         log.epoch = from.epochs.last().map_or(Epoch(0), |(epoch, _)| *epoch);

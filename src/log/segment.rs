@@ -83,6 +83,10 @@ pub struct Segment {
     pub timestamp_first: TimestampMs,
     /// As `timestamp_max` and `timestamp_offset`, of the batches that are in the file.
     pub timestamp_written: (TimestampMs, Offset),
+    /// When the first batch came that this process has seen: `segment.ms` counts from it where that batch has no time. -1: none.
+    pub created_ms: TimestampMs,
+    /// When the last batch came: `retention.ms` counts from it where no batch has a time. -1: that is not known.
+    pub modified_ms: TimestampMs,
     /// Its index files are there.
     pub indexed: bool,
     index: Vec<IndexEntry>,
@@ -100,6 +104,8 @@ impl Segment {
             timestamp_offset: -1,
             timestamp_first: -1,
             timestamp_written: (-1, -1),
+            created_ms: -1,
+            modified_ms: -1,
             indexed: false,
             index: Vec::new(),
             indexed_to: 0,
@@ -131,6 +137,19 @@ impl Segment {
             self.timestamp_offset = last;
         }
         self.bytes += bytes;
+    }
+
+    /// A batch came at this time.
+    pub fn touch(&mut self, wall_ms: TimestampMs) {
+        if self.created_ms < 0 {
+            self.created_ms = wall_ms;
+        }
+        self.modified_ms = self.modified_ms.max(wall_ms);
+    }
+
+    /// The age of the segment counts from then: the largest time of a record, or when the last batch came if none has a time.
+    pub fn newest_ms(&self) -> TimestampMs {
+        if self.timestamp_max >= 0 { self.timestamp_max } else { self.modified_ms }
     }
 
     /// A batch up to `last` with this largest timestamp is in the file.

@@ -4,6 +4,7 @@ use crate::wire::batch::{BatchBuilder, batches, patch_base_offset_and_epoch};
 use crate::wire::compression::Workspace;
 use bytes::BytesMut;
 
+mod retention;
 mod truncation;
 
 const SEEN_MS: TimestampMs = 1;
@@ -12,8 +13,12 @@ fn settings() -> Settings {
     Settings {
         segment_bytes: 1000,
         segment_ms: 10_000,
+        segment_jitter_ms: 0,
         index_bytes_max: 1 << 20,
         index_interval: 100,
+        retention_ms: None,
+        retention_bytes: None,
+        delete_delay_ms: 0,
         ack_memory: false,
     }
 }
@@ -499,8 +504,12 @@ mod closing {
         let settings = Settings {
             segment_bytes: 100,
             segment_ms: i64::MAX,
+            segment_jitter_ms: 0,
             index_bytes_max: 1000,
             index_interval: 10,
+            retention_ms: None,
+            retention_bytes: None,
+            delete_delay_ms: 0,
             ack_memory: false,
         };
         Log::new(PartitionId { topic: Uuid([1; 16]), index: 0 }, "t-0".into(), Arc::new(settings))

@@ -257,6 +257,7 @@ impl Log {
             Ordering::Greater => true,
         };
         while let Some(segment) = self.segments.pop_back_if(|segment| goes(segment)) {
+            self.bytes -= u64::from(segment.bytes);
             // A process before this one may have written a file that no checkpoint names.
             if replayed || segment.base < self.flushed_end {
                 self.dropped.insert(segment.base, segment.generation);
@@ -266,6 +267,7 @@ impl Log {
         if let Some(last) = self.segments.back_mut() {
             if last.base == cut.segment && (1..last.bytes).contains(&cut.position) {
                 let written = self.flushed_end > cut.end;
+                self.bytes -= u64::from(last.bytes - cut.position);
                 last.cut(cut.position, (cut.timestamp_max, cut.timestamp_offset), written);
                 self.stale = self.stale.or(written.then(|| last.id()));
             }
@@ -339,6 +341,7 @@ impl Log {
         assert!(self.skipped_from.is_none_or(|from| from < self.end));
         let unflushed: usize = self.tail.range(self.tail_flushed..).map(|batch| batch.bytes.len()).sum();
         assert_eq!(unflushed, self.unflushed_bytes);
+        assert_eq!(self.bytes, self.segments.iter().map(|segment| u64::from(segment.bytes)).sum::<u64>());
         let mut end = self.flushed_end;
         for batch in self.tail.range(self.tail_flushed..) {
             assert!(batch.base >= end && batch.last >= batch.base);

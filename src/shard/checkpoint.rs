@@ -40,6 +40,8 @@ impl CheckpointBuilder {
         let marks: Vec<_> = log.segments.iter().flat_map(index_marks).collect();
         let epochs: Vec<_> = log.epochs.iter().map(|(epoch, start)| flat::EpochStart::new(epoch.0, *start)).collect();
         let producers: Vec<_> = log.producers.iter().map(|(id, producer)| self.producer(id, producer)).collect();
+        let untimed: Vec<_> = log.segments.iter().filter_map(untimed).collect();
+        let untimed = (!untimed.is_empty()).then(|| self.flat.create_vector(&untimed));
         let partition = flat::PartitionCheckpointArgs {
             topic: Some(&id.topic.into()),
             index: id.index,
@@ -52,6 +54,7 @@ impl CheckpointBuilder {
             lost_from: log.lost_from.unwrap_or(-1),
             commit_end: log.commit_end,
             leftovers: log.leftovers,
+            untimed,
         };
         self.partitions.push(flat::PartitionCheckpoint::create(&mut self.flat, &partition));
     }
@@ -106,6 +109,11 @@ fn segment_meta(segment: &Segment) -> flat::SegmentMeta {
         segment.indexed,
         segment.generation,
     )
+}
+
+fn untimed(segment: &Segment) -> Option<flat::Untimed> {
+    let untimed = segment.timestamp_max < 0 && segment.modified_ms >= 0;
+    untimed.then(|| flat::Untimed::new(segment.base, segment.modified_ms))
 }
 
 fn index_marks(segment: &Segment) -> impl Iterator<Item = flat::IndexMark> {
@@ -172,6 +180,8 @@ fn restored(partition: &flat::PartitionCheckpoint<'_>) -> Option<Restored> {
             return None;
         }
         segment.restore_index(index);
+        let untimed = partition.untimed().into_iter().flatten().find(|untimed| untimed.segment() == segment.base);
+        segment.modified_ms = untimed.map_or(-1, |untimed| untimed.modified_ms());
         segments.push(segment);
     }
     let mut producers = Producers::default();

@@ -42,6 +42,7 @@ impl TopicRules {
     /// journal.
     pub fn new(topic: &Arc<Topic>, config: &Config, batch_bytes_max: usize) -> TopicRules {
         let settings = TopicSettings::resolve(&topic.settings, config);
+        let delete = settings.cleanup_policy.delete;
         TopicRules {
             topic: topic.clone(),
             only_compacted: settings.cleanup_policy.compact && !settings.cleanup_policy.delete,
@@ -58,8 +59,12 @@ impl TopicRules {
             log: Arc::new(log::Settings {
                 segment_bytes: settings.segment_bytes_max,
                 segment_ms: millis(settings.segment_ms),
+                segment_jitter_ms: millis(settings.segment_jitter_ms),
                 index_bytes_max: settings.segment_index_bytes_max as usize,
                 index_interval: settings.index_interval_bytes,
+                retention_ms: settings.retention_ms.filter(|_| delete).map(millis),
+                retention_bytes: settings.retention_bytes.filter(|_| delete),
+                delete_delay_ms: settings.file_delete_delay_ms,
                 ack_memory: settings.ack_durability == AckDurability::Memory,
             }),
         }

@@ -298,8 +298,8 @@ impl Disk {
                 let place = path.display().to_string();
                 succeeded(report::CHECKPOINT, place, self.checkpoint(path, bytes).await)
             }
-            DiskOp::SegmentRemove { name, partition, segment, .. } => {
-                let removed = self.segment_remove(&name, partition.topic, segment).await;
+            DiskOp::SegmentRemove { log, name, partition, segment } => {
+                let removed = self.segment_remove(log, &name, partition.topic, segment).await;
                 succeeded(report::SEGMENT_REMOVE, name, removed)
             }
         }

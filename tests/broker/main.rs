@@ -24,6 +24,7 @@ mod memory;
 mod outcomes;
 mod process;
 mod produce;
+mod retention;
 #[path = "../wire/sample.rs"]
 #[allow(dead_code)]
 mod sample;

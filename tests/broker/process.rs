@@ -114,6 +114,8 @@ impl Broker {
             ("cores", &*core),
             // Small: most tests write little.
             ("journal.file.bytes", "33554432"),
+            // The records of many tests are of long ago, and stay.
+            ("log.initial.task.delay.ms", "86400000"),
         ];
         all.extend_from_slice(settings);
         Broker::spawn(klamm(&all))

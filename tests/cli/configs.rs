@@ -14,7 +14,7 @@ fn settings_of_topics_are_described_and_altered() {
     let changed = |line: &str| {
         let ran = stage.klamm(line);
         assert_eq!(ran.status, Some(0));
-        assert_eq!(ran.err, "klamm: cleanup.policy is kept, but has no effect in this broker\n");
+        assert_eq!(ran.err, "klamm: cleanup.policy=compact is kept, but has no effect in this broker\n");
         ran.out
     };
     assert_eq!(changed(&format!("{alter} --validate-only")), "3 settings could be altered\n");
@@ -64,6 +64,7 @@ fn settings_without_effect_are_told_wherever_they_are_set() {
     assert_eq!(told("topic alter t --config compression.lz4.level=3"), of("compression.lz4.level"));
     assert_eq!(told("config alter --topic t --set preallocate=false --set flush.ms=8"), of("preallocate"));
     assert_eq!(told("config alter --topic t --delete preallocate"), "");
+    assert_eq!(told("config alter --topic t --set cleanup.policy=delete --set retention.ms=8"), "");
     assert_eq!(told("config alter --broker-default --set background.threads=9"), of("background.threads"));
     assert_eq!(told("config alter --broker 1 --set background.threads=8"), of("background.threads"));
 }

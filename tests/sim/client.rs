@@ -1,7 +1,7 @@
 //! Clients: what they send, and what they make of the answers.
 
 use crate::damage::Harm;
-use crate::model::{Batch, BatchId, Model, Part, State, Topic, TopicState};
+use crate::model::{Batch, BatchId, Model, Part, Retention, State, Topic, TopicState};
 use crate::node::{Crashed, Process, WALL_MS, World};
 use bytes::Bytes;
 use klamm::shard::port::ConnectionId;
@@ -12,6 +12,7 @@ use klamm::wire::error::ErrorCode;
 use klamm::wire::frame::request_frame;
 use klamm::wire::messages::*;
 use rand::Rng;
+use rand::rngs::StdRng;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 const CONNECTIONS: usize = 3;
@@ -71,8 +72,22 @@ pub struct Clients {
     filler: Bytes,
     /// Batches are large, so that rings wrap often.
     heavy: bool,
+    /// Some topics let go what is old, or too much.
+    pub retains: bool,
     /// The disk refuses something, or did a while ago: so may the broker.
     pub refused: bool,
+}
+
+/// Settings of a topic whose records go by themselves.
+fn retention(random: &mut StdRng, settings: &mut Vec<(&str, &str)>) -> Retention {
+    let ms = ["-1", "10", "60", "300"][random.random_range(0..4)];
+    let bytes = ["-1", "0", "100000", "1500000"][random.random_range(0..4)];
+    settings.extend([("retention.ms", ms), ("retention.bytes", bytes)]);
+    settings.push(("segment.ms", ["604800000", "20", "150"][random.random_range(0..3)]));
+    settings.push(("segment.jitter.ms", ["0", "15"][random.random_range(0..2)]));
+    settings.push(("file.delete.delay.ms", ["0", "10", "1000"][random.random_range(0..3)]));
+    let limit = |text: &str| text.parse::<i64>().ok().filter(|limit| *limit >= 0);
+    Retention { ms: limit(ms), bytes: limit(bytes).map(|bytes| bytes as u64) }
 }
 
 fn code(code: i16) -> ErrorCode {
@@ -95,6 +110,7 @@ impl Clients {
             producer_id_next: 1000,
             filler: filler.into(),
             heavy: world.random.random_range(0..3) == 0,
+            retains: false,
             refused: false,
         }
     }
@@ -217,7 +233,7 @@ impl Clients {
             Request::Find(part, expected) => {
                 let answer = ListOffsetsResponse::decode(reader, LIST_OFFSETS).expect("an answer");
                 let answer = &answer.topics[0].partitions[0];
-                let moved = self.model.log(part).start_max > expected.1;
+                let moved = self.model.log(part).start_max > expected.1 || self.model.retention(part).any();
                 let going = self.model.topics[part.topic].state != TopicState::Live;
                 let found = (answer.timestamp, answer.offset);
                 let going = going || (self.refused && code(answer.error_code) == ErrorCode::KafkaStorageError);
@@ -279,9 +295,11 @@ impl Clients {
         data: &fetch_response::PartitionData<'_>,
     ) -> Vec<(Offset, BatchId)> {
         let going = self.model.topics[part.topic].state != TopicState::Live;
+        let retains = self.model.retention(part).any();
         let log = self.model.log(part);
         match code(data.error_code) {
             ErrorCode::None => {}
+            ErrorCode::OffsetOutOfRange if retains => return Vec::new(),
             // The records, or their files, have gone while the fetch was under way.
             ErrorCode::OffsetOutOfRange | ErrorCode::KafkaStorageError if log.start_max > offset => return Vec::new(),
             ErrorCode::KafkaStorageError if self.refused => return Vec::new(),
@@ -291,6 +309,9 @@ impl Clients {
             }
             ErrorCode::UnknownTopicOrPartition | ErrorCode::KafkaStorageError if going => return Vec::new(),
             error => panic!("{}: a fetch is answered by {error}", self.model.name(part)),
+        }
+        if !going {
+            self.model.told_start(part, data.log_start_offset);
         }
         match &data.records {
             Some(Records::Slice(bytes)) if !going => self.model.read(part, bytes),
@@ -371,8 +392,16 @@ impl Clients {
 
     /// Reads a partition from its first to its last record after a recovery, and compares.
     pub fn verify(&mut self, world: &mut World, process: &mut Process, part: Part) -> Result<(), Crashed> {
+        while !self.verify_once(world, process, part)? {}
+        Ok(())
+    }
+
+    /// `false` if records went by themselves meanwhile.
+    fn verify_once(&mut self, world: &mut World, process: &mut Process, part: Part) -> Result<bool, Crashed> {
         self.model.log(part);
+        let told = self.model.log(part).told;
         let (_, start) = self.list_offset(world, process, part, -2)?.expect("the log start is known");
+        assert!(start >= told, "{}: the log start went back from {told} to {start}", self.model.name(part));
         let end = self.list_offset(world, process, part, -1)?.map(|(_, end)| end);
         let mut found = Vec::new();
         let mut next = start;
@@ -386,6 +415,9 @@ impl Clients {
             if end.is_none() && code(data.error_code) == ErrorCode::KafkaStorageError {
                 break;
             }
+            if self.model.retention(part).any() && code(data.error_code) == ErrorCode::OffsetOutOfRange {
+                return Ok(false);
+            }
             let read = self.fetched(part, next, data);
             let (last, id) = *read.last().unwrap_or_else(|| panic!("{}: {next} of {end:?}", self.model.name(part)));
             next = last + self.model.batches[id].times.len() as i64;
@@ -394,15 +426,18 @@ impl Clients {
         let (lost, end) = (end.is_none(), end.unwrap_or(next));
         let others = if lost { "; others are lost" } else { "" };
         world.trace(|| format!("{} holds {start} to {end} in {} batches{others}", self.model.name(part), found.len()));
-        self.model.recovered(part, start, end, &found, lost);
+        self.model.recovered(part, (start, end), &found, lost, world.wall_ms_max);
         for _ in 0..3 {
             let time = WALL_MS + world.random.random_range(-200..(world.now.wall_ms - WALL_MS) + 200);
             let known = self.model.find_time(part, start, time);
             let expected = if lost { known } else { known.or(Some((-1, -1))) };
             let answer = self.list_offset(world, process, part, time)?;
+            if self.list_offset(world, process, part, -2)?.is_none_or(|(_, now)| now > start) {
+                return Ok(true);
+            }
             assert_eq!(answer, expected, "{}: the first record at {time} ({start} to {end})", self.model.name(part));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// After the comparison: producers send again what they do not know of, and some of what they know, which must be
@@ -566,16 +601,19 @@ impl Clients {
     pub fn create_topic(&mut self, world: &mut World, process: &mut Process, name: &str) {
         let random = &mut world.random;
         let memory = random.random_range(0..4) == 0;
-        let settings: Vec<(&str, &str)> = vec![
+        let mut settings: Vec<(&str, &str)> = vec![
             ("segment.bytes", "1048576"),
             ("segment.index.bytes", ["36", "120", "10485760"][random.random_range(0..3)]),
             ("index.interval.bytes", ["0", "1000", "4096", "100000"][random.random_range(0..4)]),
             ("ack.durability", if memory { "memory" } else { "disk" }),
         ];
         let partitions = random.random_range(1..4);
+        let retains = self.retains && random.random();
+        let retention = if retains { retention(random, &mut settings) } else { Retention::default() };
         world.trace(|| format!("create {name} with {partitions} partitions, {settings:?}"));
         let topic = self.model.topics.len();
-        self.model.topics.push(Topic { name: name.into(), partitions, memory, state: TopicState::Creating });
+        let state = TopicState::Creating;
+        self.model.topics.push(Topic { name: name.into(), partitions, memory, retention, state });
         let connection = world.random.random_range(0..CONNECTIONS);
         let api = (ApiKey::CreateTopics, CREATE_TOPICS);
         self.send(world, process, connection, api, Request::Create(topic), |_, w| {

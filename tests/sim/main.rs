@@ -18,6 +18,7 @@ mod model;
 mod node;
 mod replay;
 mod replica;
+mod retention;
 mod segments;
 
 use client::Clients;
@@ -44,7 +45,12 @@ const JOURNAL_FILE_BYTES: u32 = 2 * klamm::journal::BLOCK_BYTES_MAX as u32;
 const TOPICS: [&str; 3] = ["a", "b", "c"];
 
 fn config(world: &mut rand::rngs::StdRng) -> Config {
-    let mut config = Config::load(None, std::iter::empty(), &[("node.id".into(), "1".into())]).expect("valid").config;
+    // What goes by itself is a matter of some topics.
+    let given = [("node.id", "1"), ("log.retention.ms", "-1"), ("log.segment.delete.delay.ms", "0")];
+    let given = given.map(|(name, value)| (name.to_string(), value.to_string()));
+    let mut config = Config::load(None, std::iter::empty(), &given).expect("valid").config;
+    config.log_initial_task_delay_ms = world.random_range(0..20);
+    config.log_retention_check_ms = [1, 10, 60][world.random_range(0..3)];
     // Below what may be set, so that rings wrap and memory runs out soon.
     config.journal_file_bytes = JOURNAL_FILE_BYTES;
     // A ring of five and more is released while a file is free, so that batches are carried forward.
@@ -83,6 +89,8 @@ impl Trouble {
 const FAULT_ONE_IN: u32 = 600;
 /// How many of so many actions create and delete topics, where that is done often.
 const CHURN_ONE_IN: u32 = 25;
+/// How wrong the time of day may be.
+const SKEW_MS_MAX: i64 = 500;
 
 /// Who is there besides the clients.
 type Beside = (Option<Groups>, Option<Replicas>);
@@ -102,6 +110,8 @@ fn run(seed: u64, trace: bool) {
     // What damage takes from these logs is not modelled.
     let follow = seed % GROUPS_ONE_IN == REPLICAS_AT && trouble != Trouble::Damage;
     let mut beside = (groups, follow.then(Replicas::new));
+    clients.retains = trouble != Trouble::Damage && world.random.random();
+    let wrong_clock = clients.retains && beside.0.is_none();
     let mut harms = Vec::new();
     for number in 0..LIVES_MAX {
         if world.random.random_range(0..3) == 0 {
@@ -114,6 +124,7 @@ fn run(seed: u64, trace: bool) {
         let slow = [Slow::Nothing, Slow::Nothing, Slow::Journal, Slow::Segments];
         world.slow = slow[world.random.random_range(0..slow.len())];
         world.mild = world.random.random_range(0..3) > 0;
+        world.skew_ms = if wrong_clock { world.random.random_range(0..SKEW_MS_MAX) } else { 0 };
         let result = live(&mut world, &mut clients, &mut beside, &mut harms, (cores, trouble, churn));
         assert!(result.is_err(), "a life ends with a crash");
         world.trace(|| format!("life {number} ends"));
@@ -130,6 +141,7 @@ fn run(seed: u64, trace: bool) {
     world.slow = Slow::Nothing;
     world.full = false;
     let mut process = settle(&mut world, &mut clients, &mut beside, &mut harms, cores).expect("nothing ends it");
+    clients.outlive(&mut world, &mut process).expect("nothing ends it");
     if let Some(groups) = &mut beside.0 {
         groups.rest(&mut world, &mut process, &mut clients).expect("nothing ends it");
         assert!(groups.compared > 0, "no group was ever compared with its log");
@@ -334,6 +346,8 @@ fn what_was_acknowledged_survives() {
         let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("panics are caught")).collect()
     });
+    let expired = retention::EXPIRED.load(Ordering::Relaxed);
+    assert!(end - start < SEEDS || expired > 0, "no record went because it was old, or one too many");
     let (cuts, skips) = (replica::CUTS.load(Ordering::Relaxed), replica::SKIPS.load(Ordering::Relaxed));
     assert!(end - start < SEEDS || (cuts > 0 && skips > 0), "nothing was cut off or passed over");
     assert!(failed.is_empty(), "{} of the seeds {start}..{end} failed: {failed:?}", failed.len());

@@ -36,6 +36,19 @@ pub struct Batch {
     pub failed: bool,
 }
 
+/// What of a topic may go by itself: what is so old, and what is more than so much of a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Retention {
+    pub ms: Option<i64>,
+    pub bytes: Option<u64>,
+}
+
+impl Retention {
+    pub fn any(self) -> bool {
+        self.ms.is_some() || self.bytes.is_some()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TopicState {
     Creating,
@@ -49,6 +62,7 @@ pub struct Topic {
     pub partitions: i32,
     /// Acknowledged records may be lost.
     pub memory: bool,
+    pub retention: Retention,
     pub state: TopicState,
 }
 
@@ -62,6 +76,8 @@ pub struct Log {
     pub start: Offset,
     /// Of all deletions of records that were asked for.
     pub start_max: Offset,
+    /// The latest start that a client was told of and that came by itself.
+    pub told: Offset,
     /// What the last damage may have cost, until a recovery has told.
     pub harm: Option<Harm>,
     /// Damage may have cost the last batches of its producers, which begin anew.
@@ -96,6 +112,42 @@ impl Model {
 
     pub fn is_memory(&self, part: Part) -> bool {
         self.topics[part.topic].memory
+    }
+
+    pub fn retention(&self, part: Part) -> Retention {
+        self.topics[part.topic].retention
+    }
+
+    /// A client was told where the log starts. What nobody has asked for does not go back.
+    pub fn told_start(&mut self, part: Part, start: Offset) {
+        let retains = self.retention(part).any();
+        let name = self.name(part);
+        let log = self.log(part);
+        if start > log.start_max {
+            assert!(retains, "{name}: the log starts at {start}, deletion was asked up to {}", log.start_max);
+            log.told = log.told.max(start);
+        }
+    }
+
+    /// Whether what lies below the log's start, and nobody has asked to be deleted, had outlived its retention by then.
+    fn check_expired(&self, part: Part, start: Offset, wall_ms: i64) {
+        let (name, retention, log) = (self.name(part), self.retention(part), &self.logs[&part]);
+        if start <= log.start_max {
+            return;
+        }
+        let mut gone = log.known.range(log.start_max..start);
+        if let Some((offset, id)) = log.known.range(..start).next_back() {
+            assert!(offset + self.records(*id) <= start, "{name}: the start {start} is within batch {id}");
+        }
+        let time = |id: &BatchId| *self.batches[*id].times.iter().max().expect("records");
+        let young = |id: &BatchId| retention.ms.is_none_or(|ms| wall_ms - time(id) <= ms);
+        let Some((last, id)) = gone.rfind(|(_, id)| young(id)) else { return };
+        // It went by its size: so much was behind it.
+        let known = log.known.range(last + 1..).map(|(_, id)| id);
+        let open = log.sent.iter().filter(|id| !matches!(self.batches[**id].state, State::Written(_)));
+        let rest: u64 = known.chain(open).map(|id| self.batches[*id].bytes.len() as u64).sum();
+        let most = retention.bytes.unwrap_or_else(|| panic!("{name}: batch {id} of {} went at {wall_ms}", time(id)));
+        assert!(rest >= most, "{name}: batch {id} at {last} went with {rest} of {most} bytes behind it");
     }
 
     pub fn name(&self, part: Part) -> String {
@@ -176,7 +228,14 @@ impl Model {
 
     /// After a recovery: the partition holds these batches, all of it. From then on all of them must stay. `lost`: the broker
     /// says that others followed.
-    pub fn recovered(&mut self, part: Part, start: Offset, end: Offset, found: &[(Offset, BatchId)], lost: bool) {
+    pub fn recovered(
+        &mut self,
+        part: Part,
+        (start, end): (Offset, Offset),
+        found: &[(Offset, BatchId)],
+        lost: bool,
+        wall_ms: i64,
+    ) {
         let (name, memory) = (self.name(part), self.is_memory(part));
         let log = &self.logs[&part];
         assert!(lost || !log.lost, "{name}: that records are lost is forgotten");
@@ -185,7 +244,10 @@ impl Model {
         let start_min = if log.harm.is_some() { log.start.min(end) } else { log.start };
         let starts = log.harm.is_some_and(|harm| harm.start);
         assert!(start >= start_min || starts, "{name}: the log start went back from {} to {start}", log.start);
-        assert!(start <= log.start_max, "{name}: the log start is {start}, deletion was asked up to {}", log.start_max);
+        match self.retention(part).any() {
+            true => self.check_expired(part, start, wall_ms),
+            false => assert!(start <= log.start_max, "{name}: {start} is deleted, asked was up to {}", log.start_max),
+        }
         let mut next = None;
         let mut there = HashSet::new();
         for (offset, id) in found {

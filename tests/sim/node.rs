@@ -48,6 +48,9 @@ pub struct World {
     pub damaged: bool,
     /// What the disk is slow at.
     pub slow: Slow,
+    /// By how much the time of day is wrong, and the latest that it ever was.
+    pub skew_ms: i64,
+    pub wall_ms_max: i64,
     pub steps: u64,
     pub config: Arc<Config>,
     cores: u16,
@@ -96,6 +99,8 @@ impl World {
             mild: false,
             damaged: false,
             slow: Slow::Nothing,
+            skew_ms: 0,
+            wall_ms_max: WALL_MS,
             steps: 0,
             config: Arc::new(config),
             cores: 0,
@@ -114,7 +119,8 @@ impl World {
 
     pub fn pass_time(&mut self, nanoseconds: u64) {
         self.now.mono.0 += nanoseconds;
-        self.now.wall_ms = WALL_MS + (self.now.mono.0 / Time::MILLISECOND) as i64;
+        self.now.wall_ms = WALL_MS + self.skew_ms + (self.now.mono.0 / Time::MILLISECOND) as i64;
+        self.wall_ms_max = self.wall_ms_max.max(self.now.wall_ms);
     }
 
     /// One step further towards the end.

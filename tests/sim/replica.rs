@@ -142,8 +142,12 @@ impl Replica {
             let settings = Settings {
                 segment_bytes: 1 << 20,
                 segment_ms: i64::MAX,
+                segment_jitter_ms: 0,
                 index_bytes_max: 48,
                 index_interval: 0,
+                retention_ms: None,
+                retention_bytes: None,
+                delete_delay_ms: 0,
                 ack_memory: false,
             };
             let name: Arc<str> = format!("{TOPIC}-{}", id.index).into();

@@ -229,15 +229,24 @@ pub fn makes_topics(client: &mut Client) -> bool {
     setting.and_then(|entry| entry.value.as_deref()) != Some("false")
 }
 
-/// Of the settings in `names`, those that the broker says it keeps without doing anything about them.
-pub fn without_effect(client: &mut Client, resource: &Resource, names: &[&str]) -> Result<Vec<String>> {
-    if names.is_empty() {
+/// Of the settings that are `set`, with values, those that the broker says it keeps without doing anything about them; where that
+/// is so of one value, with it.
+pub fn without_effect(client: &mut Client, resource: &Resource, set: &[(&str, &str)]) -> Result<Vec<String>> {
+    if set.is_empty() {
         return Ok(Vec::new());
     }
-    let entries = describe(client, resource, true)?;
-    let says_so = |entry: &Entry| entry.documentation.as_deref().is_some_and(|text| text.contains(NO_EFFECT));
-    let named = entries.into_iter().filter(|entry| names.contains(&entry.name.as_str()) && says_so(entry));
-    Ok(named.map(|entry| entry.name).collect())
+    let says_so = |entry: &Entry| {
+        let (_, value) = set.iter().find(|(name, _)| *name == entry.name)?;
+        let text = entry.documentation.as_deref().filter(|text| text.contains(NO_EFFECT))?;
+        match text.split_once("Of its values, `") {
+            None => Some(entry.name.clone()),
+            Some((_, except)) => {
+                let except = except.split('`').next().unwrap_or_default();
+                value.split(',').any(|item| item.trim() == except).then(|| format!("{}={except}", entry.name))
+            }
+        }
+    };
+    Ok(describe(client, resource, true)?.iter().filter_map(says_so).collect())
 }
 
 pub fn alter(client: &mut Client, resource: &Resource, changes: &[Change], validate_only: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use super::groups::{Groups, OFFSETS_TOPIC};
 use super::message::{Acks, Answer, Ask, GroupAsk, Message, Op, Origin, OriginId, ReadBy};
 use super::port::{Output, Reader};
 use super::runtime::{self, Scattered};
-use super::store::{AppendError, Appended, Done, LogIndex, ProducerLimits, Store};
+use super::store::{AppendError, Appended, Done, LogIndex, ProducerLimits, RetentionLimits, Store};
 use super::view::View;
 use crate::group::Coordinator;
 use crate::log::Log;
@@ -427,7 +427,12 @@ impl Owner {
             check_interval_ms: config.producer_id_check_interval_ms.into(),
             producers_max: config.core_producers_max as usize,
         };
+        let retention = RetentionLimits {
+            initial_delay_ms: config.log_initial_task_delay_ms,
+            check_interval_ms: config.log_retention_check_ms,
+        };
         self.store.sweep_producers(now, &limits);
+        self.store.retain(now, &retention);
         self.take_settings_on(view);
         if !self.groups.follows(view.image()) {
             let topic: Option<Arc<Topic>> = view.image().topic(OFFSETS_TOPIC).cloned();

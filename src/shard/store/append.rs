@@ -138,6 +138,7 @@ impl Store {
         let come = stored.log.producers().len() - producers;
         self.sweep.producers += come;
         self.note_oldest(index);
+        self.note_due(index);
     }
 
     /// Puts the log where it belongs in `oldest`.
@@ -172,7 +173,7 @@ impl Store {
     pub fn move_start(&mut self, index: LogIndex, start: Offset) {
         let log = self.log_mut(index).expect("the log is there");
         let segments = log.set_start(start.min(log.end()));
-        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
+        self.outlived(index, &segments);
     }
 
     /// Takes an entry of the journal at recovery. Returns `false` if it does not follow what the log has.
@@ -192,6 +193,7 @@ impl Store {
             self.held.push_back(index);
             self.commit(index);
             self.note_oldest(index);
+            self.note_due(index);
             self.queue_flush_if_due(index);
         }
         true
@@ -211,6 +213,7 @@ impl Store {
                 self.queue_flush_if_due(index);
             }
         }
+        self.starts_durable(durable);
     }
 
     /// Gives up the journal: a failed sync leaves unknown what the device holds. The core takes no more writes; reads

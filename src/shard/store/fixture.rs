@@ -17,8 +17,12 @@ pub(super) fn store(files: u32) -> (Store, LogIndex) {
     let settings = Settings {
         segment_bytes: 1 << 20,
         segment_ms: i64::MAX,
+        segment_jitter_ms: 0,
         index_bytes_max: 1 << 20,
         index_interval: 4096,
+        retention_ms: None,
+        retention_bytes: None,
+        delete_delay_ms: 0,
         ack_memory: false,
     };
     let index = store.open(PARTITION, &"t-0".into(), &Arc::new(settings));

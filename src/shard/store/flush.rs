@@ -109,6 +109,7 @@ impl Store {
         let close = |close| DiskOp::SegmentClose { log: index, name: name.clone(), topic, close };
         self.ops.extend(closes.into_iter().map(close));
         self.note_outlived(index);
+        self.note_grown(index);
         self.note_oldest(index);
         self.queue_flush_if_due(index);
     }

@@ -99,10 +99,19 @@ mod tests {
 
     fn stored(index: i32) -> StoredLog {
         let id = PartitionId { topic: Uuid([1; 16]), index };
-        let settings =
-            Settings { segment_bytes: 1, segment_ms: 1, index_bytes_max: 1, index_interval: 1, ack_memory: false };
+        let settings = Settings {
+            segment_bytes: 1,
+            segment_ms: 1,
+            segment_jitter_ms: 0,
+            index_bytes_max: 1,
+            index_interval: 1,
+            retention_ms: None,
+            retention_bytes: None,
+            delete_delay_ms: 0,
+            ack_memory: false,
+        };
         let log = Log::new(id, "t-0".into(), Arc::new(settings));
-        StoredLog { log, oldest: None, queued: false, failed: false }
+        StoredLog::new(log)
     }
 
     #[test]

@@ -20,21 +20,24 @@ mod logs;
 mod op;
 mod release;
 mod replica;
+mod retention;
 mod sweep;
 
 pub use append::{AppendError, Appended};
 pub use logs::LogIndex;
 pub use op::{DiskOp, Done};
 pub use replica::TruncateError;
+pub use retention::RetentionLimits;
 pub use sweep::ProducerLimits;
 
 use self::flush::RETRY_MS;
 use self::logs::Logs;
-use self::release::Release;
+use self::release::{Release, Removals};
+use self::retention::Retention;
 use self::sweep::Sweep;
 use crate::journal::Journal;
 use crate::log::{Log, Restored, Segment, SegmentId, Settings};
-use crate::types::{Epoch, Now, Offset, PartitionId, Time, Uuid};
+use crate::types::{Epoch, Now, Offset, PartitionId, Time, TimestampMs, Uuid};
 use bytes::BytesMut;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -63,6 +66,16 @@ struct StoredLog {
     queued: bool,
     /// Its last segment write failed: nothing is appended until one succeeds.
     failed: bool,
+    /// Its place in the queue of logs that are looked at.
+    due: Option<TimestampMs>,
+    /// The journal is being told of a start that the log gets when it knows.
+    expiring: bool,
+}
+
+impl StoredLog {
+    fn new(log: Log) -> StoredLog {
+        StoredLog { log, oldest: None, queued: false, failed: false, due: None, expiring: false }
+    }
 }
 
 /// A core's journal and logs.
@@ -103,14 +116,9 @@ pub struct Store {
     prepare_at: Option<Time>,
     /// A checkpoint could not be written; it is tried again then.
     checkpoint_at: Option<Time>,
-    /// Segments below their log's start that a checkpoint may still name: they go once one is in place that does not.
-    removed: Vec<(LogIndex, SegmentId)>,
-    /// Those of them that the checkpoint under way does not name.
-    removing: Vec<(LogIndex, SegmentId)>,
-    /// Removals of segments under way.
-    removals: usize,
-    /// Segments whose files could not be removed; it is tried again then.
-    remove_again: VecDeque<(Time, LogIndex, SegmentId)>,
+    /// Segments that have left their logs.
+    removals: Removals,
+    retention: Retention,
     /// Blocks that the last checkpoint covers.
     covered: u64,
     sweep: Sweep,
@@ -149,10 +157,8 @@ impl Store {
             retry: VecDeque::new(),
             prepare_at: None,
             checkpoint_at: None,
-            removed: Vec::new(),
-            removing: Vec::new(),
-            removals: 0,
-            remove_again: VecDeque::new(),
+            removals: Removals::default(),
+            retention: Retention::default(),
             covered: 0,
             sweep: Sweep::default(),
             truncated: 0,
@@ -190,7 +196,8 @@ impl Store {
     /// Logs in whose directories there may be files that no segment names, after a start: their names, their topics and the
     /// segments that are theirs.
     pub fn leftovers(&self) -> Vec<(Arc<str>, Uuid, HashSet<SegmentId>)> {
-        let may = |log: &&Log| log.has_leftovers() || log.segments().next().is_some_and(|first| first.base > 0);
+        let gone = |log: &Log| log.segments().next().map_or(log.end() > 0, |first| first.base > 0);
+        let may = |log: &&Log| log.has_leftovers() || gone(log);
         let logs = self.logs().map(|(_, log)| log).filter(may);
         logs.map(|log| (log.name().clone(), log.id().topic, log.segments().map(Segment::id).collect())).collect()
     }
@@ -213,6 +220,7 @@ impl Store {
         let index = self.insert(Log::restore(id, name.clone(), settings.clone(), from));
         self.commit(index);
         self.note_outlived(index);
+        self.note_due(index);
         index
     }
 
@@ -236,7 +244,7 @@ impl Store {
 
     fn insert(&mut self, log: Log) -> LogIndex {
         let id = log.id();
-        let index = self.logs.insert(StoredLog { log, oldest: None, queued: false, failed: false });
+        let index = self.logs.insert(StoredLog::new(log));
         self.by_id.insert(id, index);
         index
     }
@@ -248,6 +256,7 @@ impl Store {
         self.held_bytes -= stored.log.held_bytes();
         self.held_stale = true;
         self.failures -= usize::from(stored.failed);
+        self.retention.forget(index, stored.due);
         if let Some(block) = stored.oldest {
             self.oldest.remove(&(block, index));
         }
@@ -304,6 +313,8 @@ impl Store {
     /// The log's settings are others: its high watermark may have moved.
     pub fn settings_changed(&mut self, index: LogIndex) {
         self.commit(index);
+        self.note_due(index);
+        self.note_grown(index);
         self.advanced.push(index);
     }
 
@@ -321,10 +332,10 @@ impl Store {
     pub fn plan(&mut self, now: Now, out: &mut Vec<DiskOp>) {
         out.append(&mut self.ops);
         self.retry_flushes(now);
-        self.retry_removals(now);
+        self.plan_removals(now);
         if self.checkpoint_at.is_none_or(|time| time <= now.mono) {
             self.checkpoint_at = None;
-            self.plan_release();
+            self.plan_release(now);
         }
         while let Some(block) = self.journal.plan_block() {
             out.push(DiskOp::JournalWrite(block));
@@ -345,8 +356,9 @@ impl Store {
             _ if self.sweep.is_under_way() => Some(Time(0)),
             _ => {
                 let retry = self.retry.front().map(|(time, _)| *time);
-                let remove = self.remove_again.front().map(|(time, ..)| *time);
-                [retry, remove, self.prepare_at, self.checkpoint_at].into_iter().flatten().min()
+                let idle = matches!(self.release, Release::Idle) && self.checkpoint_at.is_none();
+                let times = [retry, self.removals.deadline(idle), self.prepare_at, self.checkpoint_at];
+                times.into_iter().chain([self.retention.deadline()]).flatten().min()
             }
         }
     }

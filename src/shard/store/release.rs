@@ -5,9 +5,10 @@ use super::flush::RETRY_MS;
 use super::op::DiskOp;
 use super::{LogIndex, PARTITIONS_PER_TURN, PRODUCERS_PER_TURN, Store};
 use crate::journal::{ENTRY_HEADER_BYTES, EntryKind};
-use crate::log::{SKIP_BYTES, SegmentId};
+use crate::log::{SKIP_BYTES, Segment, SegmentId};
 use crate::shard::checkpoint::{CheckpointBuilder, CheckpointHead};
-use crate::types::Now;
+use crate::types::{Now, Time};
+use std::collections::{BTreeSet, VecDeque};
 
 /// A partition with fewer bytes than this has its batches carried forward in the journal, instead of written as a
 /// partial block.
@@ -45,15 +46,69 @@ pub(super) enum Release {
     },
 }
 
+/// Files of segments are removed that are so many at a time.
+const REMOVALS_MAX: usize = 16;
+/// How long segments that leave their logs are gathered for one checkpoint: a part of `file.delete.delay.ms`, within these bounds.
+const GATHER_SHARE: u64 = 6;
+const GATHER_MS_MIN: u64 = 50;
+const GATHER_MS_MAX: u64 = 10_000;
+
+/// Segments that have left their logs, on the way to the removal of their files: a checkpoint is made that does not name them,
+/// one for all that have gathered; then `file.delete.delay.ms` passes.
+#[derive(Default, Debug)]
+pub(super) struct Removals {
+    /// Those that a checkpoint may still name.
+    gathered: Vec<(LogIndex, SegmentId)>,
+    /// So many of them have been looked at for `checkpoint_at`.
+    timed: usize,
+    /// When there is to be a checkpoint that does not name them.
+    checkpoint_at: Option<Time>,
+    /// Those that the checkpoint under way does not name.
+    unnamed: Vec<(LogIndex, SegmentId)>,
+    /// Those that no checkpoint names, by the time at which their files go.
+    waiting: BTreeSet<(Time, LogIndex, SegmentId)>,
+    under_way: usize,
+    /// Segments whose files could not be removed; it is tried again then.
+    again: VecDeque<(Time, LogIndex, SegmentId)>,
+}
+
+impl Removals {
+    pub(super) fn add(&mut self, segments: impl IntoIterator<Item = (LogIndex, SegmentId)>) {
+        self.gathered.extend(segments);
+    }
+
+    /// When files go; `idle`: no checkpoint is under way, and one may begin.
+    pub(super) fn deadline(&self, idle: bool) -> Option<Time> {
+        let first = self.waiting.first().filter(|_| self.under_way < REMOVALS_MAX).map(|(time, ..)| *time);
+        [self.checkpoint_at.filter(|_| idle), first, self.again.front().map(|(time, ..)| *time)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// The checkpoint that is made from now on names none of the segments that have gathered.
+    fn unname(&mut self) {
+        assert!(self.unnamed.is_empty(), "one checkpoint is made at a time");
+        self.unnamed = std::mem::take(&mut self.gathered);
+        (self.timed, self.checkpoint_at) = (0, None);
+    }
+
+    /// That checkpoint was not made.
+    fn name_again(&mut self) {
+        self.gathered.append(&mut self.unnamed);
+        self.timed = 0;
+    }
+}
+
 impl Store {
-    pub(super) fn plan_release(&mut self) {
+    pub(super) fn plan_release(&mut self, now: Now) {
         if let Release::Idle = self.release {
             let (last, durable) = (self.journal.sequence_last(), self.journal.sequence_durable());
             let target = if self.draining && !self.drained && last == durable {
                 // Nothing is appended while draining, so this covers everything.
                 Some(last)
             } else {
-                self.journal.release_wanted().or((!self.removed.is_empty()).then_some(self.covered))
+                self.journal.release_wanted().or(self.is_removal_due(now).then_some(self.covered))
             };
             // A cut that the checkpoint knows of is not replayed on top of what came after it.
             let target = target.map(|target| target.max(self.truncated));
@@ -68,12 +123,12 @@ impl Store {
             // Where the disk takes no segments, what is deleted must go first: a checkpoint that releases nothing says so.
             // Not at a start: a checkpoint of this generation says that former journals are not needed.
             let former = self.resuming || (self.draining && !self.ending);
-            let stuck = rest && !former && self.failures > 0 && !self.removed.is_empty();
+            let stuck = rest && !former && self.failures > 0 && !self.removals.gathered.is_empty();
             let target = if stuck { self.covered } else { target };
             self.release = if (rest && !stuck) || self.closes > 0 || (self.draining && self.flushes > 0) {
                 Release::Drain { target, carried }
             } else {
-                self.removing = std::mem::take(&mut self.removed);
+                self.removals.unname();
                 Release::Capture { target, carried, next: 0, builder: CheckpointBuilder::default() }
             };
         }
@@ -196,7 +251,43 @@ impl Store {
     pub(super) fn note_outlived(&mut self, index: LogIndex) {
         let Some(stored) = self.stored(index) else { return };
         let segments = stored.log.take_outlived();
-        self.removed.extend(segments.iter().map(|segment| (index, segment.id())));
+        self.outlived(index, &segments);
+    }
+
+    /// Segments have left the log, and with them perhaps batches that had yet to be written.
+    pub(super) fn outlived(&mut self, index: LogIndex, segments: &[Segment]) {
+        if segments.is_empty() {
+            return;
+        }
+        self.removals.add(segments.iter().map(|segment| (index, segment.id())));
+        self.note_oldest(index);
+        let stored = self.stored(index).expect("its segments were just taken");
+        if stored.log.is_flushed() && std::mem::take(&mut stored.failed) {
+            self.failures -= 1;
+        }
+    }
+
+    /// Whether it is time for a checkpoint that does not name the segments which have gathered. What is free of a full disk comes
+    /// from them.
+    fn is_removal_due(&mut self, now: Now) -> bool {
+        let (new, timed) = (&self.removals.gathered, self.removals.timed);
+        let delays = new[timed..].iter().map(|(index, _)| self.delete_delay_ms(*index) / GATHER_SHARE);
+        if let Some(gather_ms) = delays.min() {
+            let at = now.mono.after_ms(gather_ms.clamp(GATHER_MS_MIN, GATHER_MS_MAX));
+            self.removals.checkpoint_at = Some(self.removals.checkpoint_at.map_or(at, |known| known.min(at)));
+            self.removals.timed = self.removals.gathered.len();
+        }
+        let due = self.removals.checkpoint_at.is_some_and(|time| time <= now.mono);
+        !self.removals.gathered.is_empty() && (due || self.is_pressed())
+    }
+
+    fn delete_delay_ms(&self, index: LogIndex) -> u64 {
+        self.log(index).map_or(0, |log| log.settings().delete_delay_ms)
+    }
+
+    /// The disk has refused something: perhaps it is full.
+    fn is_pressed(&self) -> bool {
+        self.failures > 0 || self.draining || self.journal.is_without_files()
     }
 
     pub(super) fn checkpoint_done(&mut self, now: Now, ok: bool) {
@@ -206,12 +297,16 @@ impl Store {
             // The one before is in place, or this one: none of them names what is not there.
             self.refused = self.draining;
             self.checkpoint_at = Some(now.mono.after_ms(RETRY_MS));
-            self.removed.append(&mut self.removing);
+            self.removals.name_again();
             return;
         }
         self.journal.release(target);
         self.covered = target;
-        self.remove_segments();
+        for (index, segment) in std::mem::take(&mut self.removals.unnamed) {
+            let at = now.mono.after_ms(self.delete_delay_ms(index));
+            self.removals.waiting.insert((at, index, segment));
+        }
+        self.plan_removals(now);
         // A release that began before the draining leaves more to do.
         self.drained = self.draining && self.oldest.is_empty() && target == self.journal.sequence_last();
         if self.drained && self.resuming && !self.ending {
@@ -219,9 +314,18 @@ impl Store {
         }
     }
 
-    /// Removes segments that the checkpoint in place does not name any more.
-    fn remove_segments(&mut self) {
-        for (index, segment) in std::mem::take(&mut self.removing) {
+    /// Removes the files of some segments that the checkpoint in place does not name, and whose time has come. Where the disk has
+    /// refused something that is at once.
+    pub(super) fn plan_removals(&mut self, now: Now) {
+        while self.removals.again.front().is_some_and(|(time, ..)| *time <= now.mono) {
+            let (_, index, segment) = self.removals.again.pop_front().expect("it is there");
+            self.remove_segment(index, segment);
+        }
+        let pressed = self.is_pressed();
+        while self.removals.under_way < REMOVALS_MAX
+            && self.removals.waiting.first().is_some_and(|(time, ..)| pressed || *time <= now.mono)
+        {
+            let (_, index, segment) = self.removals.waiting.pop_first().expect("it is there");
             self.remove_segment(index, segment);
         }
     }
@@ -231,26 +335,19 @@ impl Store {
         let Some(log) = self.log(index) else { return };
         assert!(log.segments().all(|other| other.id() != segment), "a segment of the log is not removed");
         let (name, partition) = (log.name().clone(), log.id());
-        self.removals += 1;
+        self.removals.under_way += 1;
         self.ops.push(DiskOp::SegmentRemove { log: index, name, partition, segment });
     }
 
     pub(super) fn remove_done(&mut self, now: Now, index: LogIndex, segment: SegmentId, ok: bool) {
-        self.removals = self.removals.checked_sub(1).expect("a removal is under way");
+        self.removals.under_way = self.removals.under_way.checked_sub(1).expect("a removal is under way");
         if let Some(log) = self.log_mut(index).filter(|_| ok) {
             log.dropped(segment);
         }
         if !ok {
-            self.remove_again.push_back((now.mono.after_ms(RETRY_MS), index, segment));
+            self.removals.again.push_back((now.mono.after_ms(RETRY_MS), index, segment));
         }
-    }
-
-    /// Tries removals again that failed some time ago.
-    pub(super) fn retry_removals(&mut self, now: Now) {
-        while self.remove_again.front().is_some_and(|(time, ..)| *time <= now.mono) {
-            let (_, index, segment) = self.remove_again.pop_front().expect("it is there");
-            self.remove_segment(index, segment);
-        }
+        self.plan_removals(now);
     }
 }
 
@@ -294,7 +391,7 @@ mod tests {
     fn a_start_makes_no_checkpoint_before_former_journals_are_in_segments() {
         let (mut store, index) = found();
         store.drain_all();
-        store.removed.push((index, SegmentId::new(0, 7)));
+        store.removals.add([(index, SegmentId::new(0, 7))]);
         assert!(!checkpoints(&mut store, 0, false) && store.is_refused());
         store.resume();
         assert!(!checkpoints(&mut store, 10_000, false), "the batch is in the former journal alone");

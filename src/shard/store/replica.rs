@@ -97,6 +97,7 @@ impl Store {
                 *offset_end = end.min(*offset_end);
             }
         }
+        self.retention.cut(index, end);
         self.held_bytes -= truncated.bytes;
         let mut rest = truncated.batches;
         let mut kept: Vec<LogIndex> = Vec::new();
@@ -106,8 +107,9 @@ impl Store {
             if last == index { rest -= 1 } else { kept.push(last) }
         }
         self.held.extend(kept.into_iter().rev());
-        self.removed.extend(truncated.segments.into_iter().map(|segment| (index, segment)));
+        self.removals.add(truncated.segments.into_iter().map(|segment| (index, segment)));
         self.note_oldest(index);
+        self.note_due(index);
     }
 }
 

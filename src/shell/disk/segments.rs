@@ -89,18 +89,23 @@ impl Disk {
 
     /// Cuts a closed segment to its length and writes its index files.
     pub(super) async fn segment_close(&self, log: LogIndex, name: &str, topic: Uuid, segment: Close) -> io::Result<()> {
+        self.close_appending(log, segment.segment).await;
+        let dir = self.root.join(name);
+        blocking(Kind::Files, move || close_segment(&dir, topic, &segment)).await
+    }
+
+    /// The segment is not written any more.
+    async fn close_appending(&self, log: LogIndex, segment: SegmentId) {
         let state = {
             let mut appending = self.appending.borrow_mut();
             match appending.get(&log) {
-                Some(state) if state.appender.segment() == segment.segment => appending.remove(&log),
+                Some(state) if state.appender.segment() == segment => appending.remove(&log),
                 _ => None,
             }
         };
         if let Some(state) = state {
             close(state.file).await;
         }
-        let dir = self.root.join(name);
-        blocking(Kind::Files, move || close_segment(&dir, topic, &segment)).await
     }
 
     /// At a clean stop: files end where their batches end.
@@ -113,7 +118,15 @@ impl Disk {
         Ok(())
     }
 
-    pub(super) async fn segment_remove(&self, name: &str, topic: Uuid, segment: SegmentId) -> io::Result<()> {
+    pub(super) async fn segment_remove(
+        &self,
+        log: LogIndex,
+        name: &str,
+        topic: Uuid,
+        segment: SegmentId,
+    ) -> io::Result<()> {
+        // Its space is free only when nobody has it open.
+        self.close_appending(log, segment).await;
         let dir = self.root.join(name);
         blocking(Kind::Remove, move || {
             check_owner(&dir, topic)?;
