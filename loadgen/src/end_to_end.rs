@@ -1,5 +1,6 @@
 //! `loadgen end-to-end`: records that carry the time at which they ought to have been sent, written and read back by one process.
 
+use crate::backlog::{Backlog, Looks};
 use crate::cluster::{Broker, Fault, LATEST, offsets, open_topic};
 use crate::compression::plain;
 use crate::consume::{self, Readers};
@@ -9,7 +10,7 @@ use crate::mark::{Book, MARK_BYTES, Mark};
 use crate::options::EndToEnd;
 use crate::produce::{on_schedule, own, schedules};
 use crate::producer;
-use crate::report::Report;
+use crate::report::{DELIVERY, Report};
 use crate::run::{DividedTally, Run, Watched, deal, endings, start, watch};
 use crate::tally::{SharedTally, Tally};
 use klamm::wire::batch::Batch;
@@ -25,6 +26,11 @@ const ARRIVAL_NS: u64 = 10_000_000_000;
 const ACROSS_QUIET_NS: u64 = 1_000_000_000;
 
 pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
+    run(options).map(|(report, _)| report)
+}
+
+/// Gives besides what was due and not acknowledged while it went on.
+pub fn run(options: &EndToEnd) -> Result<(Report, Backlog), Fault> {
     let EndToEnd { target, fetching, shape, .. } = options;
     let mut writing = options.writing.clone();
     writing.batch_bytes = Some(writing.batch_bytes.unwrap_or(0));
@@ -67,7 +73,7 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
             let result = Readers::new(run, fetches, consumers, place)
                 .and_then(|readers| readers.run(look, |_, now_ns| flow.goes_on(now_ns)));
             flow.thread_ended(clock.now_ns());
-            result
+            result.map(|_| Looks::new())
         }));
     }
     for (thread, producers) in deal(producers, writers).into_iter().enumerate() {
@@ -80,17 +86,18 @@ pub fn end_to_end(options: &EndToEnd) -> Result<Report, Fault> {
             let outcome = Load::new(run, tally, producers, schedules, &writing).and_then(Load::run);
             flow.writer_ended(outcome.as_ref().ok(), clock.now_ns());
             flow.thread_ended(clock.now_ns());
-            outcome.map(drop)
+            outcome.map(|outcome| outcome.backlog)
         }));
     }
     drop(ended);
     let (mut report, mut totals) = watch(target, &run, &watched, writers + readers, &endings)?;
+    let mut looks = Vec::new();
     for handle in handles {
         let result = handle.join().expect("a thread of load does not panic");
-        result.map_err(|error| Fault::Io("load".to_string(), error))?;
+        looks.push(result.map_err(|error| Fault::Io("load".to_string(), error))?);
     }
     flow.complete(&mut report, totals.remove(0));
-    Ok(report)
+    Ok((report, Backlog::of(&looks)))
 }
 
 /// The run's number in its marks. Those of several hosts' runs have the front of it in common.
@@ -196,7 +203,7 @@ impl Flow {
             report.tally.error(code, count);
         }
         fetches.lost.into_iter().for_each(|(why, count)| *report.tally.lost.entry(why).or_default() += count);
-        report.second_latency = Some(("delivery_ms", "delivery", delivery.latency));
+        report.second_latency = Some((DELIVERY, "delivery", delivery.latency));
         let (delivered, duplicated, unknown) = self.book.counts();
         let undelivered = self.book.awaited();
         let unsent: u64 = self.unsent_ms().values().sum();

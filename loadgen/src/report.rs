@@ -15,6 +15,9 @@ const MS: f64 = 1e6;
 /// How the latencies of a load are called.
 const LATENCY: (&str, &str) = ("latency_ms", "latency");
 
+/// How the latencies of what was read back are called.
+pub const DELIVERY: &str = "delivery_ms";
+
 /// The percentiles that are reported, with their names in JSON and in text.
 pub const PERCENTILES: [(f64, &str, &str); 5] = [
     (50.0, "p50", "p50"),

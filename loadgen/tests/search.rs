@@ -49,6 +49,16 @@ fn what_a_broker_cannot_do_is_not_found() {
     assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg "));
 }
 
+/// Steps are of end-to-end where the delivery has a limit.
+#[test]
+fn the_delivery_can_be_limited() {
+    let (_, value) = search(Fault::None, "--max p99<10s,delivery.p99<10s --from 200 --to 400");
+    let is_seen = |step: &Value| step["delivery_p99_ms"].as_f64().unwrap() > 0.0 && step["p99_ms"].is_number();
+    assert!(steps(&value).iter().all(is_seen), "{value}");
+    let (_, value) = search(Fault::None, "--max p99<10s --from 200 --to 200");
+    assert!(steps(&value).iter().all(|step| step.get("delivery_p99_ms").is_none()), "{value}");
+}
+
 /// A broker that ends in the middle leaves the steps so far, and says that it did.
 #[test]
 fn a_broker_that_ends_leaves_a_report() {

@@ -4,7 +4,7 @@ use super::conductor::{Offset, words_of};
 use crate::cluster::{Fault, error_name};
 use crate::gate::{self, LOG_FILE, RUN_FILE, latencies};
 use crate::options::Target;
-use crate::report::{Report, percentile_ms, summary};
+use crate::report::{DELIVERY, Report, percentile_ms, summary};
 use crate::run::{LAG, SERVICE};
 use crate::tally::{Miss, Tally, histogram};
 use hdrhistogram::Histogram;
@@ -118,7 +118,7 @@ fn report(parts: &[Part], all: &BTreeMap<String, Histogram<u64>>, mut why: Vec<S
     if reports.iter().any(|report| !report["fetch_ms"].is_null()) {
         merged.latency_name = ("fetch_ms", "fetch, waits included");
     }
-    merged.second_latency = latency("delivery").map(|latency| ("delivery_ms", "delivery", latency));
+    merged.second_latency = latency("delivery").map(|latency| (DELIVERY, "delivery", latency));
     (merged.service, merged.lag) = (latency(SERVICE), latency(LAG));
     let count = |name: &str| reports.iter().filter_map(|report| report[name].as_u64()).reduce(|a, b| a + b);
     let rate = |name: &str| reports.iter().filter_map(|report| report[name].as_f64()).reduce(|a, b| a + b);

@@ -1,6 +1,6 @@
 //! `search`.
 
-use super::{Produce, positive};
+use super::{EndToEnd, Fetching, Produce, positive};
 use crate::schedule::Rate;
 use crate::search::Limit;
 use clap::Args;
@@ -10,6 +10,8 @@ pub const ABOUT: &str = "The highest rate at which the broker keeps within limit
     Steps of --seconds (after --warmup-seconds) at a rate each, as produce does: from --from on twice as much each time until a \
     step fails, then between the highest rate that passed and the lowest that did not, until they are --precision apart. What is \
     found has passed twice. If the first rate fails, half of it is tried, and so on, down to a hundredth.\n\n\
+    With a limit of the delivery (delivery.p99<20ms), from when a record was due until it was read back, steps are those of \
+    end-to-end.\n\n\
     A step fails if a limit of --max is exceeded (latencies from the scheduled time, what is censored included), if records that \
     were due are not acknowledged, if requests fail or connections are lost, or if the backlog (what is due and not answered) \
     grows. A step is not valid, and is tried twice, if the load or its host may be what was measured: a thread of the load above \
@@ -25,7 +27,12 @@ pub const HIDDEN: [&str; 5] = ["rate", "records", "hdr", "out", "agents"];
 pub struct Search {
     #[command(flatten)]
     pub load: Produce,
-    /// Limits of each step, such as 'p99<10ms,p99.9<50ms,max<=1s'
+    #[command(flatten)]
+    pub fetching: Fetching,
+    /// Connections that read, where there is a limit of the delivery
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub consumers: u32,
+    /// Limits of each step, such as 'p99<10ms,p99.9<50ms,max<=1s,delivery.p99<20ms'
     #[arg(long, value_name = "LIMITS", required = true, value_delimiter = ',',
         conflicts_with_all = HIDDEN)]
     pub max: Vec<Limit>,
@@ -44,6 +51,15 @@ pub struct Search {
     /// Draw latencies and processor time against the rate
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
+}
+
+impl Search {
+    /// The step with the load that was asked for, if records are to be read back.
+    pub fn end_to_end(&self, load: &Produce) -> Option<EndToEnd> {
+        let Produce { target, writing, shape } = load.clone();
+        let (fetching, consumers) = (self.fetching.clone(), self.consumers);
+        self.max.iter().any(Limit::is_of_delivery).then_some(EndToEnd { target, writing, shape, fetching, consumers })
+    }
 }
 
 fn per_second(text: &str) -> Result<f64, String> {

@@ -10,6 +10,7 @@ pub use limit::Limit;
 use crate::INVALID;
 use crate::cluster::Fault;
 use crate::drive;
+use crate::end_to_end;
 use crate::options::Search;
 use crate::process::ROOT;
 use crate::produce;
@@ -80,7 +81,10 @@ fn try_rate(options: &Search, rate: f64, steps: &mut Vec<Step>) -> Result<bool, 
     load.writing.rate = Some(Rate::constant(rate));
     let mut is_kept = false;
     for _ in 0..TRIES {
-        let (report, backlog) = produce::run(&load)?;
+        let (report, backlog) = match options.end_to_end(&load) {
+            Some(load) => end_to_end::run(&load)?,
+            None => produce::run(&load)?,
+        };
         let verdict = Verdict::of(&report, &backlog, &options.max, rate);
         let step = Step::new(rate, &report, verdict);
         eprintln!("{}", print::line(steps.len() + 1, &step));

@@ -10,6 +10,11 @@ use std::fmt::Write;
 /// Colours that the colour-blind can tell apart, on white.
 const LATENCIES: [(&str, &str, &str); 3] =
     [("p50", "p50_ms", "#56b4e9"), ("p99", "p99_ms", "#0072b2"), ("p99.9", "p999_ms", "#00456b")];
+const DELIVERIES: [(&str, &str, &str); 3] = [
+    ("delivery p50", "delivery_p50_ms", "#cc79a7"),
+    ("delivery p99", "delivery_p99_ms", "#a0447c"),
+    ("delivery p99.9", "delivery_p999_ms", "#5c1f47"),
+];
 const CORES: [(&str, &str, &str); 2] =
     [("broker, cores", BROKER_CORES, "#d55e00"), ("load, cores", "load_cores", "#e69f00")];
 const LIMIT_COLOR: &str = "#888888";
@@ -26,6 +31,11 @@ pub fn line(number: usize, step: &Step) -> String {
         figure("p99_ms"),
         figure("p999_ms")
     );
+    for (name, key, _) in DELIVERIES {
+        if let Some(ms) = step.figure(key) {
+            write!(line, "  {name} {ms:.3} ms").expect("a string takes all");
+        }
+    }
     for (name, key, _) in CORES {
         if let Some(cores) = step.figure(key) {
             write!(line, "  {} {cores:.2}", name.replace(',', "")).expect("a string takes all");
@@ -90,8 +100,10 @@ pub fn chart(found: &Found, limits: &[Limit]) -> String {
         let points = valid.iter().filter_map(|step| Some((step.rate, step.figure(key)?)));
         Curve { name: name.to_string(), color, points: points.collect(), is_dotted: true }
     };
-    let mut latencies: Vec<Curve> = LATENCIES.into_iter().map(curve).collect();
-    let cores: Vec<Curve> = CORES.into_iter().map(curve).filter(|curve| !curve.points.is_empty()).collect();
+    let is_known = |curve: &Curve| !curve.points.is_empty();
+    let latencies = LATENCIES.into_iter().chain(DELIVERIES).map(curve);
+    let mut latencies: Vec<Curve> = latencies.filter(is_known).collect();
+    let cores: Vec<Curve> = CORES.into_iter().map(curve).filter(is_known).collect();
     let (Some(first), Some(last)) = (valid.first(), valid.last()) else {
         return against_rate("No step was valid", &[], &[]);
     };

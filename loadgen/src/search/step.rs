@@ -17,7 +17,7 @@ pub struct Verdict {
 impl Verdict {
     pub fn of(report: &Report, backlog: &Backlog, limits: &[Limit], rate: f64) -> Verdict {
         let own = report.distrust();
-        let mut broker: Vec<String> = limits.iter().filter_map(|limit| limit.exceeded(&report.tally.latency)).collect();
+        let mut broker: Vec<String> = limits.iter().filter_map(|limit| limit.exceeded(report)).collect();
         let mut weighed = report.clone();
         weighed.weigh();
         broker.extend(weighed.why.into_iter().filter(|why| !own.contains(why)));
@@ -74,6 +74,12 @@ const FIGURES: [(&str, &str); 7] = [
     ("censored", "/censored"),
     ("load_cores", "/load/cpu"),
 ];
+/// Those of a load that reads back, besides.
+const DELIVERY_FIGURES: [(&str, &str); 3] = [
+    ("delivery_p50_ms", "/delivery_ms/p50"),
+    ("delivery_p99_ms", "/delivery_ms/p99"),
+    ("delivery_p999_ms", "/delivery_ms/p999"),
+];
 /// Cores that the broker used, those of the kernel's threads that worked for it included where they are known.
 pub const BROKER_CORES: &str = "broker_cores";
 
@@ -83,6 +89,8 @@ impl Step {
         let figure = |path: &str| all.pointer(path).cloned().unwrap_or(Value::Null);
         let mut figures: Map<String, Value> =
             FIGURES.iter().map(|(name, path)| (name.to_string(), figure(path))).collect();
+        let delivery = DELIVERY_FIGURES.iter().filter(|(_, path)| !figure(path).is_null());
+        figures.extend(delivery.map(|(name, path)| (name.to_string(), figure(path))));
         let broker = figure("/charged_cpu_seconds").as_f64().or_else(|| figure("/broker_cpu_seconds").as_f64());
         figures.insert(BROKER_CORES.to_string(), json!(broker.map(|seconds| seconds / report.seconds)));
         Step { rate, verdict, figures }
@@ -105,6 +113,7 @@ impl Step {
 pub mod tests {
     use super::*;
     use crate::backlog::Looks;
+    use crate::report::DELIVERY;
     use crate::tally::{Miss, Tally, histogram};
 
     /// A thousand requests of up to `ms` each.
@@ -134,6 +143,21 @@ pub mod tests {
         lost.tally.error(6, 1);
         assert_eq!(verdict(&lost, 0).broker.len(), 2);
         assert!(!Verdict::of(&report(5), &Backlog::default(), &[], 100.0).is_kept());
+    }
+
+    #[test]
+    fn the_delivery_has_limits_of_its_own() {
+        let mut read_back = report(5);
+        read_back.second_latency = Some((DELIVERY, "delivery", report(20).tally.latency));
+        let looks: Looks = (0..100).map(|period| (period, 0)).collect();
+        let of = |limit: &str| {
+            Verdict::of(&read_back, &Backlog::of(std::slice::from_ref(&looks)), &[limit.parse().unwrap()], 100.0)
+        };
+        assert_eq!(of("p99<10ms"), Verdict::default());
+        let late = of("delivery.p99<10ms");
+        assert!(late.broker.len() == 1 && late.broker[0].starts_with("delivery.p99 19.8"), "{late:?}");
+        let step = Step::new(100.0, &read_back, late);
+        assert!(step.figure("delivery_p50_ms").is_some_and(|ms| (ms - 10.0).abs() < 0.1), "{step:?}");
     }
 
     #[test]
