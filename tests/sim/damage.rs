@@ -1,7 +1,8 @@
 //! Damage in the middle of a journal: bytes of a block change that a later block proves to have been durable.
 
-use crate::device::journal_path;
+use crate::device::{GROUP_CHECKPOINT, journal_path};
 use crate::node::World;
+use crate::replay::OFFSETS;
 use klamm::journal::{ALIGNMENT, BLOCK_HEADER_BYTES, BlockHeader, Entry, EntryKind, decode_entries};
 use klamm::shard::checkpoint;
 use klamm::types::{Offset, PartitionId};
@@ -57,6 +58,18 @@ fn blocks(world: &World, core: u16) -> Vec<FoundBlock> {
     blocks.retain(|block| Some(block.header.generation) == newest);
     blocks.sort_by_key(|block| block.header.sequence);
     blocks
+}
+
+/// Harms checkpoints of coordinators. It costs nothing: their logs have it all.
+pub fn damage_coordinators(world: &mut World) {
+    for name in world.disk.starting(OFFSETS) {
+        if name.ends_with(GROUP_CHECKPOINT) && world.random.random() {
+            let bytes = world.disk.read(&name).map_or(0, <[u8]>::len);
+            let position = world.random.random_range(0..bytes.max(1));
+            world.disk.harm(&name, position, &[1 << world.random.random_range(0..8)]);
+            world.trace(|| format!("byte {position} of {name} is harmed"));
+        }
+    }
 }
 
 /// Harms a block that was durable and is in no checkpoint, if there is one.

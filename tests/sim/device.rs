@@ -121,8 +121,11 @@ pub fn journal_path(core: u16, file: u32) -> String {
     format!("journal/{core:02}/{file:06}.journal")
 }
 
+/// What a coordinator's checkpoint is called in the directory of its partition.
+pub const GROUP_CHECKPOINT: &str = "group.checkpoint";
+
 fn group_checkpoint_path(name: &str) -> String {
-    format!("{name}/group.checkpoint")
+    format!("{name}/{GROUP_CHECKPOINT}")
 }
 
 impl Job {

@@ -130,6 +130,9 @@ fn run(seed: u64, trace: bool) {
         world.trace(|| format!("life {number} ends"));
         world.crash();
         world.full &= world.random.random::<bool>();
+        if beside.0.is_some() && world.random.random() {
+            damage::damage_coordinators(&mut world);
+        }
         if trouble == Trouble::Damage && harms.is_empty() && world.random.random() {
             harms = damage::damage(&mut world);
             world.damaged |= !harms.is_empty();
