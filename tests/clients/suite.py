@@ -32,7 +32,8 @@ CODECS = ('none', 'gzip', 'snappy', 'lz4', 'zstd')
 ACKS = (('0', False), ('1', False), ('all', False), ('all', True))
 PARTITIONS = 3
 COUNT = 300
-BASE_MS = 1_700_000_000_000
+# The time of the first record: records of another year would not outlive the first look for what is to be deleted.
+BASE_MS = int(time.time() * 1000) - COUNT * 1000
 TOPIC_EXISTS, TOPIC_UNKNOWN, TOPIC_INVALID, TOO_LARGE, OUT_OF_RANGE, CONFIG_INVALID = 36, 3, 17, 10, 1, 40
 
 
