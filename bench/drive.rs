@@ -7,6 +7,6 @@ pub fn print() {
     #[cfg(feature = "shell")]
     let headline = klamm::shell::data_dir::drive(&place);
     #[cfg(not(feature = "shell"))]
-    let headline: Option<String> = None;
+    let headline = Some("not looked at by a build without the shell".to_string());
     println!("drive: {}", headline.unwrap_or_else(|| format!("not measured (tuning/drive --dir {})", place.display())));
 }

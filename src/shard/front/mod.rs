@@ -19,7 +19,7 @@ use self::checking::{Queue, Release, TURN_BUDGET};
 use self::command::Command;
 use self::connection::{Connection, Slot};
 use self::gather::{Begin, Begun, Deadline, Incoming, Next, Plan, Reply, Request, Scatter, Tools, Work};
-use self::route::{FIELD_BYTES_MAX, Route, Table};
+use self::route::{REQUEST_FIELD_BYTES_MAX, Route, Table};
 use self::session::Sessions;
 use super::context::{Caller, Context, Principal};
 use super::message::{Answer, CommandRequest, Message, Origin};
@@ -225,7 +225,7 @@ impl Front {
         let body = &frame[head.body_start..];
         let route = (self.table)(head.api).route;
         // The fields of a produce are counted when it is decoded: it carries records.
-        if body.len() > FIELD_BYTES_MAX && head.api != ApiKey::Produce {
+        if body.len() > REQUEST_FIELD_BYTES_MAX && head.api != ApiKey::Produce {
             return Err(DecodeError::Length);
         }
         let response = match route {

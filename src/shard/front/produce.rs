@@ -2,7 +2,7 @@
 
 use super::checking::{self, Batches, Unchecked};
 use super::gather::{Begun, Incoming, Next, Reply, ReplyHead, Scatter, Work};
-use super::route::FIELD_BYTES_MAX;
+use super::route::REQUEST_FIELD_BYTES_MAX;
 use crate::log::check::{Checked, Refusal};
 use crate::metadata::is_internal;
 use crate::shard::message::{Acks, Answer, Op};
@@ -78,7 +78,7 @@ fn shares(view: &View, picks: &[Pick]) -> BTreeMap<ShardId, usize> {
 pub fn begin(scatter: &mut Scatter<'_>, incoming: &Incoming<'_>, mut frame: BytesMut) -> Result<Begun, DecodeError> {
     let head = &incoming.head;
     let request =
-        ProduceRequest::decode(&mut Reader::bounded(&frame[head.body_start..], FIELD_BYTES_MAX), head.version)?;
+        ProduceRequest::decode(&mut Reader::bounded(&frame[head.body_start..], REQUEST_FIELD_BYTES_MAX), head.version)?;
     let acks = match request.acks {
         0 => Some(Acks::None),
         1 => Some(Acks::Leader),

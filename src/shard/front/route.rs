@@ -37,7 +37,7 @@ pub enum Route {
 /// Bytes that the body of a request may have, its record batches aside: enough to name 100,000 topics or partitions, and more
 /// than can be stored of a group's members. What a request names is looked at in one turn, and its answer may be many times
 /// longer, so a longer one closes its connection.
-pub const FIELD_BYTES_MAX: usize = 2 << 20;
+pub const REQUEST_FIELD_BYTES_MAX: usize = 2 << 20;
 
 /// A row of the table.
 #[derive(Clone, Copy)]
